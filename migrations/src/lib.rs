@@ -1,1 +1,87 @@
-//! migrations
+//! The schema, one frozen file for each change. Knows no entity: a migration says what the
+//! database looked like on the day it was written, whatever the code has become since.
+//!
+//! Every statement is one text for both databases (see `ddl`). Expand first, contract a release
+//! later. A file that has landed is never edited.
+
+mod ddl;
+mod m0001_foundation;
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_foundation::Migration)]
+    }
+}
+
+/// The key of the advisory lock that lets one process migrate at a time on PostgreSQL.
+const LOCK: i64 = 0x6669_656c_6473_746f;
+
+/// Brings the schema up to this program's. Repeatable, and safe when several processes start at
+/// once: on PostgreSQL under an advisory lock, on SQLite under the write lock of one transaction.
+pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let tx = match db.get_database_backend() {
+        DbBackend::Postgres => {
+            let tx = db.begin().await?;
+            for text in [
+                "set local statement_timeout = 0".to_owned(),
+                "set local lock_timeout = 0".to_owned(),
+                format!("select pg_advisory_xact_lock({LOCK})"),
+            ] {
+                tx.execute_raw(Statement::from_string(DbBackend::Postgres, text)).await?;
+            }
+            tx
+        }
+        _ => {
+            db.begin_with_options(sea_orm_migration::sea_orm::TransactionOptions {
+                sqlite_transaction_mode: Some(sea_orm_migration::sea_orm::SqliteTransactionMode::Immediate),
+                ..Default::default()
+            })
+            .await?
+        }
+    };
+    Migrator::up(&tx, None).await?;
+    tx.commit().await
+}
+
+/// How the database's schema stands to this program's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They are the same.
+    Current,
+    /// These migrations have not been applied yet.
+    Behind(Vec<String>),
+    /// The database holds migrations that this program does not know: it belongs to a newer one.
+    Ahead(Vec<String>),
+}
+
+/// Compares the database's schema with this program's, changing nothing.
+pub async fn standing(db: &DatabaseConnection) -> Result<Standing, DbErr> {
+    let backend = db.get_database_backend();
+    let known: Vec<String> = Migrator::migrations().iter().map(|file| file.name().to_owned()).collect();
+    let table = match backend {
+        DbBackend::Postgres => {
+            "select 1 from information_schema.tables where table_name = 'seaql_migrations' and table_schema = current_schema()"
+        }
+        _ => "select 1 from sqlite_master where type = 'table' and name = 'seaql_migrations'",
+    };
+    let mut applied = Vec::new();
+    if db.query_one_raw(Statement::from_string(backend, table)).await?.is_some() {
+        let text = "select version from seaql_migrations order by version";
+        for row in db.query_all_raw(Statement::from_string(backend, text)).await? {
+            applied.push(row.try_get_by_index::<String>(0)?);
+        }
+    }
+    let ahead: Vec<String> = applied.iter().filter(|name| !known.contains(name)).cloned().collect();
+    if !ahead.is_empty() {
+        return Ok(Standing::Ahead(ahead));
+    }
+    let behind: Vec<String> = known.into_iter().filter(|name| !applied.contains(name)).collect();
+    Ok(if behind.is_empty() { Standing::Current } else { Standing::Behind(behind) })
+}

@@ -1,0 +1,148 @@
+//! Who sees what.
+//!
+//! A row stands in scopes; a user has scopes open. What a user may see is exactly what stands in
+//! a scope that is open to them: REST and sync ask the same question of the same two tables
+//! (`sync_feed`, `sync_access`). `settle.rs` works out who has which scope open; `reach.rs`
+//! answers whether a row can be seen.
+
+mod reach;
+mod settle;
+
+pub use reach::{sees, visible_sql};
+pub use settle::{settle_case, settle_due, settle_team, settle_user};
+
+use serde::{Deserialize, Serialize};
+
+/// What a person is to the agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Works with clients; sees the cases assigned to them.
+    Caseworker,
+    /// Leads a team; sees the cases of the team and of teams under it.
+    Supervisor,
+    /// Manages agency, teams and users; sees no case content.
+    Administrator,
+    /// Belongs to a partner organisation; sees the referrals addressed to it.
+    Partner,
+    /// Reads reference data and the audit trail, for a time.
+    Auditor,
+    /// The workflow engine and the operator's commands.
+    System,
+}
+
+impl Role {
+    /// The word on the wire and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Caseworker => "caseworker",
+            Role::Supervisor => "supervisor",
+            Role::Administrator => "administrator",
+            Role::Partner => "partner",
+            Role::Auditor => "auditor",
+            Role::System => "system",
+        }
+    }
+
+    /// Reads the word back. `system` is nobody's to claim.
+    pub fn parse(word: &str) -> Option<Role> {
+        [Role::Caseworker, Role::Supervisor, Role::Administrator, Role::Partner, Role::Auditor]
+            .into_iter()
+            .find(|role| role.as_str() == word)
+    }
+}
+
+/// Who acts.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The agency they act in.
+    pub agency_id: String,
+    /// The user, or none for the engine and the operator.
+    pub user_id: Option<String>,
+    /// Their role at this moment.
+    pub role: Role,
+    /// The device they act from.
+    pub device_id: Option<String>,
+}
+
+impl Actor {
+    /// The engine or the operator, acting in an agency.
+    pub fn system(agency_id: &str) -> Actor {
+        Actor { agency_id: agency_id.into(), user_id: None, role: Role::System, device_id: None }
+    }
+
+    /// The user's id, or an empty text for the system.
+    pub fn user(&self) -> &str {
+        self.user_id.as_deref().unwrap_or_default()
+    }
+}
+
+/// A place where a row can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// Everyone on the agency's staff.
+    Agency(String),
+    /// One user.
+    User(String),
+    /// The users of one partner organisation.
+    Org(String),
+    /// Everyone who has the case: assigned, covering, supervising.
+    Case(String),
+    /// Those assigned to the case, not its supervisors.
+    Assigned(String),
+    /// The supervisors of the case.
+    Supervision(String),
+    /// One user, for as long as that user has the case.
+    CaseUser(String, String),
+    /// Every case in which the person has an open part; the creator alone when there is none.
+    CasesOfPerson {
+        /// The person.
+        person: String,
+        /// Who made the record.
+        creator: String,
+    },
+}
+
+impl Stand {
+    /// The scope's key, or `None` where it depends on other rows.
+    pub(crate) fn key(&self) -> Option<String> {
+        Some(match self {
+            Stand::Agency(id) => format!("agency:{id}"),
+            Stand::User(id) => format!("user:{id}"),
+            Stand::Org(id) => format!("org:{id}"),
+            Stand::Case(id) => format!("case:{id}"),
+            Stand::Assigned(id) => format!("case:{id}/assigned"),
+            Stand::Supervision(id) => format!("case:{id}/supervision"),
+            Stand::CaseUser(case, user) => format!("case:{case}/user:{user}"),
+            Stand::CasesOfPerson { .. } => return None,
+        })
+    }
+}
+
+/// The scope keys of a list of places, sorted and without repeats.
+pub(crate) async fn keys(conn: &impl sea_orm::ConnectionTrait, stands: &[Stand]) -> crate::Result<Vec<String>> {
+    let mut keys = Vec::with_capacity(stands.len());
+    for stand in stands {
+        match stand {
+            Stand::CasesOfPerson { person, creator } => {
+                let rows = crate::sql::all(
+                    conn,
+                    "select distinct case_id from case_parties \
+                     where person_id = $1 and left_on is null and deleted_at is null",
+                    vec![person.as_str().into()],
+                )
+                .await?;
+                for row in &rows {
+                    keys.push(format!("case:{}", row.try_get_by_index::<String>(0)?));
+                }
+                if rows.is_empty() {
+                    keys.push(format!("user:{creator}"));
+                }
+            }
+            plain => keys.extend(plain.key()),
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    Ok(keys)
+}

@@ -1,0 +1,22 @@
+//! May this user see this row?
+
+use sea_orm::ConnectionTrait;
+
+use crate::error::Result;
+use crate::sql;
+
+/// A condition on `t.id` that holds for rows of `table` that the user bound at `$user` may see.
+/// Lists, counts and single reads all carry it.
+pub fn visible_sql(table: &'static str, user: usize) -> String {
+    format!(
+        "exists (select 1 from sync_feed f join sync_access a on a.scope = f.scope \
+         where f.tbl = '{table}' and f.row_id = t.id and f.live and a.visible and a.user_id = ${user})"
+    )
+}
+
+/// Whether the user may see the row of this table with this id, now.
+pub async fn sees(conn: &impl ConnectionTrait, user: &str, table: &'static str, id: &str) -> Result<bool> {
+    let text = "select 1 from sync_feed f join sync_access a on a.scope = f.scope \
+                where f.tbl = $1 and f.row_id = $2 and f.live and a.visible and a.user_id = $3 limit 1";
+    Ok(sql::one(conn, text, vec![table.into(), id.into(), user.into()]).await?.is_some())
+}

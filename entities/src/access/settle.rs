@@ -1,0 +1,236 @@
+//! Working out who has which scope open, and recording what changed.
+//!
+//! Access is stored, not computed at reading: `sync_access` has one row for each (user, scope)
+//! that is or was open, with the commit number of the last change. That number is what brings a
+//! whole case to a phone that gained it, and takes it from one that lost it (rules S1 and S2).
+//! Windows of time (a cover that begins on Monday) leave an alarm in `sync_due`, so that a pull
+//! first settles what the clock alone has changed (S3).
+
+use std::collections::BTreeSet;
+
+use sea_orm::ConnectionTrait;
+
+use super::{Actor, Role};
+use crate::clock::Instant;
+use crate::error::Result;
+use crate::sql;
+use crate::store::Store;
+use crate::write::Write;
+
+type Open = BTreeSet<(String, String)>;
+
+/// Settles who may see a case, after a change of its assignments, its team or its state.
+pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
+    let now = write.now();
+    let case = sql::one(
+        write.conn(),
+        "select team_id, status from cases where id = $1 and deleted_at is null",
+        vec![case_id.into()],
+    )
+    .await?;
+    let mut open = Open::new();
+    let mut next: Option<i64> = None;
+    if let Some(case) = case {
+        let status: String = case.try_get_by_index(1)?;
+        if status != "entered_in_error" {
+            assigned(write.conn(), case_id, now, &mut open, &mut next).await?;
+            supervising(write.conn(), case_id, case.try_get_by_index(0)?, &mut open).await?;
+        }
+    }
+    let like = format!("case:{case_id}");
+    let held = sql::all(
+        write.conn(),
+        "select user_id, scope from sync_access where visible and (scope = $1 or (scope > $2 and scope < $3))",
+        vec![like.as_str().into(), format!("{like}/").into(), format!("{like}0").into()],
+    )
+    .await?;
+    let mut before = Open::new();
+    for row in held {
+        before.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+    }
+    apply(write, &before, &open).await?;
+    sql::exec(write.conn(), "delete from sync_due where case_id = $1", vec![case_id.into()]).await?;
+    if let Some(at) = next {
+        let agency = write.actor().agency_id.clone();
+        sql::exec(
+            write.conn(),
+            "insert into sync_due (case_id, agency_id, at) values ($1, $2, $3)",
+            vec![case_id.into(), agency.into(), at.into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn assigned(
+    conn: &impl ConnectionTrait,
+    case_id: &str,
+    now: Instant,
+    open: &mut Open,
+    next: &mut Option<i64>,
+) -> Result<()> {
+    let rows = sql::all(
+        conn,
+        "select a.user_id, a.from_ts, a.to_ts from case_assignments a join users u on u.id = a.user_id \
+         where a.case_id = $1 and a.deleted_at is null and u.active",
+        vec![case_id.into()],
+    )
+    .await?;
+    for row in rows {
+        let user: String = row.try_get_by_index(0)?;
+        let from: i64 = row.try_get_by_index(1)?;
+        let to: Option<i64> = row.try_get_by_index(2)?;
+        if from <= now.0 && to.is_none_or(|to| to > now.0) {
+            open.insert((user.clone(), format!("case:{case_id}")));
+            open.insert((user.clone(), format!("case:{case_id}/assigned")));
+            open.insert((user.clone(), format!("case:{case_id}/user:{user}")));
+        }
+        for edge in [Some(from), to].into_iter().flatten().filter(|edge| *edge > now.0) {
+            *next = Some(next.map_or(edge, |soonest| soonest.min(edge)));
+        }
+    }
+    Ok(())
+}
+
+/// The supervisor of the case's team and of every team above it.
+async fn supervising(
+    conn: &impl ConnectionTrait,
+    case_id: &str,
+    team_id: Option<String>,
+    open: &mut Open,
+) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let mut team = team_id;
+    while let Some(id) = team.filter(|id| seen.insert(id.clone())) {
+        let row = sql::one(
+            conn,
+            "select t.parent_team_id, u.id from teams t \
+             left join users u on u.id = t.supervisor_user_id and u.active where t.id = $1",
+            vec![id.into()],
+        )
+        .await?;
+        let Some(row) = row else { break };
+        if let Some(user) = row.try_get_by_index::<Option<String>>(1)? {
+            open.insert((user.clone(), format!("case:{case_id}")));
+            open.insert((user.clone(), format!("case:{case_id}/supervision")));
+            open.insert((user.clone(), format!("case:{case_id}/user:{user}")));
+        }
+        team = row.try_get_by_index(0)?;
+    }
+    Ok(())
+}
+
+/// Settles what a user sees without any case: their own scope and the agency's reference data, or
+/// the partner organisation's referrals. Also every case they are assigned to or supervise, since
+/// a deactivated user sees none.
+pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
+    let row = sql::one(
+        write.conn(),
+        "select role, active, partner_org_id, agency_id from users where id = $1",
+        vec![user_id.into()],
+    )
+    .await?;
+    let mut open = Open::new();
+    if let Some(row) = row {
+        let role: String = row.try_get_by_index(0)?;
+        let active: bool = row.try_get_by_index(1)?;
+        let org: Option<String> = row.try_get_by_index(2)?;
+        let agency: String = row.try_get_by_index(3)?;
+        if active {
+            open.insert((user_id.into(), format!("user:{user_id}")));
+            if role == Role::Partner.as_str() {
+                open.extend(org.map(|org| (user_id.to_owned(), format!("org:{org}"))));
+            } else {
+                open.insert((user_id.into(), format!("agency:{agency}")));
+            }
+        }
+    }
+    let held = sql::all(
+        write.conn(),
+        "select scope from sync_access where visible and user_id = $1 and (scope < 'case:' or scope >= 'case;')",
+        vec![user_id.into()],
+    )
+    .await?;
+    let mut before = Open::new();
+    for row in held {
+        before.insert((user_id.into(), row.try_get_by_index(0)?));
+    }
+    apply(write, &before, &open).await?;
+    for case in cases_of(
+        write.conn(),
+        "select distinct case_id from case_assignments where user_id = $1 and deleted_at is null \
+         union select substr(scope, 6) from sync_access where visible and user_id = $1 \
+         and scope >= 'case:' and scope < 'case;' and scope not like '%/%'",
+        user_id,
+    )
+    .await?
+    {
+        settle_case(write, &case).await?;
+    }
+    Ok(())
+}
+
+/// Settles every case of a team and of the teams under it, after a change of supervisor or parent.
+pub async fn settle_team(write: &mut Write, team_id: &str) -> Result<()> {
+    let text = "with recursive under(id) as (select id from teams where id = $1 \
+                union select t.id from teams t join under on t.parent_team_id = under.id) \
+                select c.id from cases c join under on c.team_id = under.id where c.deleted_at is null";
+    for case in cases_of(write.conn(), text, team_id).await? {
+        settle_case(write, &case).await?;
+    }
+    Ok(())
+}
+
+async fn cases_of(conn: &impl ConnectionTrait, text: &str, id: &str) -> Result<Vec<String>> {
+    let rows = sql::all(conn, text, vec![id.into()]).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+/// Settles, in a transaction of its own, what time alone has changed in an agency. Called before
+/// every pull and push and by the worker; costs one look-up when nothing is due.
+pub async fn settle_due(store: &Store, agency_id: &str) -> Result<bool> {
+    let text = format!("select 1 from sync_due where agency_id = $1 and at <= {} limit 1", store.now_sql());
+    if sql::one(store.connection(), &text, vec![agency_id.into()]).await?.is_none() {
+        return Ok(false);
+    }
+    let mut write = store.write(&Actor::system(agency_id)).await?;
+    let due = sql::all(
+        write.conn(),
+        "select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500",
+        vec![agency_id.into(), write.now().0.into()],
+    )
+    .await?;
+    write.note("access_settled", "a window of time began or ended");
+    for row in due {
+        let case: String = row.try_get_by_index(0)?;
+        write.settle_access(&case);
+        write.replan(&case);
+    }
+    write.commit().await?;
+    Ok(true)
+}
+
+/// Records the difference between what was open and what is to be open.
+async fn apply(write: &mut Write, before: &Open, after: &Open) -> Result<()> {
+    let seq = write.seq();
+    let agency = write.actor().agency_id.clone();
+    for (user, scope) in after.difference(before) {
+        sql::exec(
+            write.conn(),
+            "insert into sync_access (user_id, scope, agency_id, seq, visible, spans) values ($1, $2, $3, $4, true, $5) \
+             on conflict (user_id, scope) do update set seq = excluded.seq, visible = true, \
+             spans = sync_access.spans || ',' || excluded.spans",
+            vec![user.into(), scope.into(), agency.clone().into(), seq.into(), format!("{seq}-").into()],
+        )
+        .await?;
+    }
+    for (user, scope) in before.difference(after) {
+        sql::exec(
+            write.conn(),
+            "update sync_access set seq = $1, visible = false, spans = spans || $2 where user_id = $3 and scope = $4",
+            vec![seq.into(), seq.to_string().into(), user.into(), scope.into()],
+        )
+        .await?;
+    }
+    Ok(())
+}

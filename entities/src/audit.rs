@@ -1,0 +1,148 @@
+//! The audit trail: one event for each transaction, chained by hash.
+//!
+//! An event names the rows it touched by hash, never their content, so that an administrator may
+//! read the trail without reading cases. Each event's hash covers the one before it: an edited,
+//! removed or reordered event breaks the chain at that place.
+
+use ring::digest::{SHA256, digest};
+use sea_orm::ConnectionTrait;
+
+use crate::access::Actor;
+use crate::clock::Instant;
+use crate::error::Result;
+use crate::sql;
+
+/// The name of a row in the trail: the first 16 hex digits of SHA-256 over `table/id`.
+pub fn object(table: &str, id: &str) -> String {
+    hex(digest(&SHA256, format!("{table}/{id}").as_bytes()).as_ref())[..16].to_owned()
+}
+
+/// Adds an event to the agency's chain. The caller holds the agency's clock row, so events are
+/// added one at a time.
+pub(crate) async fn append(
+    conn: &impl ConnectionTrait,
+    actor: &Actor,
+    seq: i64,
+    at: Instant,
+    action: &str,
+    reason: &str,
+    objects: &[String],
+) -> Result<()> {
+    let last = sql::one(
+        conn,
+        "select hash from audit_event where agency_id = $1 order by seq desc limit 1",
+        vec![actor.agency_id.as_str().into()],
+    )
+    .await?;
+    let previous: String = last.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
+    let event = Event {
+        agency_id: actor.agency_id.clone(),
+        seq,
+        at: at.0,
+        user_id: actor.user_id.clone(),
+        role: actor.role.as_str().to_owned(),
+        device_id: actor.device_id.clone(),
+        action: action.to_owned(),
+        reason: reason.to_owned(),
+        objects: objects.join(" "),
+    };
+    let hash = event.hash(&previous);
+    sql::exec(
+        conn,
+        "insert into audit_event (agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        vec![
+            event.agency_id.into(),
+            seq.into(),
+            event.at.into(),
+            event.user_id.into(),
+            event.role.into(),
+            event.device_id.into(),
+            event.action.into(),
+            event.reason.into(),
+            event.objects.into(),
+            previous.into(),
+            hash.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+struct Event {
+    agency_id: String,
+    seq: i64,
+    at: i64,
+    user_id: Option<String>,
+    role: String,
+    device_id: Option<String>,
+    action: String,
+    reason: String,
+    objects: String,
+}
+
+impl Event {
+    /// SHA-256 over the previous hash and every field, each preceded by its length so that no two
+    /// different events can be written the same way.
+    fn hash(&self, previous: &str) -> String {
+        let (seq, at) = (self.seq.to_string(), self.at.to_string());
+        let mut bytes = Vec::with_capacity(256);
+        for part in [
+            previous,
+            &self.agency_id,
+            &seq,
+            &at,
+            self.user_id.as_deref().unwrap_or_default(),
+            &self.role,
+            self.device_id.as_deref().unwrap_or_default(),
+            &self.action,
+            &self.reason,
+            &self.objects,
+        ] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        hex(digest(&SHA256, &bytes).as_ref())
+    }
+}
+
+/// Walks every agency's chain and answers the number of sound events, or the agency and commit
+/// number of the first event that is not what was written.
+pub async fn verify(conn: &impl ConnectionTrait) -> Result<std::result::Result<u64, (String, i64)>> {
+    let rows = sql::all(
+        conn,
+        "select agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash \
+         from audit_event order by agency_id, seq",
+        vec![],
+    )
+    .await?;
+    let (mut agency, mut previous, mut count) = (String::new(), String::new(), 0);
+    for row in rows {
+        let event = Event {
+            agency_id: row.try_get_by_index(0)?,
+            seq: row.try_get_by_index(1)?,
+            at: row.try_get_by_index(2)?,
+            user_id: row.try_get_by_index(3)?,
+            role: row.try_get_by_index(4)?,
+            device_id: row.try_get_by_index(5)?,
+            action: row.try_get_by_index(6)?,
+            reason: row.try_get_by_index(7)?,
+            objects: row.try_get_by_index(8)?,
+        };
+        if event.agency_id != agency {
+            agency.clone_from(&event.agency_id);
+            previous.clear();
+        }
+        let (named, stored): (String, String) = (row.try_get_by_index(9)?, row.try_get_by_index(10)?);
+        if named != previous || stored != event.hash(&previous) {
+            return Ok(Err((event.agency_id, event.seq)));
+        }
+        previous = stored;
+        count += 1;
+    }
+    Ok(Ok(count))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

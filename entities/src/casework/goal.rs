@@ -1,0 +1,279 @@
+//! A goal: what the client wants to reach, in the client's words.
+//!
+//! A draft may be incomplete and still syncs. It becomes `agreed` only when it is SMART and the
+//! client has agreed to it; from then on its scale texts and its baseline stand, and a change of
+//! mind is a new version.
+
+use sea_orm::entity::prelude::*;
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::{Day, Instant};
+use crate::doc::Doc;
+use crate::error::Fault;
+use crate::registry::{Field, Move, Synced, Touch};
+
+/// Columns of a goal.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "goals")]
+pub struct Model {
+    /// Row id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Tenant.
+    pub agency_id: String,
+    /// Case it belongs to.
+    pub case_id: String,
+    /// Whose goal it is; none for a goal of the family or group.
+    pub person_id: Option<String>,
+    /// `individual`, `family` or `group`.
+    pub level: String,
+    /// The goal that this one replaces.
+    pub version_of: Option<String>,
+    /// What is to be reached, 15 to 500 characters once agreed.
+    pub statement: Option<String>,
+    /// How anyone can see that it is reached.
+    pub measure: Option<String>,
+    /// Unit of the baseline and the target.
+    pub unit: Option<String>,
+    /// Where the client stands today.
+    pub baseline_value: Option<f64>,
+    /// Where the client wants to be.
+    pub target_value: Option<f64>,
+    /// How often, for a recurring goal.
+    pub cadence: Option<String>,
+    /// How many times in each period.
+    pub target_count: Option<i64>,
+    /// Why it matters, in the client's words.
+    pub why_it_matters: Option<String>,
+    /// The client's confidence, 0 to 10.
+    pub confidence: Option<i64>,
+    /// Part of life it belongs to.
+    pub life_area: Option<String>,
+    /// Kind of need it answers.
+    pub need_category: Option<String>,
+    /// Strengths and resources it builds on: a list of ids or texts.
+    pub strengths: Option<Doc>,
+    /// Importance to the client, 0 to 4.
+    pub weight_importance: Option<i64>,
+    /// Difficulty, 0 to 3.
+    pub weight_difficulty: Option<i64>,
+    /// Texts of the five attainment levels, keys `-2` to `2`.
+    pub gas_text: Option<Doc>,
+    /// Attainment level at the start: -2, -1 or 0.
+    pub gas_baseline: Option<i64>,
+    /// First day.
+    pub starts_on: Option<Day>,
+    /// Day by which it is to be reached, in the case's zone.
+    pub due_on: Option<Day>,
+    /// Times the due date was moved after agreement.
+    pub due_moves: i64,
+    /// State: see `MOVES`.
+    pub lifecycle: String,
+    /// `in_progress`, `achieved` or `not_achieved`.
+    pub achievement: String,
+    /// Why it ended, in the client's words.
+    pub outcome_reason: Option<String>,
+    /// Who agreed, when and how, in the client's words.
+    pub client_agreement: Option<Doc>,
+    /// When the scale texts and the baseline were locked.
+    pub locked_at: Option<Instant>,
+    /// When the goal was completed.
+    pub completed_at: Option<Instant>,
+    /// Commit number of the last change.
+    pub seq: i64,
+    /// Commit number of the last change a client could have made.
+    pub edit_seq: i64,
+    /// When it was stored first.
+    pub created_at: Instant,
+    /// When it was stored last.
+    pub updated_at: Instant,
+    /// Who made it.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<Instant>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// States in which a goal still asks something of somebody.
+pub const OPEN: &[&str] = &["draft", "proposed", "agreed", "active", "on_hold"];
+/// States in which the client is reminded of the due date: only agreed and active goals are.
+pub const REMINDED: &[&str] = &["agreed", "active"];
+
+const LIFECYCLE: &[&str] =
+    &["draft", "proposed", "agreed", "active", "on_hold", "completed", "superseded", "withdrawn"];
+const LIFE_AREAS: &[&str] = &[
+    "mental_health",
+    "physical_health",
+    "family",
+    "relationships",
+    "housing",
+    "employment",
+    "education",
+    "finances",
+    "legal",
+    "community",
+    "other",
+];
+
+impl Synced for Entity {
+    const NAME: &'static str = "goals";
+    const RANK: u8 = 30;
+    const WRITERS: &'static [Role] = &[Role::Caseworker];
+    const MOVES: &'static [Move<Model>] = &[
+        Move { column: "lifecycle", ..Move::plain("propose", &["draft"], "proposed") },
+        Move {
+            column: "lifecycle",
+            takes: &["client_agreement"],
+            guard: |goal, _| smart(goal),
+            effect: |goal, now, _| goal.locked_at = Some(now),
+            ..Move::plain("agree", &["draft", "proposed"], "agreed")
+        },
+        Move { column: "lifecycle", ..Move::plain("start", &["agreed", "on_hold"], "active") },
+        Move { column: "lifecycle", ..Move::plain("hold", &["agreed", "active"], "on_hold") },
+        Move {
+            column: "lifecycle",
+            takes: &["achievement", "outcome_reason"],
+            guard: |goal, _| match goal.achievement.as_str() {
+                "achieved" | "not_achieved" => Vec::new(),
+                _ => vec![Fault::field("achievement", "required", "say whether it was achieved or not_achieved")],
+            },
+            effect: |goal, now, _| goal.completed_at = Some(now),
+            ..Move::plain("complete", &["agreed", "active", "on_hold"], "completed")
+        },
+        Move {
+            column: "lifecycle",
+            effect: |goal, _, _| {
+                goal.achievement = "in_progress".into();
+                goal.completed_at = None;
+            },
+            ..Move::plain("reopen", &["completed"], "active")
+        },
+        Move {
+            column: "lifecycle",
+            takes: &["outcome_reason"],
+            guard: |goal, _| match goal.outcome_reason.as_deref() {
+                Some(reason) if !reason.trim().is_empty() => Vec::new(),
+                _ => vec![Fault::field("outcome_reason", "required", "say why, in the client's words")],
+            },
+            ..Move::plain("withdraw", &["draft", "proposed", "agreed", "active", "on_hold"], "withdrawn")
+        },
+    ];
+
+    fn field(column: Column) -> Field {
+        match column {
+            Column::Id => Field::id().once(),
+            Column::AgencyId => Field::id().hidden(),
+            Column::CaseId => Field::id().once().required(),
+            Column::PersonId => Field::id(),
+            Column::Level => Field::code(&["individual", "family", "group"]).or("individual"),
+            Column::VersionOf => Field::id().once(),
+            Column::Statement => Field::text(500),
+            Column::Measure => Field::text(500),
+            Column::Unit => Field::text(40),
+            Column::BaselineValue | Column::TargetValue => Field::real(-1e12, 1e12),
+            Column::Cadence => Field::text(60),
+            Column::TargetCount => Field::int(0, 10_000),
+            Column::WhyItMatters => Field::text(1000),
+            Column::Confidence => Field::int(0, 10),
+            Column::LifeArea => Field::code(LIFE_AREAS),
+            Column::NeedCategory => Field::text(60),
+            Column::Strengths => Field::json(),
+            Column::WeightImportance => Field::int(0, 4),
+            Column::WeightDifficulty => Field::int(0, 3),
+            Column::GasText => Field::json(),
+            Column::GasBaseline => Field::int(-2, 0),
+            Column::StartsOn | Column::DueOn => Field::date(),
+            Column::DueMoves => Field::int(0, 1000).server().or("0"),
+            Column::Lifecycle => Field::code(LIFECYCLE).state().or("draft"),
+            Column::Achievement => Field::code(&["in_progress", "achieved", "not_achieved"]).or("in_progress"),
+            Column::OutcomeReason => Field::text(1000),
+            Column::ClientAgreement => Field::json(),
+            Column::LockedAt | Column::CompletedAt => Field::instant().server(),
+            Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
+            Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
+            Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
+            Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn stands(row: &Model) -> Vec<Stand> {
+        vec![Stand::Case(row.case_id.clone())]
+    }
+
+    fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let (Some(from), Some(due)) = (after.starts_on, after.due_on)
+            && due < from
+        {
+            faults.push(Fault::field("due_on", "before_start", "must not lie before starts_on"));
+        }
+        if let Some(before) = before
+            && before.locked_at.is_some()
+        {
+            for (name, moved) in [
+                ("gas_text", before.gas_text != after.gas_text),
+                ("gas_baseline", before.gas_baseline != after.gas_baseline),
+            ] {
+                if moved {
+                    faults.push(Fault::field(name, "locked", "stands once the goal is agreed; make a new version"));
+                }
+            }
+        }
+        faults
+    }
+
+    fn derive(row: &mut Model, _now: Instant, _actor: &Actor) {
+        if row.lifecycle != "completed" && row.completed_at.is_some() {
+            row.completed_at = None;
+        }
+    }
+
+    fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        vec![Touch::Plan(after.case_id.clone())]
+    }
+}
+
+/// The parts of SMART that are missing, with the letter in each sentence (a draft may lack any).
+pub fn smart(goal: &Model) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let length = goal.statement.as_deref().map_or(0, |text| text.trim().chars().count());
+    if length < 15 {
+        faults.push(Fault::field("statement", "smart_s", "S, specific: at least 15 characters"));
+    }
+    let scale = goal.gas_text.as_ref().is_some_and(|texts| {
+        ["-2", "-1", "0", "1", "2"]
+            .iter()
+            .all(|level| texts.0[level].as_str().is_some_and(|text| !text.trim().is_empty()))
+    });
+    let measured = goal.unit.is_some() && goal.baseline_value.is_some() && goal.target_value.is_some();
+    if goal.measure.as_deref().is_none_or(|text| text.trim().is_empty()) || !(scale || measured) {
+        faults.push(Fault::field(
+            "measure",
+            "smart_m",
+            "M, measurable: a measure, with all five scale texts or with unit, baseline_value and target_value",
+        ));
+    }
+    let strengths = goal.strengths.as_ref().and_then(|list| list.0.as_array()).is_some_and(|list| !list.is_empty());
+    if goal.confidence.is_none() || !strengths {
+        faults.push(Fault::field(
+            "confidence",
+            "smart_a",
+            "A, achievable: the client's confidence and at least one strength",
+        ));
+    }
+    if goal.why_it_matters.as_deref().is_none_or(|text| text.trim().is_empty()) {
+        faults.push(Fault::field("why_it_matters", "smart_r", "R, relevant: why it matters, in the client's words"));
+    }
+    match (goal.starts_on, goal.due_on) {
+        (Some(from), Some(due)) if due > from && due <= from.plus_days(365) => (),
+        _ => faults.push(Fault::field("due_on", "smart_t", "T, time-bound: due_on after starts_on, within 365 days")),
+    }
+    if goal.client_agreement.as_ref().is_none_or(|words| !words.0.is_object()) {
+        faults.push(Fault::field("client_agreement", "required", "the client's agreement: by, on, how and words"));
+    }
+    faults
+}

@@ -1,0 +1,3 @@
+//! The casework tables: one file each.
+
+pub mod goal;

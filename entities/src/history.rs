@@ -1,0 +1,70 @@
+//! What a row said before: the old values of every overwrite and every deletion.
+//!
+//! It is what makes a merge without loss possible (the losing value can be brought back), and it
+//! tells which columns changed since a device last pulled, and from which device (rule S10). It
+//! is read under the row's own scopes.
+
+use std::collections::BTreeSet;
+
+use sea_orm::ConnectionTrait;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::registry::{Row, Table};
+use crate::sql;
+use crate::write::Write;
+
+/// Keeps the old values of the named columns.
+pub(crate) async fn keep(write: &Write, before: &Row, columns: &[usize], op: &str) -> Result<()> {
+    let mut old = Map::new();
+    for at in columns {
+        let column = &before.table.columns[*at];
+        if column.field.wire {
+            old.insert(column.name.to_owned(), before.json(*at, crate::registry::Face::Rest));
+        }
+    }
+    let actor = write.actor();
+    sql::exec(
+        write.conn(),
+        "insert into row_history (tbl, row_id, seq, agency_id, at, op, user_id, device_id, old, part) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+         (select count(*) from row_history where tbl = $1 and row_id = $2 and seq = $3))",
+        vec![
+            before.table.name.into(),
+            before.id().into(),
+            write.seq().into(),
+            actor.agency_id.as_str().into(),
+            write.now().0.into(),
+            op.into(),
+            actor.user_id.clone().into(),
+            actor.device_id.clone().into(),
+            Value::Object(old).to_string().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Names of the columns of a row that other devices changed after `since`.
+pub async fn changed_elsewhere(
+    conn: &impl ConnectionTrait,
+    table: &'static Table,
+    id: &str,
+    since: i64,
+    device: &str,
+) -> Result<BTreeSet<String>> {
+    let rows = sql::all(
+        conn,
+        "select old from row_history where tbl = $1 and row_id = $2 and seq > $3 \
+         and (device_id is null or device_id <> $4)",
+        vec![table.name.into(), id.into(), since.into(), device.into()],
+    )
+    .await?;
+    let mut names = BTreeSet::new();
+    for row in rows {
+        let old: String = row.try_get_by_index(0)?;
+        let old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        names.extend(old.into_iter().map(|(name, _)| name));
+    }
+    Ok(names)
+}

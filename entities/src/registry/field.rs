@@ -1,0 +1,156 @@
+//! What one column is: its type, its limits, and who decides its value.
+
+/// The type of a column and the limits of its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Text of at most this many characters.
+    Text(usize),
+    /// One word out of a list.
+    Code(&'static [&'static str]),
+    /// The id of a row; 8 to 64 of `A-Z a-z 0-9 . _ -`.
+    Id,
+    /// A calendar date without a zone.
+    Date,
+    /// A point in time.
+    Instant,
+    /// A whole number from the first to the second value, both included.
+    Int(i64, i64),
+    /// A number from the first to the second value, both included.
+    Real(f64, f64),
+    /// True or false.
+    Bool,
+    /// A list or an object, at most this many bytes as JSON text.
+    Json(usize),
+}
+
+impl Kind {
+    /// The name in `GET /sync/schema` under `holds`; none for plain text, numbers and booleans.
+    pub fn holds(&self) -> Option<&'static str> {
+        match self {
+            Kind::Text(_) => Some("text"),
+            Kind::Id => Some("text"),
+            Kind::Code(_) => Some("code"),
+            Kind::Date => Some("date"),
+            Kind::Instant => Some("instant"),
+            Kind::Json(_) => Some("json"),
+            Kind::Int(..) | Kind::Real(..) | Kind::Bool => None,
+        }
+    }
+}
+
+/// Who decides a column's value, and how two values that differ are brought together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The server sets it; what a device sends is ignored.
+    Server,
+    /// Given when the row is made and never again, such as the case a note belongs to.
+    Once,
+    /// An ordinary field: three-way by value, the loser kept in history.
+    Field,
+    /// Changes only by a legal move of the row's state machine.
+    State,
+    /// Once set (true, or a value) it stays set over sync, whatever the clocks say; loosening
+    /// needs a call of its own.
+    Protective,
+}
+
+/// A column as its entity declares it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Field {
+    /// Type and limits.
+    pub kind: Kind,
+    /// Who decides.
+    pub merge: Merge,
+    /// Must be present when the row is made.
+    pub required: bool,
+    /// Schema version in which the column appeared.
+    pub since: u32,
+    /// Leaves the server; false for what only the server uses.
+    pub wire: bool,
+    /// Value of a new row that names none, as JSON text would show it without quotes.
+    pub default: Option<&'static str>,
+    /// A partner organisation may read it.
+    pub partner: bool,
+}
+
+impl Field {
+    const fn of(kind: Kind) -> Field {
+        Field { kind, merge: Merge::Field, required: false, since: 1, wire: true, default: None, partner: false }
+    }
+    /// Text of at most `max` characters.
+    pub const fn text(max: usize) -> Field {
+        Field::of(Kind::Text(max))
+    }
+    /// One word of a list.
+    pub const fn code(words: &'static [&'static str]) -> Field {
+        Field::of(Kind::Code(words))
+    }
+    /// The id of another row.
+    pub const fn id() -> Field {
+        Field::of(Kind::Id)
+    }
+    /// A calendar date.
+    pub const fn date() -> Field {
+        Field::of(Kind::Date)
+    }
+    /// A point in time.
+    pub const fn instant() -> Field {
+        Field::of(Kind::Instant)
+    }
+    /// A whole number.
+    pub const fn int(min: i64, max: i64) -> Field {
+        Field::of(Kind::Int(min, max))
+    }
+    /// A number.
+    pub const fn real(min: f64, max: f64) -> Field {
+        Field::of(Kind::Real(min, max))
+    }
+    /// True or false; a new row has false.
+    pub const fn boolean() -> Field {
+        Field { default: Some("false"), ..Field::of(Kind::Bool) }
+    }
+    /// A list or an object of at most 64 KiB.
+    pub const fn json() -> Field {
+        Field::of(Kind::Json(65_536))
+    }
+    /// Set by the server only.
+    pub const fn server(self) -> Field {
+        Field { merge: Merge::Server, ..self }
+    }
+    /// Set by the server and never sent.
+    pub const fn hidden(self) -> Field {
+        Field { merge: Merge::Server, wire: false, ..self }
+    }
+    /// Given at creation and never changed.
+    pub const fn once(self) -> Field {
+        Field { merge: Merge::Once, ..self }
+    }
+    /// Changed only by moves.
+    pub const fn state(self) -> Field {
+        Field { merge: Merge::State, ..self }
+    }
+    /// Tightens freely and loosens only online.
+    pub const fn protective(self) -> Field {
+        Field { merge: Merge::Protective, ..self }
+    }
+    /// Must be present at creation.
+    pub const fn required(self) -> Field {
+        Field { required: true, ..self }
+    }
+    /// The value of a new row that names none.
+    pub const fn or(self, default: &'static str) -> Field {
+        Field { default: Some(default), ..self }
+    }
+    /// Appeared in this schema version.
+    pub const fn since(self, version: u32) -> Field {
+        Field { since: version, ..self }
+    }
+    /// May be read by the partner organisation a referral is addressed to.
+    pub const fn partner(self) -> Field {
+        Field { partner: true, ..self }
+    }
+    /// A device may send it: at creation, as an ordinary field or as a move.
+    pub const fn writable(&self) -> bool {
+        !matches!(self.merge, Merge::Server)
+    }
+}

@@ -1,0 +1,134 @@
+//! The list of synced tables, and what the generic rooms may know of each.
+//!
+//! An entity file says everything about its table once, by `impl Synced`; one line in `TABLES`
+//! makes it listed, read, created, edited, synced and documented. Nothing outside the entity
+//! files knows a synced table by name. Read `row.rs` for the erased row, then `crate::write`.
+
+mod field;
+mod row;
+mod table;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+pub use field::{Field, Kind, Merge};
+pub use row::{Checked, Row};
+pub use table::{Column, MoveSpec, Table};
+pub use wire::{Face, Unfit, is_id};
+
+use sea_orm::{EntityTrait, ModelTrait};
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::Instant;
+use crate::error::Fault;
+
+/// The schema version this server speaks; it rises when a table or a column is added.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The oldest schema version a device may have.
+pub const MIN_SCHEMA_VERSION: u32 = 1;
+
+/// What else a change of one row obliges the write door to do in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// Who may see this case has to be settled again.
+    Access(String),
+    /// The row of this table and id may stand in other scopes now.
+    Restand(&'static str, String),
+    /// The workflow facts of this case have changed.
+    Plan(String),
+}
+
+/// A legal change of state.
+pub struct Move<M: 'static> {
+    /// The last part of the path, `POST /{table}/{id}/{verb}`.
+    pub verb: &'static str,
+    /// The column that holds the state.
+    pub column: &'static str,
+    /// States it may start from.
+    pub from: &'static [&'static str],
+    /// The state it ends in.
+    pub to: &'static str,
+    /// Roles that may make it.
+    pub who: &'static [Role],
+    /// Columns that may come along in the body.
+    pub takes: &'static [&'static str],
+    /// What is missing or wrong, looking at the row as it would be after the move.
+    pub guard: fn(&M, Instant) -> Vec<Fault>,
+    /// What else the move sets (stamps, flags).
+    pub effect: fn(&mut M, Instant, &Actor),
+}
+
+impl<M> Move<M> {
+    /// A move between states of `status` for caseworkers and supervisors, without guard or effect.
+    pub const fn plain(verb: &'static str, from: &'static [&'static str], to: &'static str) -> Move<M> {
+        Move {
+            verb,
+            column: "status",
+            from,
+            to,
+            who: &[Role::Caseworker, Role::Supervisor],
+            takes: &[],
+            guard: |_, _| Vec::new(),
+            effect: |_, _, _| (),
+        }
+    }
+}
+
+/// A table that devices hold copies of.
+pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + PartialEq + Sync> {
+    /// Plural noun: table name, path segment and name on the wire.
+    const NAME: &'static str;
+    /// Schema version in which the table appeared.
+    const SINCE: u32 = 1;
+    /// Place in the order of dependency: a row may refer only to tables of a lower rank (or to
+    /// its own), so that a push is stored parents first.
+    const RANK: u8;
+    /// Roles that may create and edit rows over REST and sync, where they see them.
+    const WRITERS: &'static [Role] = &[Role::Caseworker];
+    /// Rows are only ever added; a correction is a new row.
+    const APPEND_ONLY: bool = false;
+    /// The moves of its state machine.
+    const MOVES: &'static [Move<Self::Model>] = &[];
+
+    /// What each column is. The match over columns has no `_` arm, so that a forgotten column
+    /// does not compile.
+    fn field(column: Self::Column) -> Field;
+
+    /// The places where the row can be seen.
+    fn stands(row: &Self::Model) -> Vec<Stand>;
+
+    /// What is wrong with the row as a whole; limits of single columns are checked before.
+    fn check(_before: Option<&Self::Model>, _after: &Self::Model) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// Whether this actor, who sees the row and has one of the roles in `WRITERS`, may change it
+    /// as it stands (a signed note is nobody's to edit). `before` is `None` for a new row.
+    fn may_write(_before: Option<&Self::Model>, _after: &Self::Model, _actor: &Actor) -> bool {
+        true
+    }
+
+    /// Values that follow from the others, set on every write before the checks.
+    fn derive(_row: &mut Self::Model, _now: Instant, _actor: &Actor) {}
+
+    /// What a change obliges the write door to do besides.
+    fn touches(_before: Option<&Self::Model>, _after: &Self::Model) -> Vec<Touch> {
+        Vec::new()
+    }
+}
+
+/// Every synced table, in order of rank.
+pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    let mut tables = vec![Table::of::<crate::casework::goal::Entity>()];
+    tables.sort_by_key(|table| table.rank);
+    tables
+});
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Table>> =
+    LazyLock::new(|| TABLES.iter().map(|table| (table.name, table)).collect());
+
+/// The table of that name, if it is a synced one.
+pub fn table(name: &str) -> Option<&'static Table> {
+    BY_NAME.get(name).copied()
+}

@@ -1,0 +1,234 @@
+//! A table without its type: its columns as data and its entity's functions behind pointers.
+
+use std::collections::HashMap;
+
+use sea_orm::{IdenStatic, Iterable};
+
+use super::{Field, Merge, Row, Synced, Touch};
+use crate::access::{Actor, Role, Stand};
+use crate::clock::Instant;
+use crate::error::{Error, Fault, Result};
+
+/// One column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name in the database, on REST and in sync.
+    pub name: &'static str,
+    /// What it is.
+    pub field: Field,
+}
+
+/// A move, without the type of its row.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveSpec {
+    /// The last part of the path.
+    pub verb: &'static str,
+    /// The column that holds the state.
+    pub column: &'static str,
+    /// States it may start from.
+    pub from: &'static [&'static str],
+    /// The state it ends in.
+    pub to: &'static str,
+    /// Roles that may make it.
+    pub who: &'static [Role],
+    /// Columns that may come along.
+    pub takes: &'static [&'static str],
+    index: usize,
+}
+
+type Check = fn(Option<&Row>, &Row) -> Result<Vec<Fault>>;
+type MayWrite = fn(Option<&Row>, &Row, &Actor) -> Result<bool>;
+
+/// A synced table as the generic rooms see it.
+pub struct Table {
+    /// Plural noun: table name, path segment and name on the wire.
+    pub name: &'static str,
+    /// Schema version in which it appeared.
+    pub since: u32,
+    /// Order of dependency.
+    pub rank: u8,
+    /// Its columns, in the order of a row's cells.
+    pub columns: Vec<Column>,
+    /// Its moves.
+    pub moves: Vec<MoveSpec>,
+    /// Roles that may write.
+    pub writers: &'static [Role],
+    /// Rows are only ever added.
+    pub append_only: bool,
+    pub(crate) id: usize,
+    pub(crate) agency_id: usize,
+    pub(crate) seq: usize,
+    pub(crate) edit_seq: usize,
+    pub(crate) created_at: usize,
+    pub(crate) updated_at: usize,
+    pub(crate) created_by: usize,
+    pub(crate) updated_by: usize,
+    pub(crate) deleted_at: usize,
+    by_name: HashMap<&'static str, usize>,
+    blank: Vec<sea_orm::Value>,
+    list: String,
+    stands: fn(&Row) -> Result<Vec<Stand>>,
+    check: Check,
+    may_write: MayWrite,
+    derive: fn(&mut Row, Instant, &Actor) -> Result<()>,
+    touches: fn(Option<&Row>, &Row) -> Result<Vec<Touch>>,
+    guard: fn(usize, &Row, Instant) -> Result<Vec<Fault>>,
+    effect: fn(usize, &mut Row, Instant, &Actor) -> Result<()>,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({})", self.name)
+    }
+}
+
+impl Table {
+    /// The erased form of an entity. Panics at start-up if the entity lacks a stamp column.
+    pub fn of<E: Synced>() -> Table {
+        let columns: Vec<Column> =
+            E::Column::iter().map(|column| Column { name: column.as_str(), field: E::field(column) }).collect();
+        let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect();
+        #[expect(clippy::panic, reason = "an entity without its stamps must not start")]
+        let at = |name: &str| *by_name.get(name).unwrap_or_else(|| panic!("{} has no column {name}", E::NAME));
+        let blank_model = E::Model::default();
+        Table {
+            name: E::NAME,
+            since: E::SINCE,
+            rank: E::RANK,
+            moves: E::MOVES
+                .iter()
+                .enumerate()
+                .map(|(index, step)| MoveSpec {
+                    verb: step.verb,
+                    column: step.column,
+                    from: step.from,
+                    to: step.to,
+                    who: step.who,
+                    takes: step.takes,
+                    index,
+                })
+                .collect(),
+            writers: E::WRITERS,
+            append_only: E::APPEND_ONLY,
+            id: at("id"),
+            agency_id: at("agency_id"),
+            seq: at("seq"),
+            edit_seq: at("edit_seq"),
+            created_at: at("created_at"),
+            updated_at: at("updated_at"),
+            created_by: at("created_by"),
+            updated_by: at("updated_by"),
+            deleted_at: at("deleted_at"),
+            blank: E::Column::iter().map(|column| sea_orm::ModelTrait::get(&blank_model, column)).collect(),
+            list: columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", "),
+            columns,
+            by_name,
+            stands: |row| Ok(E::stands(&row.model::<E>()?)),
+            check: |before, after| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::check(before.as_ref(), &after.model::<E>()?))
+            },
+            may_write: |before, after, actor| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::may_write(before.as_ref(), &after.model::<E>()?, actor))
+            },
+            derive: |row, now, actor| {
+                let mut model = row.model::<E>()?;
+                E::derive(&mut model, now, actor);
+                *row = Row::from_model::<E>(row.table, &model);
+                Ok(())
+            },
+            touches: |before, after| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::touches(before.as_ref(), &after.model::<E>()?))
+            },
+            guard: |at, row, now| Ok((E::MOVES[at].guard)(&row.model::<E>()?, now)),
+            effect: |at, row, now, actor| {
+                let mut model = row.model::<E>()?;
+                (E::MOVES[at].effect)(&mut model, now, actor);
+                *row = Row::from_model::<E>(row.table, &model);
+                Ok(())
+            },
+        }
+    }
+
+    /// Place of a column in a row's cells.
+    pub fn index(&self, column: &str) -> Option<usize> {
+        self.by_name.get(column).copied()
+    }
+
+    /// A column by name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.index(name).map(|at| &self.columns[at])
+    }
+
+    /// Columns that leave the server.
+    pub fn wire_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, column)| column.field.wire)
+    }
+
+    /// The columns' names, quoted and in order, for a statement.
+    pub fn column_list(&self) -> &str {
+        &self.list
+    }
+
+    /// True when rows belong to a case.
+    pub fn has_case(&self) -> bool {
+        self.by_name.contains_key("case_id")
+    }
+
+    /// A row with every cell empty: null, or the type's zero where null is not possible.
+    pub fn blank(&'static self) -> Row {
+        Row { table: self, cells: self.blank.clone() }
+    }
+
+    /// Where the row can be seen.
+    pub fn stands(&self, row: &Row) -> Result<Vec<Stand>> {
+        if row.is_deleted() { Ok(Vec::new()) } else { (self.stands)(row) }
+    }
+
+    /// Faults of the row as a whole.
+    pub fn check(&self, before: Option<&Row>, after: &Row) -> Result<Vec<Fault>> {
+        (self.check)(before, after)
+    }
+
+    /// Whether the actor's role and the row's own state allow the write; seeing it comes first.
+    pub fn may_write(&self, before: Option<&Row>, after: &Row, actor: &Actor) -> Result<bool> {
+        Ok(self.writers.contains(&actor.role) && (self.may_write)(before, after, actor)?)
+    }
+
+    /// Sets what follows from other columns.
+    pub fn derive(&self, row: &mut Row, now: Instant, actor: &Actor) -> Result<()> {
+        (self.derive)(row, now, actor)
+    }
+
+    /// What a change obliges the write door to do.
+    pub fn touches(&self, before: Option<&Row>, after: &Row) -> Result<Vec<Touch>> {
+        (self.touches)(before, after)
+    }
+
+    /// The move of that verb, or an error naming those there are.
+    pub fn move_by_verb(&self, verb: &str) -> Result<&MoveSpec> {
+        self.moves.iter().find(|step| step.verb == verb).ok_or(Error::NotFound)
+    }
+
+    /// The move that leads from one state to another, as a device that edits the column means it.
+    pub fn move_between(&self, column: &str, from: &str, to: &str) -> Option<&MoveSpec> {
+        self.moves.iter().find(|step| step.column == column && step.to == to && step.from.contains(&from))
+    }
+
+    /// What stands against a move, looking at the row as it would be.
+    pub fn guard(&self, step: &MoveSpec, after: &Row, now: Instant) -> Result<Vec<Fault>> {
+        (self.guard)(step.index, after, now)
+    }
+
+    /// Sets what a move sets besides the state.
+    pub fn effect(&self, step: &MoveSpec, row: &mut Row, now: Instant, actor: &Actor) -> Result<()> {
+        (self.effect)(step.index, row, now, actor)
+    }
+
+    /// Names of the columns a client may write, state included.
+    pub fn writable(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.field.wire && column.field.merge != Merge::Server)
+    }
+}

@@ -1,0 +1,223 @@
+//! The database: one handle for reading, writing and the clock.
+//!
+//! SQLite has one writer connection and a few readers (a reader per thread of a large pool would
+//! each keep a page cache); PostgreSQL has one pool. What differs between the two is in this file
+//! and nowhere else. Writes go through `write.rs`.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use crate::clock::{Clock, Instant};
+use crate::error::{Error, Result};
+use crate::sql;
+
+/// How many connections to keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// SQLite readers, or all connections on PostgreSQL.
+    pub connections: u32,
+    /// How long a caller waits for a connection before it is told that the database is busy.
+    pub wait: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Pool { connections: 8, wait: Duration::from_secs(5) }
+    }
+}
+
+/// A handle on the database, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    clock: Clock,
+}
+
+/// A consistent view of the database at one moment. Dropping it ends it.
+#[derive(Debug)]
+pub struct Snapshot {
+    tx: DatabaseTransaction,
+    now: Instant,
+}
+
+/// A transaction over rows that no device ever sees and no agency's clock orders: sessions,
+/// leases, throttles, one-time links. Dropping it rolls it back.
+#[derive(Debug)]
+pub struct Side {
+    tx: DatabaseTransaction,
+    now: Instant,
+}
+
+impl Store {
+    /// Opens `sqlite://path` (the file is made if it is missing) or `postgres://…`.
+    pub async fn open(url: &str, pool: Pool, clock: Clock) -> Result<Store> {
+        if url.starts_with("sqlite:") {
+            let writer = Database::connect(sqlite(url, 1, pool.wait)).await?;
+            let reader = Database::connect(sqlite(url, pool.connections.max(1), pool.wait)).await?;
+            return Ok(Store { reader, writer, clock });
+        }
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(Error::Internal("the database URL must start with sqlite:// or postgres://".into()));
+        }
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(pool.connections.max(2))
+            .min_connections(1)
+            .acquire_timeout(pool.wait)
+            .sqlx_logging(false)
+            .map_sqlx_postgres_opts(|with| {
+                with.options([
+                    ("lock_timeout", "3s"),
+                    ("statement_timeout", "10s"),
+                    ("idle_in_transaction_session_timeout", "30s"),
+                ])
+            });
+        let both = Database::connect(options).await?;
+        Ok(Store { reader: both.clone(), writer: both, clock })
+    }
+
+    /// The clock that stamps everything.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Which of the two databases this is.
+    pub fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// The pool that reads, for what needs no snapshot (readiness, migrations).
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// The pool that writes; on SQLite it has one connection. Migrations and tests use it.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// The present instant: the database's own on PostgreSQL, so that processes whose clocks
+    /// differ agree; this process's on SQLite; a manual clock's in tests.
+    pub async fn now(&self) -> Result<Instant> {
+        read_now(&self.reader, &self.clock).await
+    }
+
+    /// SQL for the present in milliseconds, for statements that must not pay a round trip for it.
+    pub(crate) fn now_sql(&self) -> String {
+        match (self.backend(), &self.clock) {
+            (DbBackend::Postgres, Clock::System) => "(extract(epoch from clock_timestamp())*1000)::bigint".into(),
+            _ => self.clock.now().0.to_string(),
+        }
+    }
+
+    /// Opens a consistent view: REPEATABLE READ on PostgreSQL, a WAL read transaction on SQLite.
+    pub async fn read(&self) -> Result<Snapshot> {
+        let options = match self.backend() {
+            DbBackend::Postgres => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                sqlite_transaction_mode: None,
+            },
+            _ => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+                ..Default::default()
+            },
+        };
+        let tx = self.reader.begin_with_options(options).await?;
+        Ok(Snapshot { tx, now: self.clock.now() })
+    }
+
+    /// Opens a transaction for rows that no device sees.
+    pub async fn side(&self) -> Result<Side> {
+        let tx = self.begin().await?;
+        let now = read_now(&tx, &self.clock).await?;
+        Ok(Side { tx, now })
+    }
+
+    /// Begins a write: IMMEDIATE on SQLite, since a transaction that reads first and writes later
+    /// is refused there when another wrote between, whatever the busy timeout.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction> {
+        Ok(self
+            .writer
+            .begin_with_options(TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..Default::default()
+            })
+            .await?)
+    }
+
+    /// Closes every connection.
+    pub async fn close(self) -> Result<()> {
+        self.reader.close_by_ref().await?;
+        Ok(self.writer.close_by_ref().await?)
+    }
+}
+
+impl Snapshot {
+    /// When the view was opened, by this process's clock.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = DatabaseTransaction;
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+}
+
+impl Side {
+    /// The instant of this transaction, read once.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Makes the changes stand.
+    pub async fn commit(self) -> Result<()> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+impl Deref for Side {
+    type Target = DatabaseTransaction;
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+}
+
+async fn read_now(conn: &impl ConnectionTrait, clock: &Clock) -> Result<Instant> {
+    if conn.get_database_backend() == DbBackend::Postgres && !clock.is_manual() {
+        let text = "select (extract(epoch from clock_timestamp())*1000)::bigint";
+        if let Some(row) = sql::one(conn, text, vec![]).await? {
+            return Ok(Instant(row.try_get_by_index(0)?));
+        }
+    }
+    Ok(clock.now())
+}
+
+fn sqlite(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(wait)
+        .sqlx_logging(false)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(|with| {
+            with.create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(5))
+                .pragma("cache_size", "-8000")
+        });
+    options
+}
