@@ -31,6 +31,7 @@ pub struct Write {
     access: BTreeSet<String>,
     restand: BTreeSet<(&'static str, String)>,
     plan: BTreeSet<String>,
+    immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
 }
@@ -56,6 +57,7 @@ impl Store {
             access: BTreeSet::new(),
             restand: BTreeSet::new(),
             plan: BTreeSet::new(),
+            immediate: false,
             objects: Vec::new(),
             note: None,
         })
@@ -97,6 +99,16 @@ impl Write {
     /// Asks for the case's access to be settled before the commit.
     pub fn settle_access(&mut self, case_id: &str) {
         self.access.insert(case_id.to_owned());
+    }
+
+    /// Makes every loss of access in this transaction immediate: phones are told at their next
+    /// pull, even one that asked for deletes to be held back until its own work is sent.
+    pub fn revoke_at_once(&mut self) {
+        self.immediate = true;
+    }
+
+    pub(crate) fn is_immediate(&self) -> bool {
+        self.immediate
     }
 
     /// Asks for the case to be planned again before the commit.

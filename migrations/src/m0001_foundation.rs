@@ -44,6 +44,7 @@ impl MigrationTrait for Migration {
                     agency_id TEXT NOT NULL,
                     seq BIGINT NOT NULL,
                     visible BOOLEAN NOT NULL,
+                    immediate BOOLEAN NOT NULL,
                     spans TEXT NOT NULL,
                     PRIMARY KEY (user_id, scope)
                 )",
@@ -63,6 +64,8 @@ impl MigrationTrait for Migration {
                     held_since BIGINT,
                     held_reply BIGINT,
                     schema_version BIGINT NOT NULL,
+                    schema_offered BIGINT,
+                    schema_reply BIGINT,
                     conflicts_in_a_row BIGINT NOT NULL,
                     last_push_at BIGINT,
                     last_pull_at BIGINT,

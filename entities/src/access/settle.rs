@@ -217,8 +217,9 @@ async fn apply(write: &mut Write, before: &Open, after: &Open) -> Result<()> {
     for (user, scope) in after.difference(before) {
         sql::exec(
             write.conn(),
-            "insert into sync_access (user_id, scope, agency_id, seq, visible, spans) values ($1, $2, $3, $4, true, $5) \
-             on conflict (user_id, scope) do update set seq = excluded.seq, visible = true, \
+            "insert into sync_access (user_id, scope, agency_id, seq, visible, immediate, spans) \
+             values ($1, $2, $3, $4, true, false, $5) \
+             on conflict (user_id, scope) do update set seq = excluded.seq, visible = true, immediate = false, \
              spans = sync_access.spans || ',' || excluded.spans",
             vec![user.into(), scope.into(), agency.clone().into(), seq.into(), format!("{seq}-").into()],
         )
@@ -227,8 +228,9 @@ async fn apply(write: &mut Write, before: &Open, after: &Open) -> Result<()> {
     for (user, scope) in before.difference(after) {
         sql::exec(
             write.conn(),
-            "update sync_access set seq = $1, visible = false, spans = spans || $2 where user_id = $3 and scope = $4",
-            vec![seq.into(), seq.to_string().into(), user.into(), scope.into()],
+            "update sync_access set seq = $1, visible = false, spans = spans || $2, immediate = $5 \
+             where user_id = $3 and scope = $4",
+            vec![seq.into(), seq.to_string().into(), user.into(), scope.into(), write.is_immediate().into()],
         )
         .await?;
     }

@@ -226,6 +226,11 @@ impl Synced for Entity {
         faults
     }
 
+    /// A draft may be thrown away; anything the client has seen is withdrawn instead.
+    fn may_delete(row: &Model, _actor: &Actor) -> bool {
+        row.lifecycle == "draft"
+    }
+
     fn derive(row: &mut Model, _now: Instant, _actor: &Actor) {
         if row.lifecycle != "completed" && row.completed_at.is_some() {
             row.completed_at = None;

@@ -49,8 +49,9 @@ pub enum Merge {
     Field,
     /// Changes only by a legal move of the row's state machine.
     State,
-    /// Once set (true, or a value) it stays set over sync, whatever the clocks say; loosening
-    /// needs a call of its own.
+    /// The most protective value wins over sync, whatever the clocks say: true over false, a
+    /// value over none, a later word of the list of codes over an earlier one (so list them from
+    /// the widest to the narrowest). Loosening needs a call over REST.
     Protective,
 }
 

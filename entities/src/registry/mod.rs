@@ -91,6 +91,10 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     /// The moves of its state machine.
     const MOVES: &'static [Move<Self::Model>] = &[];
 
+    /// States in which a device may make a row, besides the state column's initial value (an
+    /// unplanned contact starts as completed).
+    const STARTS: &'static [&'static str] = &[];
+
     /// What each column is. The match over columns has no `_` arm, so that a forgotten column
     /// does not compile.
     fn field(column: Self::Column) -> Field;
@@ -107,6 +111,17 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     /// as it stands (a signed note is nobody's to edit). `before` is `None` for a new row.
     fn may_write(_before: Option<&Self::Model>, _after: &Self::Model, _actor: &Actor) -> bool {
         true
+    }
+
+    /// Whether this actor may delete the row; field users void, so the rule is no.
+    fn may_delete(_row: &Self::Model, _actor: &Actor) -> bool {
+        false
+    }
+
+    /// When the thing happened that the row records, for tables whose rows are accepted from
+    /// somebody who has lost the case since (rule S18). Such a table has a column `late`.
+    fn occurred(_row: &Self::Model) -> Option<Instant> {
+        None
     }
 
     /// Values that follow from the others, set on every write before the checks.

@@ -55,6 +55,8 @@ pub struct Table {
     pub writers: &'static [Role],
     /// Rows are only ever added.
     pub append_only: bool,
+    /// States, besides the initial one, in which a device may make a row.
+    pub starts: &'static [&'static str],
     pub(crate) id: usize,
     pub(crate) agency_id: usize,
     pub(crate) seq: usize,
@@ -70,6 +72,8 @@ pub struct Table {
     stands: fn(&Row) -> Result<Vec<Stand>>,
     check: Check,
     may_write: MayWrite,
+    may_delete: fn(&Row, &Actor) -> Result<bool>,
+    occurred: fn(&Row) -> Result<Option<Instant>>,
     derive: fn(&mut Row, Instant, &Actor) -> Result<()>,
     touches: fn(Option<&Row>, &Row) -> Result<Vec<Touch>>,
     guard: fn(usize, &Row, Instant) -> Result<Vec<Fault>>,
@@ -110,6 +114,7 @@ impl Table {
                 .collect(),
             writers: E::WRITERS,
             append_only: E::APPEND_ONLY,
+            starts: E::STARTS,
             id: at("id"),
             agency_id: at("agency_id"),
             seq: at("seq"),
@@ -132,6 +137,8 @@ impl Table {
                 let before = before.map(Row::model::<E>).transpose()?;
                 Ok(E::may_write(before.as_ref(), &after.model::<E>()?, actor))
             },
+            may_delete: |row, actor| Ok(E::may_delete(&row.model::<E>()?, actor)),
+            occurred: |row| Ok(E::occurred(&row.model::<E>()?)),
             derive: |row, now, actor| {
                 let mut model = row.model::<E>()?;
                 E::derive(&mut model, now, actor);
@@ -195,6 +202,16 @@ impl Table {
     /// Whether the actor's role and the row's own state allow the write; seeing it comes first.
     pub fn may_write(&self, before: Option<&Row>, after: &Row, actor: &Actor) -> Result<bool> {
         Ok(self.writers.contains(&actor.role) && (self.may_write)(before, after, actor)?)
+    }
+
+    /// Whether the actor may delete the row; seeing it comes first.
+    pub fn may_delete(&self, row: &Row, actor: &Actor) -> Result<bool> {
+        Ok(self.writers.contains(&actor.role) && (self.may_delete)(row, actor)?)
+    }
+
+    /// When the thing happened that the row records, for tables that take late work.
+    pub fn occurred(&self, row: &Row) -> Result<Option<Instant>> {
+        (self.occurred)(row)
     }
 
     /// Sets what follows from other columns.
