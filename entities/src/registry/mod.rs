@@ -135,7 +135,7 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
 
 /// Every synced table, in order of rank.
 pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
-    let mut tables = vec![Table::of::<crate::casework::goal::Entity>()];
+    let mut tables = vec![Table::of::<crate::casework::goal::Entity>(), Table::of::<crate::workflow::prompt::Entity>()];
     tables.sort_by_key(|table| table.rank);
     tables
 });

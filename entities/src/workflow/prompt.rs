@@ -1,0 +1,117 @@
+//! A prompt: what the engine asks of a person, shown in the app and sent by mail.
+//!
+//! The server makes it and takes it back; the person sees, snoozes or finishes it. It carries no
+//! words: the app words it from rule and step, so that no client's words are copied into it.
+
+use sea_orm::entity::prelude::*;
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::{Day, Instant};
+use crate::error::Fault;
+use crate::registry::{Field, Move, Synced};
+
+/// Columns of a prompt.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "prompts")]
+pub struct Model {
+    /// Row id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Tenant.
+    pub agency_id: String,
+    /// Case it is about.
+    pub case_id: String,
+    /// Rule that asks, such as `goal.deadline`.
+    pub rule: String,
+    /// Step of the rule, such as `d7`.
+    pub step: String,
+    /// Kind of row it is about, such as `goal`.
+    pub subject_kind: String,
+    /// That row.
+    pub subject_id: String,
+    /// What the rule counted from: a date, or the name of an event.
+    pub anchor: String,
+    /// Who is asked now; follows a reassignment.
+    pub recipient_user_id: String,
+    /// As what: `caseworker` or `supervisor`.
+    pub recipient_role: String,
+    /// When it was to be shown.
+    pub due_at: Instant,
+    /// The day it is about, where there is one.
+    pub due_on: Option<Day>,
+    /// State: see `MOVES`; the server sets `cancelled` when the reason is gone.
+    pub status: String,
+    /// Not shown again before.
+    pub snooze_until: Option<Instant>,
+    /// Identity for ever: rule, subject, anchor, step and role.
+    pub dedupe_key: String,
+    /// Commit number of the last change.
+    pub seq: i64,
+    /// Commit number of the last change a client could have made.
+    pub edit_seq: i64,
+    /// When it was stored first.
+    pub created_at: Instant,
+    /// When it was stored last.
+    pub updated_at: Instant,
+    /// Who made it: none, the engine.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<Instant>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// States in which a prompt still asks something.
+pub const OPEN: &[&str] = &["pending", "seen", "snoozed"];
+
+const STATUS: &[&str] = &["pending", "seen", "snoozed", "done", "cancelled", "expired"];
+
+impl Synced for Entity {
+    const NAME: &'static str = "prompts";
+    const RANK: u8 = 90;
+    const WRITERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor];
+    const MOVES: &'static [Move<Model>] = &[
+        Move::plain("see", &["pending", "snoozed"], "seen"),
+        Move {
+            takes: &["snooze_until"],
+            guard: |prompt, now| match prompt.snooze_until {
+                Some(until) if until > now && until <= now.plus_secs(14 * 86_400) => Vec::new(),
+                _ => vec![Fault::field("snooze_until", "range", "must lie within the next 14 days")],
+            },
+            ..Move::plain("snooze", &["pending", "seen"], "snoozed")
+        },
+        Move::plain("finish", &["pending", "seen", "snoozed"], "done"),
+    ];
+
+    fn field(column: Column) -> Field {
+        match column {
+            Column::Id => Field::id().server(),
+            Column::AgencyId => Field::id().hidden(),
+            Column::CaseId | Column::SubjectId | Column::RecipientUserId => Field::id().server(),
+            Column::Rule | Column::Step | Column::SubjectKind | Column::Anchor | Column::RecipientRole => {
+                Field::text(120).server()
+            }
+            Column::DueAt => Field::instant().server(),
+            Column::DueOn => Field::date().server(),
+            Column::Status => Field::code(STATUS).state().or("pending"),
+            Column::SnoozeUntil => Field::instant(),
+            Column::DedupeKey => Field::text(300).hidden(),
+            Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
+            Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
+            Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
+            Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn stands(row: &Model) -> Vec<Stand> {
+        vec![Stand::CaseUser(row.case_id.clone(), row.recipient_user_id.clone())]
+    }
+
+    /// Only the engine makes prompts, and only the person asked answers one.
+    fn may_write(before: Option<&Model>, after: &Model, actor: &Actor) -> bool {
+        before.is_some() && actor.user_id.as_deref() == Some(after.recipient_user_id.as_str())
+    }
+}
