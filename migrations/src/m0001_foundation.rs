@@ -127,6 +127,24 @@ impl MigrationTrait for Migration {
                 )",
             ],
         )
+        .await?;
+        ddl::synced(
+            manager,
+            "sync_issues",
+            "user_id TEXT NOT NULL,
+            case_id TEXT,
+            audience TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            about_table TEXT NOT NULL,
+            about_id TEXT NOT NULL,
+            quarantine_id TEXT,
+            message TEXT NOT NULL,
+            detail TEXT,
+            status TEXT NOT NULL,
+            settled_at BIGINT,
+            settled_by TEXT,
+            settled_reason TEXT",
+        )
         .await
     }
 }

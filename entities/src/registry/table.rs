@@ -16,6 +16,8 @@ pub struct Column {
     pub name: &'static str,
     /// What it is.
     pub field: Field,
+    /// May be empty.
+    pub nullable: bool,
 }
 
 /// A move, without the type of its row.
@@ -89,12 +91,16 @@ impl std::fmt::Debug for Table {
 impl Table {
     /// The erased form of an entity. Panics at start-up if the entity lacks a stamp column.
     pub fn of<E: Synced>() -> Table {
-        let columns: Vec<Column> =
-            E::Column::iter().map(|column| Column { name: column.as_str(), field: E::field(column) }).collect();
+        let blank_model = E::Model::default();
+        let columns: Vec<Column> = E::Column::iter()
+            .map(|column| {
+                let blank = sea_orm::ModelTrait::get(&blank_model, column);
+                Column { name: column.as_str(), field: E::field(column), nullable: super::row::is_null(&blank) }
+            })
+            .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect();
         #[expect(clippy::panic, reason = "an entity without its stamps must not start")]
         let at = |name: &str| *by_name.get(name).unwrap_or_else(|| panic!("{} has no column {name}", E::NAME));
-        let blank_model = E::Model::default();
         Table {
             name: E::NAME,
             since: E::SINCE,
@@ -167,6 +173,11 @@ impl Table {
     /// A column by name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.index(name).map(|at| &self.columns[at])
+    }
+
+    /// Place of the id in a row's cells.
+    pub fn id_column(&self) -> usize {
+        self.id
     }
 
     /// Columns that leave the server.

@@ -1,1 +1,21 @@
-//! sync
+//! The sync engine: one feed, thin faces.
+//!
+//! `feed` says what changed for a user since a commit number; `pull` turns that into a page for a
+//! device; `push` takes a device's work in; `quarantine` keeps what may not be applied and tells
+//! the people it concerns. No table is known by name here. The rules named S, M and H in comments
+//! are listed in docs/sync.md.
+
+mod device;
+mod feed;
+pub mod issue;
+pub mod page;
+mod pull;
+mod push;
+mod quarantine;
+pub mod schema;
+mod text;
+
+pub use device::Device;
+pub use pull::{Migration, Pull, PullRequest, pull};
+pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push};
+pub use text::mend;

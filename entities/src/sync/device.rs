@@ -1,0 +1,140 @@
+//! What the server remembers of one device of one user.
+
+use sea_orm::ConnectionTrait;
+
+use crate::access::Actor;
+use crate::error::Result;
+use crate::sql;
+
+/// A device's state of sync. It belongs to (device, user): another user on the same phone starts
+/// with nothing (S15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The device's id, as it gave it at login.
+    pub device_id: String,
+    /// Its user.
+    pub user_id: String,
+    /// The greatest cursor it has sent: everything up to there has arrived.
+    pub acked_cursor: i64,
+    /// Deletes after this number have been held back and not been delivered for certain.
+    pub held_from: Option<i64>,
+    /// When holding back began, in milliseconds.
+    pub held_since: Option<i64>,
+    /// The number of the reply that delivered what was held; a cursor at or beyond it says that
+    /// the reply arrived.
+    pub held_reply: Option<i64>,
+    /// The schema version for which it certainly has every table and column.
+    pub schema_version: i64,
+    /// The version offered in the reply `schema_reply`.
+    pub schema_offered: Option<i64>,
+    /// The number of the reply that brought the rows of that version.
+    pub schema_reply: Option<i64>,
+    /// Pushes answered with a conflict since the last that went through.
+    pub conflicts_in_a_row: i64,
+    /// When it last pushed with success, in milliseconds.
+    pub last_push_at: Option<i64>,
+    /// When it last pulled, in milliseconds; kept to the nearest few minutes.
+    pub last_pull_at: Option<i64>,
+}
+
+impl Device {
+    /// Reads the state of the actor's device; a device never seen before has an empty one.
+    pub async fn load(conn: &impl ConnectionTrait, actor: &Actor) -> Result<Device> {
+        let device_id = actor.device_id.clone().unwrap_or_default();
+        let row = sql::one(
+            conn,
+            "select acked_cursor, held_from, held_since, held_reply, schema_version, schema_offered, schema_reply, \
+             conflicts_in_a_row, last_push_at, last_pull_at from sync_device where device_id = $1 and user_id = $2",
+            vec![device_id.as_str().into(), actor.user().into()],
+        )
+        .await?;
+        let user_id = actor.user().to_owned();
+        let Some(row) = row else {
+            return Ok(Device {
+                device_id,
+                user_id,
+                acked_cursor: 0,
+                held_from: None,
+                held_since: None,
+                held_reply: None,
+                schema_version: 0,
+                schema_offered: None,
+                schema_reply: None,
+                conflicts_in_a_row: 0,
+                last_push_at: None,
+                last_pull_at: None,
+            });
+        };
+        Ok(Device {
+            device_id,
+            user_id,
+            acked_cursor: row.try_get_by_index(0)?,
+            held_from: row.try_get_by_index(1)?,
+            held_since: row.try_get_by_index(2)?,
+            held_reply: row.try_get_by_index(3)?,
+            schema_version: row.try_get_by_index(4)?,
+            schema_offered: row.try_get_by_index(5)?,
+            schema_reply: row.try_get_by_index(6)?,
+            conflicts_in_a_row: row.try_get_by_index(7)?,
+            last_push_at: row.try_get_by_index(8)?,
+            last_pull_at: row.try_get_by_index(9)?,
+        })
+    }
+
+    /// Writes the state back.
+    pub async fn save(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
+        sql::exec(
+            conn,
+            "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
+             schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             on conflict (device_id, user_id) do update set acked_cursor = excluded.acked_cursor, \
+             held_from = excluded.held_from, held_since = excluded.held_since, held_reply = excluded.held_reply, \
+             schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
+             schema_reply = excluded.schema_reply, conflicts_in_a_row = excluded.conflicts_in_a_row, \
+             last_push_at = excluded.last_push_at, last_pull_at = excluded.last_pull_at",
+            vec![
+                self.device_id.as_str().into(),
+                self.user_id.as_str().into(),
+                agency_id.into(),
+                self.acked_cursor.into(),
+                self.held_from.into(),
+                self.held_since.into(),
+                self.held_reply.into(),
+                self.schema_version.into(),
+                self.schema_offered.into(),
+                self.schema_reply.into(),
+                self.conflicts_in_a_row.into(),
+                self.last_push_at.into(),
+                self.last_pull_at.into(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// Asks for a row to be sent to this device again although its position lies behind its cursor:
+/// what was stored differs from what it pushed (S7).
+pub(crate) async fn resend(conn: &impl ConnectionTrait, actor: &Actor, seq: i64, table: &str, id: &str) -> Result<()> {
+    let Some(device) = actor.device_id.as_deref() else { return Ok(()) };
+    sql::exec(
+        conn,
+        "insert into sync_resend (device_id, user_id, tbl, row_id, agency_id, seq) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (device_id, user_id, tbl, row_id) do update set seq = excluded.seq",
+        vec![device.into(), actor.user().into(), table.into(), id.into(), actor.agency_id.as_str().into(), seq.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Rows to be sent to this device again beyond its cursor, as (table, id).
+pub(crate) async fn to_resend(conn: &impl ConnectionTrait, actor: &Actor, since: i64) -> Result<Vec<(String, String)>> {
+    let rows = sql::all(
+        conn,
+        "select tbl, row_id from sync_resend where device_id = $1 and user_id = $2 and seq > $3",
+        vec![actor.device_id.clone().unwrap_or_default().into(), actor.user().into(), since.into()],
+    )
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}

@@ -1,0 +1,217 @@
+//! What changed for one user.
+//!
+//! A row's position for a user is the greatest number on any path to it: the entry's, when the
+//! row changed, entered or left the scope, or the access's, when the scope opened or closed for
+//! the user (S2). A row is live when any path is open at both ends. So one question, "entries of
+//! my scopes beyond my cursor", finds edits, gains, losses and deletions alike.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+
+use crate::error::Result;
+use crate::registry::{Table, table};
+use crate::sql;
+
+/// A row's place in a user's feed.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) table: &'static Table,
+    pub(crate) id: String,
+    /// The greatest number on any path.
+    pub(crate) position: i64,
+    /// The user may see it now.
+    pub(crate) live: bool,
+    /// The user could see it at some time, so a device may hold it.
+    pub(crate) held: bool,
+    /// Its loss is not to be held back, whatever the device asks for.
+    pub(crate) immediate: bool,
+}
+
+/// One path from the user to a row: an entry and the access to its scope.
+struct Path {
+    seq: i64,
+    entered: i64,
+    live: bool,
+    access_seq: i64,
+    visible: bool,
+    immediate: bool,
+    spans: String,
+}
+
+const COLUMNS: &str = "f.tbl, f.row_id, f.seq, f.entered, f.live, f.multi, a.seq, a.visible, a.spans, a.immediate";
+const POSITION: &str = "case when f.seq > a.seq then f.seq else a.seq end";
+
+/// Joins the user's accesses with the entries of each scope beyond `$2`, or all of them where the
+/// access itself changed beyond it. Each scope is probed in the index: left to itself PostgreSQL
+/// reads the whole feed once there are many scopes, and SQLite may start at the wrong end.
+fn join(backend: DbBackend, bound: &str) -> String {
+    let since = "case when a.seq > $2 then 0 else $2 end";
+    match backend {
+        DbBackend::Postgres => format!(
+            "from sync_access a cross join lateral (select * from sync_feed f where f.scope = a.scope \
+             and f.seq > {since} {bound} offset 0) f where a.user_id = $1 and (a.visible or a.seq > $2)"
+        ),
+        _ => format!(
+            "from sync_access a cross join sync_feed f where a.user_id = $1 and (a.visible or a.seq > $2) \
+             and f.scope = a.scope and f.seq > {since} {bound}"
+        ),
+    }
+}
+
+/// The position at which a page of about `limit` entries ends: always a whole commit, so that a
+/// cursor that is a bare number never splits one. `None` when everything fits.
+pub(crate) async fn page_end(conn: &impl ConnectionTrait, user: &str, since: i64, limit: usize) -> Result<Option<i64>> {
+    let backend = conn.get_database_backend();
+    // A page can be found without reading more of any one scope than a page.
+    let text = match backend {
+        DbBackend::Postgres => format!(
+            "select {POSITION} from sync_access a cross join lateral (select f.seq from sync_feed f \
+             where f.scope = a.scope and f.seq > case when a.seq > $2 then 0 else $2 end \
+             order by f.seq limit $3) f where a.user_id = $1 and (a.visible or a.seq > $2) order by 1 limit $3"
+        ),
+        _ => format!("select {POSITION} {} order by 1 limit $3", join(backend, "")),
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = sql::all(conn, &text, vec![user.into(), since.into(), limit.into()]).await?;
+    match rows.last() {
+        Some(last) if rows.len() as i64 == limit => Ok(Some(last.try_get_by_index(0)?)),
+        _ => Ok(None),
+    }
+}
+
+/// Every row whose position for the user lies beyond `since` and at most at `upto`, in order of
+/// position; each row once, in its final state.
+pub(crate) async fn entries(conn: &impl ConnectionTrait, user: &str, since: i64, upto: i64) -> Result<Vec<Entry>> {
+    let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), ""));
+    let found = sql::all(conn, &text, vec![user.into(), since.into(), upto.into()]).await?;
+    let mut entries = Vec::with_capacity(found.len());
+    let mut many: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in &found {
+        let name: String = row.try_get_by_index(0)?;
+        let id: String = row.try_get_by_index(1)?;
+        if row.try_get_by_index::<bool>(5)? {
+            many.entry(name).or_default().push(id);
+        } else if let Some(table) = table(&name) {
+            entries.push(resolve(table, id, &[path(row)?]));
+        }
+    }
+    for (name, mut ids) in many {
+        let Some(table) = table(&name) else { continue };
+        ids.sort();
+        ids.dedup();
+        for (id, paths) in paths(conn, user, &name, &ids).await? {
+            let entry = resolve(table, id, &paths);
+            // Another path has carried it beyond this page: it comes later, once.
+            if entry.position <= upto {
+                entries.push(entry);
+            }
+        }
+    }
+    entries.sort_by(|a, b| (a.position, a.table.rank, &a.id).cmp(&(b.position, b.table.rank, &b.id)));
+    Ok(entries)
+}
+
+/// The place of certain rows, whatever their position: for rows that have to be sent again.
+pub(crate) async fn places(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    table: &'static Table,
+    ids: &[String],
+) -> Result<Vec<Entry>> {
+    let found = paths(conn, user, table.name, ids).await?;
+    Ok(found.into_iter().map(|(id, paths)| resolve(table, id, &paths)).collect())
+}
+
+/// Every live row of one table that the user may see.
+pub(crate) async fn all_of(conn: &impl ConnectionTrait, user: &str, table: &'static Table) -> Result<Vec<String>> {
+    let text = "select distinct f.row_id from sync_access a cross join sync_feed f \
+                where a.user_id = $1 and a.visible and f.scope = a.scope and f.live and f.tbl = $2 order by 1";
+    let rows = sql::all(conn, text, vec![user.into(), table.name.into()]).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+async fn paths(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    name: &str,
+    ids: &[String],
+) -> Result<HashMap<String, Vec<Path>>> {
+    let mut found: HashMap<String, Vec<Path>> = HashMap::new();
+    for batch in ids.chunks(500) {
+        let text = format!(
+            "select {COLUMNS} from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
+             where f.tbl = $2 and f.row_id in ({})",
+            sql::marks(3, batch.len())
+        );
+        let mut values = vec![user.into(), name.into()];
+        values.extend(batch.iter().map(|id| id.as_str().into()));
+        for row in sql::all(conn, &text, values).await? {
+            found.entry(row.try_get_by_index(1)?).or_default().push(path(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+fn path(row: &QueryResult) -> Result<Path> {
+    Ok(Path {
+        seq: row.try_get_by_index(2)?,
+        entered: row.try_get_by_index(3)?,
+        live: row.try_get_by_index(4)?,
+        access_seq: row.try_get_by_index(6)?,
+        visible: row.try_get_by_index(7)?,
+        spans: row.try_get_by_index(8)?,
+        immediate: row.try_get_by_index(9)?,
+    })
+}
+
+fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
+    Entry {
+        table,
+        id,
+        position: paths.iter().map(|path| path.seq.max(path.access_seq)).max().unwrap_or_default(),
+        live: paths.iter().any(|path| path.live && path.visible),
+        held: paths.iter().any(Path::was_visible),
+        immediate: paths.iter().any(|path| path.immediate && !path.visible),
+    }
+}
+
+impl Path {
+    /// Whether the time in which the row stood in the scope met a time in which the scope was
+    /// open: `deleted` never names a row that its reader could not see (S1).
+    fn was_visible(&self) -> bool {
+        let left = if self.live { i64::MAX } else { self.seq };
+        self.spans.split(',').any(|span| {
+            let (from, to) = span.split_once('-').unwrap_or((span, ""));
+            let from = from.parse::<i64>().unwrap_or(0);
+            let to = to.parse::<i64>().unwrap_or(i64::MAX);
+            from.max(self.entered) < to.min(left)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(spans: &str, entered: i64, left: Option<i64>) -> Path {
+        Path {
+            seq: left.unwrap_or(entered),
+            entered,
+            live: left.is_none(),
+            access_seq: 0,
+            visible: true,
+            immediate: false,
+            spans: spans.into(),
+        }
+    }
+
+    #[test]
+    fn a_row_is_held_only_if_it_stood_there_while_the_scope_was_open() {
+        assert!(path("10-20", 5, None).was_visible());
+        assert!(path("10-20,30-", 12, Some(25)).was_visible());
+        assert!(!path("10-20,30-", 22, Some(25)).was_visible(), "entered and left while closed");
+        assert!(!path("10-20", 20, None).was_visible(), "entered when it closed");
+        assert!(!path("30-", 5, Some(30)).was_visible(), "left when it opened");
+    }
+}

@@ -1,0 +1,270 @@
+//! A page for a device: what is there now, what is gone, and the number to ask from next time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::access::{self, Actor};
+use crate::error::{Error, Result};
+use crate::registry::{TABLES, Table, table};
+use crate::sql;
+use crate::store::{Snapshot, Store};
+
+use super::device::{self, Device};
+use super::feed;
+
+/// Deletes are held back for at most this long.
+const HOLD_MS: i64 = 24 * 3600 * 1000;
+/// How fine the time of a device's last pull is kept: a pull that brings nothing writes nothing.
+const PULL_TIME_MS: i64 = 5 * 60 * 1000;
+
+/// What an app that grew new tables or columns asks to be filled in.
+#[derive(Clone, Debug, Default)]
+pub struct Migration {
+    /// New tables.
+    pub tables: Vec<String>,
+    /// Tables with new columns.
+    pub columns: Vec<String>,
+}
+
+/// One pull.
+#[derive(Clone, Debug, Default)]
+pub struct PullRequest {
+    /// The number the last reply gave; 0 for a first sync.
+    pub cursor: i64,
+    /// About how many rows to send; none for everything.
+    pub limit: Option<usize>,
+    /// Schema version of the app.
+    pub schema_version: u32,
+    /// New tables and columns of the app, if it says so.
+    pub migration: Option<Migration>,
+    /// The app holds work not sent yet and asks that deletes wait for it.
+    pub pending: bool,
+}
+
+/// The answer, as ids; the rows are read from the same snapshot while the page is written.
+#[derive(Debug)]
+pub struct Pull {
+    pub(crate) snapshot: Snapshot,
+    /// Rows to send, by table in order of dependency.
+    pub live: Vec<(&'static Table, Vec<String>)>,
+    /// Rows to take away, by table.
+    pub gone: Vec<(&'static Table, Vec<String>)>,
+    /// The cursor for next time.
+    pub timestamp: i64,
+    /// There is more beyond this page.
+    pub has_more: bool,
+    /// The timeline the numbers belong to.
+    pub epoch: i64,
+    /// Schema version to write rows for.
+    pub schema_version: u32,
+}
+
+/// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
+pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
+    access::settle_due(store, &actor.agency_id).await?;
+    let mut snapshot = store.read().await?;
+    let mut state = State::load(&snapshot, actor, request).await?;
+    let fill = state.tables_to_fill(request);
+    if state.delivers_held() || !fill.is_empty() {
+        // Rows that stand behind the cursor ride on a number of their own: were the reply lost,
+        // its cursor would otherwise look acknowledged (S5). The number is taken before the view.
+        drop(snapshot);
+        store.write(actor).await?.commit().await?;
+        snapshot = store.read().await?;
+        state = State::load(&snapshot, actor, request).await?;
+    }
+    let user = actor.user();
+    let end = match request.limit {
+        Some(limit) => feed::page_end(&*snapshot, user, state.since, limit.max(1)).await?,
+        None => None,
+    };
+    let upto = end.unwrap_or(state.horizon).min(state.horizon);
+    let mut live: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    let mut gone: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    let mut held_back = false;
+    for entry in feed::entries(&*snapshot, user, state.since, upto).await? {
+        if entry.live {
+            live.entry(entry.table.name).or_default().insert(entry.id);
+        } else if entry.held && request.cursor > 0 {
+            if state.withholds && !entry.immediate {
+                held_back = true;
+            } else {
+                gone.entry(entry.table.name).or_default().insert(entry.id);
+            }
+        }
+    }
+    if let Some(from) = state.deliver_from {
+        for entry in feed::entries(&*snapshot, user, from, state.horizon).await? {
+            if !entry.live && entry.held {
+                gone.entry(entry.table.name).or_default().insert(entry.id);
+            }
+        }
+    }
+    for table in fill {
+        live.entry(table.name).or_default().extend(feed::all_of(&*snapshot, user, table).await?);
+    }
+    if request.cursor > 0 {
+        resend(&snapshot, actor, state.since, &mut live, &mut gone).await?;
+    }
+    let pull = Pull {
+        live: by_table(live, request.schema_version),
+        gone: by_table(gone, request.schema_version),
+        timestamp: upto,
+        has_more: upto < state.horizon && end.is_some(),
+        epoch: state.epoch,
+        schema_version: request.schema_version,
+        snapshot,
+    };
+    state.remember(store, actor, request, &pull, held_back).await?;
+    Ok(pull)
+}
+
+async fn resend(
+    snapshot: &Snapshot,
+    actor: &Actor,
+    since: i64,
+    live: &mut BTreeMap<&'static str, BTreeSet<String>>,
+    gone: &mut BTreeMap<&'static str, BTreeSet<String>>,
+) -> Result<()> {
+    let mut again: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, id) in device::to_resend(&**snapshot, actor, since).await? {
+        again.entry(name).or_default().push(id);
+    }
+    for (name, ids) in again {
+        let Some(table) = table(&name) else { continue };
+        for place in feed::places(&**snapshot, actor.user(), table, &ids).await? {
+            let into = if place.live { &mut *live } else { &mut *gone };
+            into.entry(place.table.name).or_default().insert(place.id);
+        }
+    }
+    Ok(())
+}
+
+fn by_table(rows: BTreeMap<&'static str, BTreeSet<String>>, version: u32) -> Vec<(&'static Table, Vec<String>)> {
+    let mut rows = rows;
+    TABLES
+        .iter()
+        .filter(|table| table.since <= version)
+        .filter_map(|table| rows.remove(table.name).map(|ids| (table, ids.into_iter().collect())))
+        .collect()
+}
+
+/// What the server knows before it looks at the feed.
+struct State {
+    device: Device,
+    stored: Device,
+    /// The newest commit number in the view.
+    horizon: i64,
+    epoch: i64,
+    /// Where this device really stands.
+    since: i64,
+    /// Deletes are held back in this reply.
+    withholds: bool,
+    /// Held deletes are delivered, beginning after this number.
+    deliver_from: Option<i64>,
+}
+
+impl State {
+    async fn load(snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
+        let clock = sql::one(
+            &**snapshot,
+            "select seq, epoch from sync_clock where agency_id = $1",
+            vec![actor.agency_id.as_str().into()],
+        )
+        .await?
+        .ok_or(Error::NotFound)?;
+        let (horizon, epoch) = (clock.try_get_by_index(0)?, clock.try_get_by_index(1)?);
+        let stored = Device::load(&**snapshot, actor).await?;
+        let mut device = stored.clone();
+        // A number from the future belongs to another timeline: everything is sent again.
+        let since = if request.cursor > horizon { 0 } else { request.cursor };
+        if since > 0 {
+            device.acknowledge(since);
+        }
+        let now = snapshot.now().0;
+        let waited = device
+            .held_since
+            .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
+        let withholds = request.pending && since > 0 && !waited;
+        let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
+        Ok(State { device, stored, horizon, epoch, since, withholds, deliver_from })
+    }
+
+    fn delivers_held(&self) -> bool {
+        self.deliver_from.is_some()
+    }
+
+    /// Tables whose rows have to be sent whole because the app has grown: those it names, checked
+    /// against the list of tables, and those newer than what this device is known to have (S14).
+    fn tables_to_fill(&self, request: &PullRequest) -> Vec<&'static Table> {
+        if self.since == 0 {
+            return Vec::new();
+        }
+        let known = self.device.schema_version;
+        let grown = known > 0 && i64::from(request.schema_version) > known;
+        let named = |name: &str| {
+            request
+                .migration
+                .as_ref()
+                .is_some_and(|asked| asked.tables.iter().chain(&asked.columns).any(|table| table == name))
+        };
+        TABLES
+            .iter()
+            .filter(|table| {
+                let newer = i64::from(table.since) > known
+                    || table.columns.iter().any(|column| i64::from(column.field.since) > known);
+                named(table.name) || (grown && newer)
+            })
+            .collect()
+    }
+
+    /// Keeps what has changed about the device; a pull that brings nothing new writes nothing.
+    async fn remember(
+        mut self,
+        store: &Store,
+        actor: &Actor,
+        request: &PullRequest,
+        reply: &Pull,
+        held_back: bool,
+    ) -> Result<()> {
+        let now = reply.snapshot.now().0;
+        if held_back && self.device.held_from.is_none() {
+            self.device.held_from = Some(self.since);
+            self.device.held_since = Some(now);
+        }
+        if self.deliver_from.is_some() {
+            self.device.held_reply = Some(reply.timestamp);
+        }
+        if i64::from(request.schema_version) != self.device.schema_version && !reply.has_more {
+            self.device.schema_offered = Some(i64::from(request.schema_version));
+            self.device.schema_reply = Some(reply.timestamp);
+        }
+        if self.device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
+            self.device.last_pull_at = Some(now);
+        }
+        // Where a device stands is kept whenever something else is, not for its own sake.
+        self.stored.acked_cursor = self.device.acked_cursor;
+        if self.device != self.stored {
+            let side = store.side().await?;
+            self.device.save(&*side, &actor.agency_id).await?;
+            side.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Device {
+    /// Takes note that everything up to `cursor` has arrived.
+    fn acknowledge(&mut self, cursor: i64) {
+        self.acked_cursor = self.acked_cursor.max(cursor);
+        if self.held_reply.is_some_and(|reply| cursor >= reply) {
+            self.held_from = None;
+            self.held_since = None;
+            self.held_reply = None;
+        }
+        if self.schema_reply.is_some_and(|reply| cursor >= reply) {
+            self.schema_version = self.schema_offered.unwrap_or(self.schema_version);
+            self.schema_offered = None;
+            self.schema_reply = None;
+        }
+    }
+}

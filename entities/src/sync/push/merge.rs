@@ -1,0 +1,206 @@
+//! Bringing a pushed row and the stored one together, column by column.
+
+use std::collections::BTreeSet;
+
+use sea_orm::Value as Cell;
+use serde_json::{Map, Value};
+
+use crate::access::Actor;
+use crate::clock::Instant;
+use crate::error::{Error, Result};
+use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table};
+
+use super::intake::Incoming;
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub(crate) row: Row,
+    /// Columns that another device changed too, to another value.
+    pub(crate) conflicts: Vec<&'static str>,
+    /// Columns that kept their value although the device changed them.
+    pub(crate) kept: Vec<&'static str>,
+    /// Columns whose value had to be mended or dropped.
+    pub(crate) mended: Vec<&'static str>,
+    /// A move of the state machine that is not legal.
+    pub(crate) illegal: bool,
+}
+
+/// Lays the pushed values over `before` (or over a new row). `elsewhere` names the columns that
+/// other devices changed since this one pulled.
+pub(crate) fn merge(
+    incoming: &Incoming,
+    before: Option<&Row>,
+    elsewhere: &BTreeSet<String>,
+    now: Instant,
+    actor: &Actor,
+) -> Result<Merged> {
+    let table = incoming.table;
+    let mut merged = Merged {
+        row: before.cloned().unwrap_or_else(|| Row::fresh(table)),
+        conflicts: Vec::new(),
+        kept: Vec::new(),
+        mended: Vec::new(),
+        illegal: false,
+    };
+    if before.is_none() {
+        merged.row.set("id", incoming.id.as_str().into());
+    }
+    let mut moves = Vec::new();
+    for (at, column) in table.wire_columns() {
+        let Some(sent) = incoming.raw.get(column.name) else { continue };
+        if at == table.id_column() || !incoming.speaks_for(column.name) {
+            continue;
+        }
+        let (cell, mended) = clean(column, sent);
+        if mended {
+            merged.mended.push(column.name);
+        }
+        if cell == merged.row.cells[at] {
+            continue;
+        }
+        if elsewhere.contains(column.name) && column.field.writable() {
+            merged.conflicts.push(column.name);
+        }
+        let stands = match (column.field.merge, before) {
+            (Merge::Server, None) => continue,
+            (Merge::Server, Some(_)) => incoming.op == super::intake::Op::Created,
+            (Merge::State, _) => {
+                moves.push((at, column, cell));
+                continue;
+            }
+            (Merge::Once, Some(_)) => false,
+            (Merge::Protective, Some(_)) => !loosens(column, &merged.row.cells[at], &cell),
+            (Merge::Once | Merge::Protective | Merge::Field, _) => {
+                merged.row.cells[at] = cell;
+                continue;
+            }
+        };
+        match (stands, column.field.merge) {
+            (true, Merge::Protective) => merged.row.cells[at] = cell,
+            (true, _) => (),
+            (false, _) => merged.kept.push(column.name),
+        }
+    }
+    // Moves last: their guards look at the row as it would be.
+    for (at, column, cell) in moves {
+        if !step(&mut merged.row, table, (at, column), &cell, before.is_none(), now, actor)? {
+            merged.illegal = true;
+            merged.kept.push(column.name);
+        }
+    }
+    Ok(merged)
+}
+
+/// Makes a change of state as a move; false when it is not a legal one.
+fn step(
+    row: &mut Row,
+    table: &'static Table,
+    (at, column): (usize, &Column),
+    cell: &Cell,
+    new: bool,
+    now: Instant,
+    actor: &Actor,
+) -> Result<bool> {
+    let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cells[at].clone(), cell) else { return Ok(false) };
+    let found = table.move_between(column.name, &from, to);
+    let Some(found) = found else {
+        if new && table.starts.contains(&to.as_str()) {
+            row.cells[at] = cell.clone();
+            return Ok(true);
+        }
+        return Ok(false);
+    };
+    if !found.who.contains(&actor.role) {
+        return Ok(false);
+    }
+    let mut after = row.clone();
+    after.cells[at] = cell.clone();
+    if !table.guard(found, &after, now)?.is_empty() {
+        return Ok(false);
+    }
+    table.effect(found, &mut after, now, actor)?;
+    *row = after;
+    Ok(true)
+}
+
+/// Checks the merged row; columns that break a rule fall back to their stored value, cut where
+/// they are only too long, and are named in `mended`. `None` when it cannot be stored at all.
+pub(crate) fn settle(
+    merged: &mut Merged,
+    before: Option<&Row>,
+    now: Instant,
+    actor: &Actor,
+) -> Result<Option<Checked>> {
+    for _ in 0..4 {
+        let faults = match merged.row.clone().checked(before, now, actor) {
+            Ok(checked) => return Ok(Some(checked)),
+            Err(Error::Invalid(faults)) => faults,
+            Err(err) => return Err(err),
+        };
+        let mut helped = false;
+        for fault in faults {
+            let Some((at, column)) = at_pointer(merged.row.table, &fault.pointer) else { continue };
+            let fallback = match (column.field.kind, &merged.row.cells[at]) {
+                (Kind::Text(max), Cell::String(Some(text))) if fault.code == "too_long" => {
+                    text.chars().take(max).collect::<String>().into()
+                }
+                _ => before.map_or_else(|| column.initial(), |before| before.cells[at].clone()),
+            };
+            if merged.row.cells[at] != fallback {
+                merged.row.cells[at] = fallback;
+                merged.mended.push(column.name);
+                helped = true;
+            }
+        }
+        if !helped {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+fn at_pointer(table: &'static Table, pointer: &str) -> Option<(usize, &'static Column)> {
+    let name = pointer.strip_prefix('/')?.split('/').next()?;
+    let at = table.index(name)?;
+    Some((at, &table.columns[at]))
+}
+
+/// The cell for a pushed value, mended where it cannot be stored as it is: NUL is dropped, what
+/// is out of range or of another type becomes empty (decision 5).
+fn clean(column: &Column, sent: &Value) -> (Cell, bool) {
+    let (cell, mended) = match column.parse(sent, Face::Watermelon) {
+        Ok(cell) => (cell, false),
+        Err(unfit) if unfit.code == "nul" => {
+            let text = sent.as_str().map(|text| text.replace('\0', "").replace("\\u0000", ""));
+            match text.map(|text| column.parse(&Value::String(text), Face::Watermelon)) {
+                Some(Ok(cell)) => (cell, true),
+                _ => (column.null(), true),
+            }
+        }
+        Err(_) => (column.null(), true),
+    };
+    let broken = matches!(column.field.kind, Kind::Int(..) | Kind::Real(..) | Kind::Instant | Kind::Code(_) | Kind::Id)
+        && cell != column.null()
+        && column.field.writable()
+        && column.limit(&cell).is_some();
+    let (cell, mended) = if broken { (column.null(), true) } else { (cell, mended) };
+    if cell == column.null() && !column.nullable { (column.initial_or_zero(), mended) } else { (cell, mended) }
+}
+
+/// Whether going from one value to another protects less.
+fn loosens(column: &Column, from: &Cell, to: &Cell) -> bool {
+    match (column.field.kind, from, to) {
+        (Kind::Bool, Cell::Bool(Some(true)), to) => *to != Cell::Bool(Some(true)),
+        (Kind::Code(words), Cell::String(Some(from)), Cell::String(Some(to))) => {
+            let place = |word: &String| words.iter().position(|known| known == word);
+            place(to) < place(from)
+        }
+        (_, from, to) => *from != column.null() && *to == column.null(),
+    }
+}
+
+/// The columns of a raw row with these names, for the author to see again.
+pub(crate) fn excerpt(raw: &Map<String, Value>, names: &[&'static str]) -> Map<String, Value> {
+    names.iter().filter_map(|name| raw.get(*name).map(|value| ((*name).to_owned(), value.clone()))).collect()
+}
