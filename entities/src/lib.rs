@@ -12,6 +12,7 @@ pub mod clock;
 pub mod doc;
 pub mod error;
 pub mod history;
+pub mod partners;
 pub mod people;
 pub mod read;
 pub mod registry;

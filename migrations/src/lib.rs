@@ -6,6 +6,7 @@
 
 mod ddl;
 mod m0001_foundation;
+mod m0003_casework;
 mod m0004_workflow;
 
 use sea_orm_migration::prelude::*;
@@ -17,7 +18,11 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_foundation::Migration), Box::new(m0004_workflow::Migration)]
+        vec![
+            Box::new(m0001_foundation::Migration),
+            Box::new(m0003_casework::Migration),
+            Box::new(m0004_workflow::Migration),
+        ]
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Model {
     pub life_area: Option<String>,
     /// Kind of need it answers.
     pub need_category: Option<String>,
+    /// What in the assessment it answers.
+    pub assessment_finding: Option<String>,
     /// Strengths and resources it builds on: a list of ids or texts.
     pub strengths: Option<Doc>,
     /// Importance to the client, 0 to 4.
@@ -68,6 +70,9 @@ pub struct Model {
     pub due_on: Option<Day>,
     /// Times the due date was moved after agreement.
     pub due_moves: i64,
+    /// Days from the due date on which to remind, the day itself 0 and before it positive: a list;
+    /// the agency's rules when absent.
+    pub reminder_offsets_days: Option<Doc>,
     /// State: see `MOVES`.
     pub lifecycle: String,
     /// `in_progress`, `achieved` or `not_achieved`.
@@ -167,10 +172,10 @@ impl Synced for Entity {
         match column {
             Column::Id => Field::id().once(),
             Column::AgencyId => Field::id().hidden(),
-            Column::CaseId => Field::id().once().required(),
-            Column::PersonId => Field::id(),
+            Column::CaseId => Field::refer("cases").once().required(),
+            Column::PersonId => Field::refer("persons"),
             Column::Level => Field::code(&["individual", "family", "group"]).or("individual"),
-            Column::VersionOf => Field::id().once(),
+            Column::VersionOf => Field::refer("goals").once(),
             Column::Statement => Field::text(500),
             Column::Measure => Field::text(500),
             Column::Unit => Field::text(40),
@@ -181,6 +186,7 @@ impl Synced for Entity {
             Column::Confidence => Field::int(0, 10),
             Column::LifeArea => Field::code(LIFE_AREAS),
             Column::NeedCategory => Field::text(60),
+            Column::AssessmentFinding => Field::text(500),
             Column::Strengths => Field::json(),
             Column::WeightImportance => Field::int(0, 4),
             Column::WeightDifficulty => Field::int(0, 3),
@@ -188,6 +194,7 @@ impl Synced for Entity {
             Column::GasBaseline => Field::int(-2, 0),
             Column::StartsOn | Column::DueOn => Field::date(),
             Column::DueMoves => Field::int(0, 1000).server().or("0"),
+            Column::ReminderOffsetsDays => Field::json(),
             Column::Lifecycle => Field::code(LIFECYCLE).state().or("draft"),
             Column::Achievement => Field::code(&["in_progress", "achieved", "not_achieved"]).or("in_progress"),
             Column::OutcomeReason => Field::text(1000),

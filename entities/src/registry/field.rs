@@ -72,11 +72,23 @@ pub struct Field {
     pub default: Option<&'static str>,
     /// A partner organisation may read it.
     pub partner: bool,
+    /// The table whose row it names; who writes it must see that row, and a row of a case names
+    /// rows of that case only.
+    pub refers: Option<&'static str>,
 }
 
 impl Field {
     const fn of(kind: Kind) -> Field {
-        Field { kind, merge: Merge::Field, required: false, since: 1, wire: true, default: None, partner: false }
+        Field {
+            kind,
+            merge: Merge::Field,
+            required: false,
+            since: 1,
+            wire: true,
+            default: None,
+            partner: false,
+            refers: None,
+        }
     }
     /// Text of at most `max` characters.
     pub const fn text(max: usize) -> Field {
@@ -89,6 +101,10 @@ impl Field {
     /// The id of another row.
     pub const fn id() -> Field {
         Field::of(Kind::Id)
+    }
+    /// The id of a row of that table.
+    pub const fn refer(table: &'static str) -> Field {
+        Field { refers: Some(table), ..Field::id() }
     }
     /// A calendar date.
     pub const fn date() -> Field {

@@ -135,7 +135,20 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
 
 /// Every synced table, in order of rank.
 pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
-    let mut tables = vec![Table::of::<crate::casework::goal::Entity>(), Table::of::<crate::workflow::prompt::Entity>()];
+    let mut tables = vec![
+        Table::of::<crate::casework::case::Entity>(),
+        Table::of::<crate::casework::case_party::Entity>(),
+        Table::of::<crate::casework::case_assignment::Entity>(),
+        Table::of::<crate::casework::person::Entity>(),
+        Table::of::<crate::casework::goal::Entity>(),
+        Table::of::<crate::casework::goal_rating::Entity>(),
+        Table::of::<crate::casework::contact::Entity>(),
+        Table::of::<crate::casework::note::Entity>(),
+        Table::of::<crate::partners::organization::Entity>(),
+        Table::of::<crate::partners::referral::Entity>(),
+        Table::of::<crate::partners::referral_event::Entity>(),
+        Table::of::<crate::workflow::prompt::Entity>(),
+    ];
     tables.sort_by_key(|table| table.rank);
     tables
 });

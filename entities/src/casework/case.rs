@@ -1,0 +1,264 @@
+//! A case: one person, family or group that the agency works with.
+//!
+//! Its reference is drawn at random, so that it says nothing about when it was opened or how many
+//! there are. Status is a state machine; stage is where the work stands and moves both ways.
+
+use sea_orm::entity::prelude::*;
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::{Day, Instant, draw_plain};
+use crate::doc::Doc;
+use crate::error::Fault;
+use crate::registry::{Field, Move, Synced, Touch};
+
+/// Columns of a case.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "cases")]
+pub struct Model {
+    /// Row id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Tenant.
+    pub agency_id: String,
+    /// What the case is called outside the record: nine plain letters and digits, drawn at random.
+    pub reference: String,
+    /// `individual`, `family` or `group`.
+    pub unit: String,
+    /// What kind of group it is.
+    pub group_kind: Option<String>,
+    /// The way of working.
+    pub practice_model: Option<String>,
+    /// Where the work takes place.
+    pub setting: Option<String>,
+    /// Difficulties named by the client: a list of words.
+    pub difficulty_tags: Option<Doc>,
+    /// Where the work stands; it moves both ways.
+    pub stage: String,
+    /// State: see `MOVES`.
+    pub status: String,
+    /// Why it has this status.
+    pub status_reason: Option<String>,
+    /// When work resumes, of a case on hold.
+    pub resume_on: Option<Day>,
+    /// Which episode of help this is; it rises when the case is reopened.
+    pub episode_no: i64,
+    /// Who took the case over.
+    pub receiving_agency: Option<String>,
+    /// How much work it takes: `low`, `medium` or `high`. Not the risk.
+    pub intensity: String,
+    /// How safe the person is: `none`, `watch` or `elevated`. Not the work.
+    pub risk: String,
+    /// Holds substance-use records under 42 CFR Part 2.
+    pub part2: bool,
+    /// Day on which it was opened.
+    pub opened_on: Option<Day>,
+    /// Day on which it was closed.
+    pub closed_on: Option<Day>,
+    /// Day of the next review.
+    pub next_review_on: Option<Day>,
+    /// End of the last completed contact.
+    pub last_contact_at: Option<Instant>,
+    /// The team it belongs to; its supervisors see it.
+    pub team_id: Option<String>,
+    /// Time zone in which its dates are read, an IANA name; the agency's when absent.
+    pub tz: Option<String>,
+    /// In a few sentences, strengths first.
+    pub summary: Option<String>,
+    /// Nothing of it may be erased.
+    pub legal_hold: bool,
+    /// Commit number of the last change.
+    pub seq: i64,
+    /// Commit number of the last change a client could have made.
+    pub edit_seq: i64,
+    /// When it was stored first.
+    pub created_at: Instant,
+    /// When it was stored last.
+    pub updated_at: Instant,
+    /// Who made it.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<Instant>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// States in which work goes on.
+pub const OPEN: &[&str] = &["intake", "active", "on_hold", "closing"];
+
+/// The six stages of the work.
+pub const STAGES: &[&str] = &[
+    "engagement_assessment",
+    "goal_setting",
+    "intervention_planning",
+    "implementation",
+    "monitoring_evaluation",
+    "closure",
+];
+const STATUSES: &[&str] = &[
+    "intake",
+    "active",
+    "on_hold",
+    "closing",
+    "closed",
+    "screened_out",
+    "withdrawn",
+    "transferred_out",
+    "entered_in_error",
+];
+const PRACTICE_MODELS: &[&str] = &["solution_based", "solution_focused", "strength_based", "client_centred", "general"];
+const SETTINGS: &[&str] = &[
+    "social_work_agency",
+    "community_centre",
+    "health_facility",
+    "school",
+    "correctional_facility",
+    "government_programme",
+    "other",
+];
+
+const BOTH: &[Role] = &[Role::Caseworker, Role::Supervisor];
+const LEAD: &[Role] = &[Role::Supervisor];
+
+impl Synced for Entity {
+    const NAME: &'static str = "cases";
+    const RANK: u8 = 10;
+    const MOVES: &'static [Move<Model>] = &[
+        Move { who: BOTH, ..Move::plain("activate", &["intake"], "active") },
+        Move { takes: &["status_reason"], guard: reason, ..Move::plain("screen_out", &["intake"], "screened_out") },
+        Move { takes: &["status_reason"], guard: reason, ..Move::plain("withdraw", &["intake"], "withdrawn") },
+        Move {
+            takes: &["status_reason", "resume_on"],
+            guard: |case, now| {
+                let mut faults = reason(case, now);
+                if case.resume_on.is_none() {
+                    faults.push(Fault::field("resume_on", "required", "say when work resumes"));
+                }
+                faults
+            },
+            ..Move::plain("hold", &["active"], "on_hold")
+        },
+        Move {
+            takes: &["status_reason"],
+            effect: |case, _, _| case.resume_on = None,
+            ..Move::plain("resume", &["on_hold"], "active")
+        },
+        Move {
+            takes: &["status_reason"],
+            guard: reason,
+            ..Move::plain("begin_closing", &["active", "on_hold"], "closing")
+        },
+        Move { takes: &["status_reason"], guard: reason, ..Move::plain("continue", &["closing"], "active") },
+        Move {
+            who: LEAD,
+            takes: &["status_reason"],
+            guard: reason,
+            effect: |case, now, _| case.closed_on = Some(Day(now.utc().date_naive())),
+            ..Move::plain("close", &["closing"], "closed")
+        },
+        Move {
+            who: LEAD,
+            takes: &["status_reason"],
+            guard: reason,
+            effect: |case, _, _| {
+                case.episode_no += 1;
+                case.closed_on = None;
+            },
+            ..Move::plain("reopen", &["closed"], "active")
+        },
+        Move {
+            who: LEAD,
+            takes: &["status_reason", "receiving_agency"],
+            guard: |case, now| {
+                let mut faults = reason(case, now);
+                if blank(case.receiving_agency.as_deref()) {
+                    faults.push(Fault::field("receiving_agency", "required", "say who takes the case over"));
+                }
+                faults
+            },
+            ..Move::plain("transfer_out", OPEN, "transferred_out")
+        },
+        Move {
+            who: &[Role::Supervisor, Role::Administrator],
+            takes: &["status_reason"],
+            guard: reason,
+            ..Move::plain("mark_error", STATUSES, "entered_in_error")
+        },
+    ];
+
+    fn field(column: Column) -> Field {
+        match column {
+            Column::Id => Field::id().once(),
+            Column::AgencyId => Field::id().hidden(),
+            Column::Reference => Field::text(20).server(),
+            Column::Unit => Field::code(&["individual", "family", "group"]).or("individual"),
+            Column::GroupKind => Field::text(60),
+            Column::PracticeModel => Field::code(PRACTICE_MODELS),
+            Column::Setting => Field::code(SETTINGS),
+            Column::DifficultyTags => Field::json(),
+            Column::Stage => Field::code(STAGES).or("engagement_assessment"),
+            Column::Status => Field::code(STATUSES).state().or("intake"),
+            Column::StatusReason => Field::text(1000),
+            Column::ResumeOn => Field::date(),
+            Column::EpisodeNo => Field::int(1, 1000).server().or("1"),
+            Column::ReceivingAgency => Field::text(200),
+            Column::Intensity => Field::code(&["low", "medium", "high"]).or("medium"),
+            Column::Risk => Field::code(&["none", "watch", "elevated"]).or("none"),
+            Column::Part2 => Field::boolean().protective(),
+            Column::OpenedOn => Field::date(),
+            Column::ClosedOn => Field::date().server(),
+            Column::NextReviewOn => Field::date(),
+            Column::LastContactAt => Field::instant().server(),
+            Column::TeamId => Field::id().server(),
+            Column::Tz => Field::text(64),
+            Column::Summary => Field::text(2000),
+            Column::LegalHold => Field::boolean().protective(),
+            Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
+            Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
+            Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
+            Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn stands(row: &Model) -> Vec<Stand> {
+        vec![Stand::Case(row.id.clone())]
+    }
+
+    fn check(_before: Option<&Model>, after: &Model) -> Vec<Fault> {
+        match after.tz.as_deref() {
+            Some(name) if jiff::tz::TimeZone::get(name).is_err() => {
+                vec![Fault::field("tz", "unknown_zone", "must be an IANA time zone such as Europe/London")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn derive(row: &mut Model, _now: Instant, _actor: &Actor) {
+        if row.reference.is_empty() {
+            row.reference = draw_plain(9);
+        }
+    }
+
+    fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        let moved = before.is_none_or(|before| before.team_id != after.team_id || before.status != after.status);
+        if moved || after.deleted_at.is_some() {
+            vec![Touch::Access(after.id.clone())]
+        } else {
+            vec![Touch::Plan(after.id.clone())]
+        }
+    }
+}
+
+fn blank(text: Option<&str>) -> bool {
+    text.is_none_or(|text| text.trim().is_empty())
+}
+
+fn reason(case: &Model, _now: Instant) -> Vec<Fault> {
+    if blank(case.status_reason.as_deref()) {
+        vec![Fault::field("status_reason", "required", "say why")]
+    } else {
+        Vec::new()
+    }
+}

@@ -1,0 +1,249 @@
+//! A contact: any interaction, planned or held.
+//!
+//! When a planned visit does not happen, who called it off matters: only the client's own no-shows
+//! count, and `no_show_seq` says how many there were in a row. When it happened and when it was
+//! typed are kept apart.
+
+use sea_orm::entity::prelude::*;
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::{Day, Instant};
+use crate::doc::Doc;
+use crate::error::Fault;
+use crate::registry::{Field, Move, Synced, Touch};
+
+/// Columns of a contact.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "contacts")]
+pub struct Model {
+    /// Row id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Tenant.
+    pub agency_id: String,
+    /// The case.
+    pub case_id: String,
+    /// What kind of contact it is.
+    pub kind: String,
+    /// How the parties met.
+    pub method: Option<String>,
+    /// What for: a list of words, such as `counselling`.
+    pub purposes: Option<Doc>,
+    /// When it is to begin.
+    pub planned_start: Option<Instant>,
+    /// How long it is to last, in minutes.
+    pub planned_minutes: Option<i64>,
+    /// State: see `MOVES`.
+    pub status: String,
+    /// Why it was called off, moved or marked as an error.
+    pub status_reason: Option<String>,
+    /// When it began.
+    pub started_at: Option<Instant>,
+    /// When it ended.
+    pub ended_at: Option<Instant>,
+    /// When it happened, for what has no beginning and end, such as a letter or a try.
+    pub occurred_at: Option<Instant>,
+    /// Where.
+    pub place: Option<String>,
+    /// Who conducted it: a list of user ids.
+    pub conducted_by: Option<Doc>,
+    /// Who was there: a list of `{person_id, attended}`.
+    pub parties_present: Option<Doc>,
+    /// Goals that were worked on: a list of ids.
+    pub goals_worked: Option<Doc>,
+    /// Techniques that were used: a list.
+    pub technique_uses: Option<Doc>,
+    /// Travel, in minutes.
+    pub travel_minutes: Option<i64>,
+    /// Who called it off.
+    pub cancelled_by: Option<String>,
+    /// How many no-shows in a row this one makes; 0 unless it is one.
+    pub no_show_seq: i64,
+    /// The contact that takes its place.
+    pub rescheduled_to: Option<String>,
+    /// Day on which the next contact is due.
+    pub next_contact_on: Option<Day>,
+    /// Came in after the writer had lost the case.
+    pub late: bool,
+    /// Commit number of the last change.
+    pub seq: i64,
+    /// Commit number of the last change a client could have made.
+    pub edit_seq: i64,
+    /// When it was stored first.
+    pub created_at: Instant,
+    /// When it was stored last.
+    pub updated_at: Instant,
+    /// Who made it.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<Instant>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// States in which a contact is still to come or under way.
+pub const OPEN: &[&str] = &["planned", "confirmed", "in_progress"];
+
+const KINDS: &[&str] =
+    &["visit", "session", "call", "video", "text", "email", "letter", "group_session", "collateral", "team_meeting"];
+const STATUSES: &[&str] = &[
+    "planned",
+    "confirmed",
+    "in_progress",
+    "completed",
+    "attempted",
+    "client_cancelled",
+    "worker_cancelled",
+    "rescheduled",
+    "no_show",
+    "entered_in_error",
+];
+const AHEAD: &[&str] = &["planned", "confirmed"];
+/// A no-show may be recorded this long after the planned start: 15 minutes.
+const GRACE_MS: i64 = 15 * 60 * 1000;
+/// Columns that say how a contact went.
+const HELD: &[&str] = &[
+    "started_at",
+    "ended_at",
+    "occurred_at",
+    "method",
+    "place",
+    "conducted_by",
+    "parties_present",
+    "goals_worked",
+    "technique_uses",
+    "travel_minutes",
+    "next_contact_on",
+];
+
+impl Synced for Entity {
+    const NAME: &'static str = "contacts";
+    const RANK: u8 = 30;
+    const STARTS: &'static [&'static str] =
+        &["confirmed", "in_progress", "completed", "attempted", "client_cancelled", "worker_cancelled", "no_show"];
+    const MOVES: &'static [Move<Model>] = &[
+        Move::plain("confirm", &["planned"], "confirmed"),
+        Move {
+            takes: &["started_at"],
+            effect: |contact, now, _| contact.started_at = contact.started_at.or(Some(now)),
+            ..Move::plain("begin", AHEAD, "in_progress")
+        },
+        Move {
+            takes: HELD,
+            effect: |contact, now, _| {
+                contact.ended_at = contact.ended_at.or(contact.occurred_at).or(Some(now));
+            },
+            ..Move::plain("complete", OPEN, "completed")
+        },
+        Move {
+            takes: &["occurred_at", "status_reason", "next_contact_on"],
+            effect: |contact, now, _| contact.occurred_at = contact.occurred_at.or(Some(now)),
+            ..Move::plain("attempt", OPEN, "attempted")
+        },
+        Move {
+            takes: &["status_reason", "next_contact_on"],
+            ..Move::plain("cancel_by_client", AHEAD, "client_cancelled")
+        },
+        Move {
+            takes: &["status_reason", "next_contact_on"],
+            ..Move::plain("cancel_by_worker", AHEAD, "worker_cancelled")
+        },
+        Move {
+            takes: &["rescheduled_to", "status_reason"],
+            guard: |contact, _| match &contact.rescheduled_to {
+                Some(_) => Vec::new(),
+                None => vec![Fault::field("rescheduled_to", "required", "name the contact that takes its place")],
+            },
+            ..Move::plain("reschedule", AHEAD, "rescheduled")
+        },
+        Move {
+            takes: &["occurred_at", "status_reason", "next_contact_on"],
+            guard: |contact, now| match contact.planned_start {
+                Some(planned) if now < planned.plus_ms(GRACE_MS) => vec![Fault::field(
+                    "status",
+                    "too_early",
+                    "a no-show is recorded 15 minutes after the planned start at the earliest",
+                )],
+                _ => Vec::new(),
+            },
+            effect: |contact, now, _| {
+                contact.occurred_at = contact.occurred_at.or(contact.planned_start).or(Some(now));
+            },
+            ..Move::plain("no_show", AHEAD, "no_show")
+        },
+        Move {
+            who: &[Role::Supervisor],
+            takes: &["status_reason"],
+            ..Move::plain("mark_error", &["completed", "attempted", "no_show"], "entered_in_error")
+        },
+    ];
+
+    fn field(column: Column) -> Field {
+        match column {
+            Column::Id => Field::id().once(),
+            Column::AgencyId => Field::id().hidden(),
+            Column::CaseId => Field::refer("cases").once().required(),
+            Column::Kind => Field::code(KINDS).or("visit"),
+            Column::Method => Field::code(&["in_person", "phone", "video", "text", "email", "letter"]),
+            Column::Purposes => Field::json(),
+            Column::PlannedStart => Field::instant(),
+            Column::PlannedMinutes => Field::int(0, 1440),
+            Column::Status => Field::code(STATUSES).state().or("planned"),
+            Column::StatusReason => Field::text(1000),
+            Column::StartedAt | Column::EndedAt | Column::OccurredAt => Field::instant(),
+            Column::Place => Field::code(&["home", "office", "school", "community", "facility", "remote"]),
+            Column::ConductedBy | Column::PartiesPresent | Column::GoalsWorked | Column::TechniqueUses => Field::json(),
+            Column::TravelMinutes => Field::int(0, 1440),
+            Column::CancelledBy => Field::code(&["client", "worker"]).server(),
+            Column::NoShowSeq => Field::int(0, 1000).server().or("0"),
+            Column::RescheduledTo => Field::refer("contacts"),
+            Column::NextContactOn => Field::date(),
+            Column::Late => Field::boolean().server(),
+            Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
+            Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
+            Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
+            Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn stands(row: &Model) -> Vec<Stand> {
+        vec![Stand::Case(row.case_id.clone())]
+    }
+
+    fn check(_before: Option<&Model>, after: &Model) -> Vec<Fault> {
+        match (after.started_at, after.ended_at) {
+            (Some(from), Some(to)) if to < from => {
+                vec![Fault::field("ended_at", "before_start", "must not lie before started_at")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A contact is edited until its final state; what was wrong with it then is said by marking
+    /// it as an error.
+    fn may_write(before: Option<&Model>, after: &Model, _actor: &Actor) -> bool {
+        before.is_none_or(|before| OPEN.contains(&before.status.as_str()) || after.status == "entered_in_error")
+    }
+
+    fn occurred(row: &Model) -> Option<Instant> {
+        if OPEN.contains(&row.status.as_str()) { None } else { row.ended_at.or(row.occurred_at).or(row.planned_start) }
+    }
+
+    fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
+        row.cancelled_by = match row.status.as_str() {
+            "client_cancelled" => Some("client".into()),
+            "worker_cancelled" => Some("worker".into()),
+            _ => None,
+        };
+        if row.status == "completed" && row.ended_at.is_none() {
+            row.ended_at = row.occurred_at.or(row.started_at).or(Some(now));
+        }
+    }
+
+    fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        vec![Touch::Plan(after.case_id.clone())]
+    }
+}

@@ -1,0 +1,342 @@
+//! A referral: what a partner organisation is asked to do for a client, and what came of it.
+//!
+//! That it was sent, or accepted, is not an outcome. The loop is closed only when the outcome is
+//! known and the client or the partner has confirmed it; silence closes nothing. The partner sees
+//! the columns marked for partners, from the request on, and of the reason only what the packet
+//! that the client agreed to holds.
+
+use sea_orm::entity::prelude::*;
+
+use crate::access::{Actor, Role, Stand};
+use crate::clock::{Day, Instant, draw_plain};
+use crate::doc::Doc;
+use crate::error::Fault;
+use crate::registry::{Field, Move, Synced, Touch};
+
+/// Columns of a referral.
+#[sea_orm::model]
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "referrals")]
+pub struct Model {
+    /// Row id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Tenant.
+    pub agency_id: String,
+    /// The case.
+    pub case_id: String,
+    /// For whom.
+    pub person_id: Option<String>,
+    /// Who is asked.
+    pub partner_org_id: Option<String>,
+    /// What both sides call it: nine plain letters and digits, drawn at random, unlike the case's.
+    pub reference: String,
+    /// The service that is asked for.
+    pub service_id: Option<String>,
+    /// Kind of need.
+    pub need_category: Option<String>,
+    /// `routine` or `urgent`.
+    pub priority: String,
+    /// What is asked for and why.
+    pub reason: Option<String>,
+    /// What the client agreed to share: a list of column names.
+    pub packet_fields: Option<Doc>,
+    /// How the client chose, in the client's words.
+    pub client_choice: Option<String>,
+    /// The client's agreement to share: `{by, on, how, until}`.
+    pub client_consent: Option<Doc>,
+    /// The record of that agreement.
+    pub consent_id: Option<String>,
+    /// The partner must not contact the person.
+    pub do_not_contact_person: bool,
+    /// State: see `MOVES`.
+    pub status: String,
+    /// Why it was rejected, held, cancelled or failed.
+    pub status_reason: Option<String>,
+    /// Why it was rejected, as a word.
+    pub reason_code: Option<String>,
+    /// How the partner's answer came.
+    pub answered_via: Option<String>,
+    /// Whether the partner has room.
+    pub capacity: Option<String>,
+    /// Whether the client was enrolled.
+    pub enrolment: Option<String>,
+    /// What the partner did.
+    pub result: Option<String>,
+    /// When it was requested.
+    pub sent_at: Option<Instant>,
+    /// When the partner answered.
+    pub ack_at: Option<Instant>,
+    /// When an answer is due.
+    pub due_response_at: Option<Instant>,
+    /// When the other side acknowledged that it is cancelled.
+    pub cancel_ack_at: Option<Instant>,
+    /// The partner cancelled it.
+    pub cancelled_by_partner: bool,
+    /// What came of it for the client.
+    pub outcome: Option<String>,
+    /// Who says so.
+    pub outcome_confirmed_by: Option<String>,
+    /// When the outcome was known and confirmed by client or partner.
+    pub loop_closed_at: Option<Instant>,
+    /// The referral that this one follows.
+    pub previous_referral_id: Option<String>,
+    /// The step of the plan it belongs to.
+    pub plan_action_id: Option<String>,
+    /// Commit number of the last change.
+    pub seq: i64,
+    /// Commit number of the last change a client could have made.
+    pub edit_seq: i64,
+    /// When it was stored first.
+    pub created_at: Instant,
+    /// When it was stored last.
+    pub updated_at: Instant,
+    /// Who made it.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<Instant>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// States in which the partner still has something to do.
+pub const OPEN: &[&str] = &["requested", "accepted", "in_progress", "on_hold"];
+
+const STATUSES: &[&str] = &[
+    "draft",
+    "requested",
+    "accepted",
+    "rejected",
+    "in_progress",
+    "on_hold",
+    "completed",
+    "failed",
+    "cancelled",
+    "entered_in_error",
+];
+const REJECTIONS: &[&str] =
+    &["no_capacity", "not_eligible", "out_of_area", "waitlist_full", "incomplete", "duplicate", "other"];
+const OUTCOMES: &[&str] = &[
+    "received",
+    "partly",
+    "not_received",
+    "declined_by_client",
+    "not_eligible",
+    "no_capacity",
+    "no_funds",
+    "could_not_reach",
+    "unknown",
+];
+/// The partner answers, or a worker records an answer that came by telephone.
+const ANSWERS: &[Role] = &[Role::Partner, Role::Caseworker];
+const EITHER: &[Role] = &[Role::Partner, Role::Caseworker, Role::Supervisor];
+
+impl Synced for Entity {
+    const NAME: &'static str = "referrals";
+    const RANK: u8 = 35;
+    const MOVES: &'static [Move<Model>] = &[
+        Move {
+            who: &[Role::Caseworker],
+            takes: &["partner_org_id", "client_choice", "client_consent", "packet_fields", "due_response_at"],
+            guard: |referral, now| complete(referral, now),
+            effect: |referral, now, _| referral.sent_at = Some(now),
+            ..Move::plain("request", &["draft"], "requested")
+        },
+        Move {
+            who: ANSWERS,
+            takes: &["answered_via", "capacity", "status_reason"],
+            effect: answered,
+            ..Move::plain("accept", &["requested"], "accepted")
+        },
+        Move {
+            who: ANSWERS,
+            takes: &["answered_via", "capacity", "status_reason", "reason_code"],
+            guard: |referral, _| match referral.reason_code {
+                Some(_) => Vec::new(),
+                None => vec![Fault::field("reason_code", "required", "say why, as one of the words")],
+            },
+            effect: answered,
+            ..Move::plain("reject", &["requested"], "rejected")
+        },
+        Move { who: ANSWERS, takes: &["enrolment"], ..Move::plain("start", &["accepted"], "in_progress") },
+        Move {
+            who: ANSWERS,
+            takes: &["status_reason"],
+            guard: reason,
+            ..Move::plain("hold", &["accepted", "in_progress"], "on_hold")
+        },
+        Move { who: ANSWERS, takes: &["status_reason"], ..Move::plain("resume", &["on_hold"], "in_progress") },
+        Move {
+            who: ANSWERS,
+            takes: &["result", "outcome", "enrolment"],
+            guard: |referral, _| match (&referral.result, &referral.outcome) {
+                (None, None) => vec![Fault::field("result", "required", "say what was done, or give an outcome")],
+                _ => Vec::new(),
+            },
+            effect: told,
+            ..Move::plain("complete", &["accepted", "in_progress", "on_hold"], "completed")
+        },
+        Move {
+            who: ANSWERS,
+            takes: &["result", "outcome", "status_reason"],
+            guard: reason,
+            effect: told,
+            ..Move::plain("fail", &["accepted", "in_progress", "on_hold"], "failed")
+        },
+        Move {
+            who: EITHER,
+            takes: &["status_reason"],
+            guard: reason,
+            effect: |referral, _, actor| referral.cancelled_by_partner = actor.role == Role::Partner,
+            ..Move::plain("cancel", OPEN, "cancelled")
+        },
+        Move {
+            who: EITHER,
+            effect: |referral, now, actor| {
+                if referral.cancelled_by_partner != (actor.role == Role::Partner) {
+                    referral.cancel_ack_at = referral.cancel_ack_at.or(Some(now));
+                }
+            },
+            ..Move::plain("acknowledge", &["cancelled"], "cancelled")
+        },
+        Move {
+            who: &[Role::Caseworker],
+            takes: &["status_reason"],
+            guard: reason,
+            ..Move::plain("mark_error", STATUSES, "entered_in_error")
+        },
+    ];
+
+    fn field(column: Column) -> Field {
+        match column {
+            Column::Id => Field::id().once(),
+            Column::AgencyId => Field::id().hidden(),
+            Column::CaseId => Field::refer("cases").once().required(),
+            Column::PersonId => Field::refer("persons"),
+            Column::PartnerOrgId => Field::refer("organizations"),
+            Column::Reference => Field::text(20).server().partner(),
+            Column::ServiceId => Field::id(),
+            Column::NeedCategory => Field::text(60).partner(),
+            Column::Priority => Field::code(&["routine", "urgent"]).or("routine").partner(),
+            Column::Reason => Field::text(2000).partner(),
+            Column::PacketFields => Field::json(),
+            Column::ClientChoice => Field::text(1000),
+            Column::ClientConsent => Field::json(),
+            Column::ConsentId => Field::id(),
+            Column::DoNotContactPerson => Field::boolean().protective().partner(),
+            Column::Status => Field::code(STATUSES).state().or("draft").partner(),
+            Column::StatusReason => Field::text(1000).partner(),
+            Column::ReasonCode => Field::code(REJECTIONS).partner(),
+            Column::AnsweredVia => Field::code(&["portal", "email_link", "phone", "fax"]).partner(),
+            Column::Capacity => {
+                Field::code(&["capacity", "no_capacity", "waitlist", "additional_assessment_required"]).partner()
+            }
+            Column::Enrolment => Field::code(&["enrolled", "not_enrolled", "not_enrolled_on_waitlist"]).partner(),
+            Column::Result => Field::text(2000).partner(),
+            Column::SentAt | Column::AckAt => Field::instant().server().partner(),
+            Column::DueResponseAt => Field::instant().partner(),
+            Column::CancelAckAt => Field::instant().server().partner(),
+            Column::CancelledByPartner => Field::boolean().server().partner(),
+            Column::Outcome => Field::code(OUTCOMES).partner(),
+            Column::OutcomeConfirmedBy => Field::code(&["client", "partner", "worker"]).partner(),
+            Column::LoopClosedAt => Field::instant().server().partner(),
+            Column::PreviousReferralId => Field::refer("referrals").once(),
+            Column::PlanActionId => Field::id(),
+            Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
+            Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
+            Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
+            Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn stands(row: &Model) -> Vec<Stand> {
+        let mut stands = vec![Stand::Case(row.case_id.clone())];
+        if let Some(org) = &row.partner_org_id
+            && !["draft", "entered_in_error"].contains(&row.status.as_str())
+        {
+            stands.push(Stand::Org(org.clone()));
+        }
+        stands
+    }
+
+    fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
+        match before {
+            Some(before) if before.status != "draft" && before.partner_org_id != after.partner_org_id => {
+                vec![Fault::field(
+                    "partner_org_id",
+                    "sent",
+                    "stands once it was requested; cancel it and make a new one",
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
+        if row.reference.is_empty() {
+            row.reference = draw_plain(9);
+        }
+        let confirmed = matches!(row.outcome_confirmed_by.as_deref(), Some("client" | "partner"));
+        let known = row.outcome.as_deref().is_some_and(|outcome| outcome != "unknown");
+        row.loop_closed_at = if known && confirmed { row.loop_closed_at.or(Some(now)) } else { None };
+    }
+
+    fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        vec![Touch::Plan(after.case_id.clone())]
+    }
+}
+
+fn blank(text: Option<&str>) -> bool {
+    text.is_none_or(|text| text.trim().is_empty())
+}
+
+fn reason(referral: &Model, _now: Instant) -> Vec<Fault> {
+    if blank(referral.status_reason.as_deref()) {
+        vec![Fault::field("status_reason", "required", "say why")]
+    } else {
+        Vec::new()
+    }
+}
+
+/// What must be there before anything is shared: a partner, the client's choice and the client's
+/// agreement, which must not have run out.
+fn complete(referral: &Model, now: Instant) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if referral.partner_org_id.is_none() {
+        faults.push(Fault::field("partner_org_id", "required", "say who is asked"));
+    }
+    if blank(referral.need_category.as_deref()) {
+        faults.push(Fault::field("need_category", "required", "say what kind of need it is"));
+    }
+    if blank(referral.client_choice.as_deref()) {
+        faults.push(Fault::field("client_choice", "required", "say how the client chose, in the client's words"));
+    }
+    let consent = referral.client_consent.as_ref().map(|doc| &doc.0);
+    let given = |part: &str| consent.and_then(|doc| doc[part].as_str()).filter(|text| !text.trim().is_empty());
+    if given("by").is_none() || given("how").is_none() || given("on").and_then(|on| on.parse::<Day>().ok()).is_none() {
+        faults.push(Fault::field("client_consent", "required", "the client's agreement to share: by, on, how, until"));
+    }
+    let today = Day(now.utc().date_naive());
+    match given("until").map(str::parse::<Day>) {
+        Some(Ok(until)) if until >= today => (),
+        Some(Ok(_)) => faults.push(Fault::field("client_consent", "expired", "the agreement has run out")),
+        _ => faults.push(Fault::field("client_consent", "no_end", "the agreement needs an end: until, a date")),
+    }
+    faults
+}
+
+fn answered(referral: &mut Model, now: Instant, actor: &Actor) {
+    referral.ack_at = Some(now);
+    if actor.role == Role::Partner {
+        referral.answered_via = Some("portal".into());
+    }
+}
+
+fn told(referral: &mut Model, _now: Instant, actor: &Actor) {
+    if referral.outcome.is_some() {
+        let by = if actor.role == Role::Partner { "partner" } else { "worker" };
+        referral.outcome_confirmed_by = Some(by.into());
+    }
+}
