@@ -1,0 +1,4 @@
+//! Tests of the house itself: which crate may know which.
+
+mod databases;
+mod edges;

@@ -1,0 +1,34 @@
+//! What the tests are written with: databases, a world to act in, people, phones, servers and a postbox.
+
+mod answer;
+mod database;
+mod person;
+mod phone;
+mod postbox;
+mod server;
+
+pub use answer::Answer;
+pub use database::{Kind, TestDb, run};
+pub use person::Person;
+pub use phone::Phone;
+pub use postbox::{Mail, Postbox};
+pub use server::Server;
+
+/// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
+///
+/// The functions take a `TestDb`, or anything else that can be built from one (see `database::Stage`).
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn on_sqlite() {
+                crate::support::run(crate::support::Kind::Sqlite, super::$name);
+            }
+            #[test]
+            fn on_postgres() {
+                crate::support::run(crate::support::Kind::Postgres, super::$name);
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;
