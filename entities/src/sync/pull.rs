@@ -58,6 +58,13 @@ pub struct Pull {
     pub schema_version: u32,
 }
 
+impl Pull {
+    /// The view the page is read from, for a last check of the session that asked.
+    pub fn connection(&self) -> &sea_orm::DatabaseTransaction {
+        &self.snapshot
+    }
+}
+
 /// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
     access::settle_due(store, &actor.agency_id).await?;

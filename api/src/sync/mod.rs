@@ -1,0 +1,73 @@
+//! The sync faces over HTTP: reading the request, calling the engine, writing the answer.
+//!
+//! WatermelonDB's documented contract lives at `/sync` (see docs/sync.md). Everything that
+//! decides is in `entities::sync`.
+
+mod answer;
+mod watermelon;
+
+use actix_web::http::Method;
+use entities::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION, TABLES};
+use serde_json::{Value, json};
+
+use crate::operation::{Access, Op, STAFF};
+use crate::problem::Problem;
+
+/// Every operation of this room.
+pub fn operations() -> Vec<Op> {
+    let number = json!({"type": "integer", "minimum": 0});
+    vec![
+        Op::new(Method::GET, "/sync", "pull", watermelon::pull)
+            .says("sync", "Pull what changed, as WatermelonDB's pullChanges expects it")
+            .detail(
+                "First sync: last_pulled_at is null, 0, empty or absent. Live rows stand in updated, created is \
+                 always empty, deleted is empty on a first sync. With limit the page ends on a whole commit; pull \
+                 again from timestamp while has_more.",
+            )
+            .access(Access::Recent(STAFF))
+            .query("last_pulled_at", "The timestamp of the last reply", json!({"type": ["integer", "string", "null"]}))
+            .query("schema_version", "The app's schema version; the newest when absent", number.clone())
+            .query("migration", "WatermelonDB's migration argument as JSON, or null", json!({"type": "string"}))
+            .query("pending", "1 when the app holds work not sent yet: deletes wait for it", json!({"enum": ["0", "1"]}))
+            .query("limit", "About how many rows to send", json!({"type": "integer", "minimum": 1, "maximum": 5000}))
+            .gives(200, "What changed", json!({"type": "object"}), page_example())
+            .errors(&[426]),
+        Op::new(Method::POST, "/sync", "push", watermelon::push)
+            .says("sync", "Push local changes, as WatermelonDB's pushChanges sends them")
+            .detail(
+                "All or nothing. 409 means that another device changed the same columns: pull and push again. A \
+                 data problem is never an error: it is mended or kept, and told as a sync issue.",
+            )
+            .access(Access::Roles(STAFF))
+            .query("last_pulled_at", "The timestamp pulled just before", number)
+            .query("schema_version", "The app's schema version", json!({"type": "integer"}))
+            .takes(json!({"type": "object"}), json!({"goals": {"created": [], "updated": [], "deleted": []}}))
+            .gives(200, "Stored", json!({"type": "object"}), json!({}))
+            .errors(&[409, 413, 415, 426]),
+        Op::new(Method::GET, "/sync/schema", "sync_schema", watermelon::schema)
+            .says("sync", "Tables, columns and types of a schema version")
+            .access(Access::Recent(STAFF))
+            .query("version", "A schema version; the newest when absent", json!({"type": "integer", "minimum": 1}))
+            .gives(200, "The schema", json!({"type": "object"}), entities::sync::schema::describe(SCHEMA_VERSION))
+            .errors(&[426]),
+    ]
+}
+
+fn page_example() -> Value {
+    let empty = json!({"created": [], "updated": [], "deleted": []});
+    let changes: serde_json::Map<String, Value> =
+        TABLES.iter().map(|table| (table.name.to_owned(), empty.clone())).collect();
+    json!({"changes": changes, "timestamp": 1_800_000_000_000_i64, "has_more": false, "complete": true, "epoch": 1})
+}
+
+/// The schema version a request names, the newest when it names none.
+fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
+    let version = match sent {
+        None | Some("" | "null" | "undefined") => SCHEMA_VERSION,
+        Some(text) => text.parse().map_err(|_| Problem::malformed("schema_version must be a whole number"))?,
+    };
+    if version < MIN_SCHEMA_VERSION {
+        return Err(Problem::SchemaTooOld { min_schema: MIN_SCHEMA_VERSION });
+    }
+    Ok(version)
+}

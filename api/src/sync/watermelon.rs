@@ -1,0 +1,118 @@
+//! `GET /sync` and `POST /sync`: WatermelonDB's own contract, for an app that knows nothing else.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use entities::registry::table;
+use entities::sync::{self, MAX_ROWS, Migration, PullRequest, PushRefusal, PushRequest};
+use serde_json::{Value, json};
+
+use super::{answer, schema_version};
+use crate::body::{self, Limits};
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+type Query = web::Query<HashMap<String, String>>;
+
+/// Largest page a client may ask for.
+const MAX_LIMIT: usize = 5000;
+
+pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
+    let request = PullRequest {
+        cursor: cursor(query.get("last_pulled_at").map(String::as_str))?,
+        limit: limit(query.get("limit").map(String::as_str))?,
+        schema_version: schema_version(query.get("schema_version").map(String::as_str))?,
+        migration: migration(query.get("migration").map(String::as_str))?,
+        pending: query.get("pending").is_some_and(|word| word == "1" || word == "true"),
+    };
+    let pull = sync::pull(&state.store, &session.actor, &request).await?;
+    if !pull.live.is_empty() || !pull.gone.is_empty() {
+        session.confirm(pull.connection(), state.store.clock().now()).await?;
+    }
+    let body = sync::page::watermelon(&pull).await?;
+    drop(pull);
+    answer::json(&req, body).await
+}
+
+pub(super) async fn push(
+    req: HttpRequest,
+    state: web::Data<State>,
+    session: Session,
+    query: Query,
+    payload: web::Payload,
+) -> Answer {
+    schema_version(query.get("schema_version").map(String::as_str))?;
+    let sent = query.get("last_pulled_at").map(String::as_str);
+    let bytes = body::read(&req, &mut payload.into_inner(), Limits::SYNC).await?;
+    let (text, _) = sync::mend(&bytes);
+    let body = body::parse(text.as_bytes())?;
+    let named = body.get("lastPulledAt").and_then(Value::as_i64);
+    let last_pulled_at = match (sent, named) {
+        (Some(sent), _) => cursor(Some(sent))?,
+        (None, Some(named)) => named.max(0),
+        (None, None) => return Err(Problem::malformed("last_pulled_at is missing: pull before you push")),
+    };
+    match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body }).await {
+        Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
+        Err(PushRefusal::Conflict(conflicts)) => Err(Problem::Conflict {
+            code: "sync_conflict",
+            detail: "another device changed the same columns: pull, merge and push again".into(),
+            conflicts: conflicts.iter().map(|row| json!(row)).collect(),
+        }),
+        Err(PushRefusal::TooManyRows) => {
+            Err(Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) })
+        }
+        Err(PushRefusal::Malformed(detail)) => Err(Problem::Malformed(detail)),
+        Err(PushRefusal::Failed(error)) => Err(error.into()),
+    }
+}
+
+pub(super) async fn schema(query: Query, _session: Session) -> Answer {
+    let version = schema_version(query.get("version").map(String::as_str))?;
+    Ok(HttpResponse::Ok().json(sync::schema::describe(version)))
+}
+
+/// The documented client builds `last_pulled_at=null` literally on its first sync.
+fn cursor(sent: Option<&str>) -> Result<i64, Problem> {
+    match sent {
+        None | Some("" | "null" | "undefined") => Ok(0),
+        Some(text) => match text.parse::<i64>() {
+            Ok(number) if number >= 0 => Ok(number),
+            _ => Err(Problem::malformed("last_pulled_at must be the timestamp of the last reply, or null")),
+        },
+    }
+}
+
+fn limit(sent: Option<&str>) -> Result<Option<usize>, Problem> {
+    match sent {
+        None | Some("" | "null" | "undefined") => Ok(None),
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit) if limit > 0 => Ok(Some(limit.min(MAX_LIMIT))),
+            _ => Err(Problem::malformed("limit must be a whole number of at least 1")),
+        },
+    }
+}
+
+/// `{from, tables: [..], columns: [{table, columns: [..]}]}`; names this server does not know are
+/// left out.
+fn migration(sent: Option<&str>) -> Result<Option<Migration>, Problem> {
+    let malformed = || Problem::malformed("migration must be WatermelonDB's migration argument as JSON, or null");
+    let value: Value = match sent {
+        None | Some("" | "null" | "undefined") => return Ok(None),
+        Some(text) => body::parse(text.as_bytes()).map_err(|_| malformed())?,
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    let list = |key: &str| match value.get(key) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(list)) => Ok(list.clone()),
+        Some(_) => Err(malformed()),
+    };
+    let known = |name: &Value| name.as_str().filter(|name| table(name).is_some()).map(str::to_owned);
+    Ok(Some(Migration {
+        tables: list("tables")?.iter().filter_map(known).collect(),
+        columns: list("columns")?.iter().filter_map(|entry| entry.get("table").and_then(known)).collect(),
+    }))
+}
