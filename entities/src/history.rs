@@ -23,6 +23,16 @@ pub(crate) async fn keep(write: &Write, before: &Row, columns: &[usize], op: &st
             old.insert(column.name.to_owned(), before.json(*at, crate::registry::Face::Rest));
         }
     }
+    put(write, before.table, before.id(), op, old).await
+}
+
+/// Keeps values that lost against what is stored: they were never in the row, and can be brought
+/// back from here.
+pub(crate) async fn keep_lost(write: &Write, row: &Row, lost: Map<String, Value>) -> Result<()> {
+    put(write, row.table, row.id(), "lost", lost).await
+}
+
+async fn put(write: &Write, table: &'static Table, id: &str, op: &str, old: Map<String, Value>) -> Result<()> {
     let actor = write.actor();
     sql::exec(
         write.conn(),
@@ -30,8 +40,8 @@ pub(crate) async fn keep(write: &Write, before: &Row, columns: &[usize], op: &st
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
          (select count(*) from row_history where tbl = $1 and row_id = $2 and seq = $3))",
         vec![
-            before.table.name.into(),
-            before.id().into(),
+            table.name.into(),
+            id.into(),
             write.seq().into(),
             actor.agency_id.as_str().into(),
             write.now().0.into(),
@@ -56,7 +66,7 @@ pub async fn changed_elsewhere(
     let rows = sql::all(
         conn,
         "select old from row_history where tbl = $1 and row_id = $2 and seq > $3 \
-         and (device_id is null or device_id <> $4)",
+         and op <> 'lost' and (device_id is null or device_id <> $4)",
         vec![table.name.into(), id.into(), since.into(), device.into()],
     )
     .await?;

@@ -98,6 +98,16 @@ impl MigrationTrait for Migration {
                     settled_reason TEXT
                 )",
                 "CREATE INDEX sync_quarantine_row ON sync_quarantine (tbl, row_id)",
+                "CREATE TABLE sync_mutation (
+                    user_id TEXT NOT NULL,
+                    device_id TEXT NOT NULL,
+                    id TEXT NOT NULL,
+                    hash TEXT NOT NULL,
+                    agency_id TEXT NOT NULL,
+                    seq BIGINT NOT NULL,
+                    result TEXT NOT NULL,
+                    PRIMARY KEY (user_id, device_id, id, hash)
+                )",
                 "CREATE TABLE row_history (
                     tbl TEXT NOT NULL,
                     row_id TEXT NOT NULL,

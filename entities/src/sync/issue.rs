@@ -66,8 +66,10 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 /// What can have happened: part of a value was mended; a column kept its value; a move was not
-/// legal; a deletion was refused; the whole row went to quarantine; late work was taken in.
-pub const KINDS: &[&str] = &["cleaned", "ignored", "illegal_move", "delete_refused", "quarantined", "late_accepted"];
+/// legal; a deletion was refused; the whole row went to quarantine; late work was taken in; two
+/// devices set one field and this one's value gave way.
+pub const KINDS: &[&str] =
+    &["conflict", "cleaned", "ignored", "illegal_move", "delete_refused", "quarantined", "late_accepted"];
 
 impl Synced for Entity {
     const NAME: &'static str = "sync_issues";

@@ -8,6 +8,7 @@
 mod device;
 mod feed;
 pub mod issue;
+pub mod native;
 pub mod page;
 mod pull;
 mod push;

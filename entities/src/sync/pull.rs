@@ -50,6 +50,8 @@ pub struct Pull {
     pub gone: Vec<(&'static Table, Vec<String>)>,
     /// The cursor for next time.
     pub timestamp: i64,
+    /// The newest commit number of the agency.
+    pub head: i64,
     /// There is more beyond this page.
     pub has_more: bool,
     /// The timeline the numbers belong to.
@@ -116,6 +118,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         live: by_table(live, request.schema_version),
         gone: by_table(gone, request.schema_version),
         timestamp: upto,
+        head: state.horizon,
         has_more: upto < state.horizon && end.is_some(),
         epoch: state.epoch,
         schema_version: request.schema_version,

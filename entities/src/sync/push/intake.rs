@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::registry::{Table, is_id, table};
+use crate::registry::{Face, Table, is_id, table};
 
 /// What a device wants done with one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct Incoming {
     pub(crate) id: String,
     pub(crate) op: Op,
     pub(crate) raw: Map<String, Value>,
+    /// The dialect its values are written in.
+    pub(crate) face: Face,
 }
 
 impl Incoming {
@@ -85,7 +87,7 @@ pub(crate) fn read(body: &Value) -> Result<Intake, String> {
                     intake.ignored += 1;
                     continue;
                 };
-                let incoming = Incoming { table, id: id.to_owned(), op, raw };
+                let incoming = Incoming { table, id: id.to_owned(), op, raw, face: Face::Watermelon };
                 match places.get(&(table.name, incoming.id.clone())) {
                     Some(at) => intake.rows[*at] = incoming,
                     None => {

@@ -52,7 +52,7 @@ pub(crate) fn merge(
         if at == table.id_column() || !incoming.speaks_for(column.name) {
             continue;
         }
-        let (cell, mended) = clean(column, sent);
+        let (cell, mended) = clean(column, sent, incoming.face);
         if mended {
             merged.mended.push(column.name);
         }
@@ -168,12 +168,12 @@ fn at_pointer(table: &'static Table, pointer: &str) -> Option<(usize, &'static C
 
 /// The cell for a pushed value, mended where it cannot be stored as it is: NUL is dropped, what
 /// is out of range or of another type becomes empty (decision 5).
-fn clean(column: &Column, sent: &Value) -> (Cell, bool) {
-    let (cell, mended) = match column.parse(sent, Face::Watermelon) {
+pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
+    let (cell, mended) = match column.parse(sent, face) {
         Ok(cell) => (cell, false),
         Err(unfit) if unfit.code == "nul" => {
             let text = sent.as_str().map(|text| text.replace('\0', "").replace("\\u0000", ""));
-            match text.map(|text| column.parse(&Value::String(text), Face::Watermelon)) {
+            match text.map(|text| column.parse(&Value::String(text), face)) {
                 Some(Ok(cell)) => (cell, true),
                 _ => (column.null(), true),
             }

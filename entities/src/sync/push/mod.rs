@@ -6,6 +6,7 @@
 
 mod intake;
 mod merge;
+pub(super) mod mutate;
 mod rights;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -398,13 +399,19 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Stores the new rows, takes back what the author may not see, and writes the issues.
-    async fn close(mut self) -> Result<(usize, usize)> {
+    /// Stores the new rows, and takes back those that the author may not see.
+    async fn flush(&mut self) -> Result<()> {
         self.write.insert(std::mem::take(&mut self.fresh)).await?;
         let user = self.write.actor().user().to_owned();
         for (table, id) in std::mem::take(&mut self.unseen) {
             self.write.take_from_author(table, &id, &user).await?;
         }
+        Ok(())
+    }
+
+    /// Stores what is left and writes the issues.
+    async fn close(mut self) -> Result<(usize, usize)> {
+        self.flush().await?;
         quarantine::tell(self.write, std::mem::take(&mut self.tellings)).await?;
         Ok((self.applied, self.quarantined))
     }

@@ -1,0 +1,338 @@
+//! Mutations of the native face, each with a result of its own.
+//!
+//! All mutations of a request share one transaction: each is either taken whole or answered with
+//! why not, and a failure of the database undoes all of them, results included, so that the same
+//! request can be sent again.
+
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::intake::{Incoming, Op};
+use super::{Desk, merge};
+use crate::access::{self, Actor};
+use crate::audit::hex;
+use crate::error::Result;
+use crate::history;
+use crate::read;
+use crate::registry::{Face, Row, SCHEMA_VERSION, Table};
+use crate::sql;
+use crate::store::Store;
+use crate::sync::device::Device;
+use crate::sync::quarantine::Telling;
+use crate::write::Write;
+
+/// What a mutation does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MutationOp {
+    /// Makes a row.
+    Create,
+    /// Sets fields.
+    Update,
+    /// Deletes a row.
+    Delete,
+    /// Makes a move of the row's state machine, named by its verb.
+    Action(String),
+}
+
+/// One mutation.
+#[derive(Clone, Debug)]
+pub struct Mutation {
+    /// The device's id for it: a UUID, unique on the device.
+    pub id: String,
+    /// What it does.
+    pub op: MutationOp,
+    /// The table.
+    pub table: &'static Table,
+    /// The row.
+    pub row_id: String,
+    /// For each field what it was on the device and what it is to be.
+    pub set: Map<String, Value>,
+    /// The mutation as sent, for telling a repeat from another mutation under the same id.
+    pub sent: String,
+}
+
+/// What came of one mutation.
+#[derive(Clone, Debug, Serialize)]
+pub struct MutationResult {
+    /// Its id.
+    pub id: String,
+    /// `applied`, `merged`, `duplicate`, `conflict`, `quarantined` or `retry`.
+    pub status: &'static str,
+    /// The row's number afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    /// The row as stored, where its author may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<Map<String, Value>>,
+    /// Fields whose stored value stayed: `{field, stored, sent}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Value>,
+    /// Why, in a word and a sentence, where it was not simply applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Takes mutations in. Answers their results as JSON texts, in the order sent; a mutation that
+/// was answered before gets the same text again (S11).
+pub async fn mutate(
+    store: &Store,
+    actor: &Actor,
+    mutations: &[Mutation],
+) -> Result<Vec<Box<serde_json::value::RawValue>>> {
+    access::settle_due(store, &actor.agency_id).await?;
+    let mut write = store.write(actor).await?;
+    let mut answers: Vec<Option<String>> = Vec::with_capacity(mutations.len());
+    for mutation in mutations {
+        answers.push(known(&write, mutation).await?);
+    }
+    let mut sorted: Vec<Incoming> = mutations.iter().map(|mutation| incoming(mutation, Map::new())).collect();
+    sorted.sort_by_key(|row| (row.table.rank, row.table.name));
+    let mut order: Vec<usize> = (0..mutations.len()).filter(|at| answers[*at].is_none()).collect();
+    // Parents first, and otherwise as sent: two mutations of one row keep their order.
+    order.sort_by_key(|at| mutations[*at].table.rank);
+    let mut desk = Desk::open(&mut write, &sorted, i64::MAX, true).await?;
+    for mutation in mutations {
+        if let Some(case) = mutation.set.get("case_id").map(to) {
+            desk.know_case(case.as_str()).await?;
+        }
+    }
+    let mut results = Vec::with_capacity(order.len());
+    for at in order {
+        results.push((at, desk.mutate(&mutations[at]).await?));
+    }
+    desk.close().await?;
+    for (at, mut result) in results {
+        let mutation = &mutations[at];
+        if result.status != "retry"
+            && access::sees(write.conn(), actor.user(), mutation.table.name, &mutation.row_id).await?
+            && let Some(row) =
+                read::by_ids(write.conn(), mutation.table, std::slice::from_ref(&mutation.row_id)).await?.pop()
+        {
+            result.seq = Some(row.seq());
+            result.row = Some(crate::sync::native::page::object(&row, SCHEMA_VERSION));
+        }
+        let text = serde_json::to_string(&result).map_err(|err| crate::Error::Internal(err.to_string()))?;
+        if result.status != "retry" {
+            remember(&write, mutation, &text).await?;
+        }
+        answers[at] = Some(text);
+    }
+    let mut device = Device::load(write.conn(), actor).await?;
+    device.last_push_at = Some(write.now().0);
+    device.save(write.conn(), &actor.agency_id).await?;
+    write.note("mutate", "");
+    write.commit().await?;
+    answers
+        .into_iter()
+        .flatten()
+        .map(|text| {
+            serde_json::value::RawValue::from_string(text).map_err(|err| crate::Error::Internal(err.to_string()))
+        })
+        .collect()
+}
+
+fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming {
+    let op = match mutation.op {
+        MutationOp::Create => Op::Created,
+        MutationOp::Delete => Op::Deleted,
+        MutationOp::Update | MutationOp::Action(_) => Op::Updated,
+    };
+    Incoming { table: mutation.table, id: mutation.row_id.clone(), op, raw, face: Face::Rest }
+}
+
+fn hash(mutation: &Mutation) -> String {
+    hex(digest(&SHA256, mutation.sent.as_bytes()).as_ref())
+}
+
+async fn known(write: &Write, mutation: &Mutation) -> Result<Option<String>> {
+    let row = sql::one(
+        write.conn(),
+        "select result from sync_mutation where user_id = $1 and device_id = $2 and id = $3 and hash = $4",
+        vec![
+            write.actor().user().into(),
+            write.actor().device_id.clone().unwrap_or_default().into(),
+            mutation.id.as_str().into(),
+            hash(mutation).into(),
+        ],
+    )
+    .await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()> {
+    let actor = write.actor();
+    sql::exec(
+        write.conn(),
+        "insert into sync_mutation (user_id, device_id, id, hash, agency_id, seq, result) \
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict (user_id, device_id, id, hash) do nothing",
+        vec![
+            actor.user().into(),
+            actor.device_id.clone().unwrap_or_default().into(),
+            mutation.id.as_str().into(),
+            hash(mutation).into(),
+            actor.agency_id.as_str().into(),
+            write.seq().into(),
+            result.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> MutationResult {
+    MutationResult { id: mutation.id.clone(), status, seq: None, row: None, conflicts: Vec::new(), reason }
+}
+
+impl Desk<'_> {
+    async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {
+        let key = (mutation.table.name, mutation.row_id.clone());
+        let before = self.stored.get(&key).cloned();
+        let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
+        let result = match (&before, &mutation.op) {
+            (Some(row), MutationOp::Update) if !row.is_deleted() && self.visible.contains(&key) => {
+                self.three_way(mutation, row).await?
+            }
+            (Some(row), MutationOp::Action(verb)) if !row.is_deleted() && self.visible.contains(&key) => {
+                self.action(mutation, row, verb).await?
+            }
+            (None, MutationOp::Action(_)) => answer(mutation, "retry", Some("the row is not here yet".into())),
+            (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
+                answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
+            }
+            _ => {
+                let raw = mutation.set.iter().map(|(name, pair)| (name.clone(), to(pair))).collect();
+                self.take(&incoming(mutation, raw)).await?;
+                answer(mutation, "duplicate", None)
+            }
+        };
+        // What a mutation made or changed is there for the next one of the same request.
+        self.flush().await?;
+        if let Some(row) = self.write.row(mutation.table, &mutation.row_id).await? {
+            self.visible.insert(key.clone());
+            if !access::sees(self.write.conn(), self.write.actor().user(), key.0, &key.1).await?
+                && !row.case_id().is_some_and(|case| self.cases.contains(case))
+            {
+                self.visible.remove(&key);
+            }
+            self.stored.insert(key, row);
+        }
+        let mut result = result;
+        if self.quarantined > quarantined {
+            result.status = "quarantined";
+            result.reason = self.tellings.last().map(|telling| telling.message.clone());
+        } else if self.applied > applied && matches!(result.status, "duplicate" | "conflict") {
+            result.status =
+                if result.conflicts.is_empty() && self.tellings.len() == told { "applied" } else { "merged" };
+        } else if self.tellings.len() > told && result.status == "duplicate" {
+            result.status = "conflict";
+            result.reason = self.tellings.last().map(|telling| telling.message.clone());
+        }
+        Ok(result)
+    }
+
+    /// Field by field: set where the stored value is the one the device knew; where it is neither
+    /// that nor the new one, the stored value stays and the other is kept in history.
+    async fn three_way(&mut self, mutation: &Mutation, before: &Row) -> Result<MutationResult> {
+        let mut raw = Map::new();
+        let mut result = answer(mutation, "duplicate", None);
+        let mut lost = Map::new();
+        for (name, pair) in &mutation.set {
+            let Some((at, column)) = mutation.table.index(name).map(|at| (at, &mutation.table.columns[at])) else {
+                continue;
+            };
+            if !column.field.wire || !column.field.writable() {
+                continue;
+            }
+            let (from, _) = merge::clean(column, pair.get("from").unwrap_or(&Value::Null), Face::Rest);
+            let (new, _) = merge::clean(column, &to(pair), Face::Rest);
+            if before.cells[at] == from || before.cells[at] == new {
+                raw.insert(name.clone(), to(pair));
+            } else {
+                let stored = before.json(at, Face::Rest);
+                result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": to(pair)}));
+                lost.insert(name.clone(), to(pair));
+            }
+        }
+        if !lost.is_empty() {
+            history::keep_lost(self.write, before, lost.clone()).await?;
+            let names: Vec<&str> = lost.keys().map(String::as_str).collect();
+            self.tellings.push(Telling {
+                kind: "conflict",
+                table: mutation.table,
+                id: mutation.row_id.clone(),
+                case_id: before.case_id().map(str::to_owned),
+                message: format!(
+                    "{} changed on another device too; that value stayed and yours is kept.",
+                    names.join(", ")
+                ),
+                sent: lost,
+                quarantine_id: None,
+                widely: false,
+            });
+            result.status = "conflict";
+            result.reason = Some("another device changed the same field".into());
+        }
+        if !raw.is_empty() {
+            self.update(&incoming(mutation, raw), before).await?;
+        }
+        Ok(result)
+    }
+
+    /// A move, checked against the state the row is in now.
+    async fn action(&mut self, mutation: &Mutation, before: &Row, verb: &str) -> Result<MutationResult> {
+        let Ok(step) = mutation.table.move_by_verb(verb) else {
+            return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
+        };
+        let mut raw: Map<String, Value> = mutation
+            .set
+            .iter()
+            .filter(|(name, _)| step.takes.contains(&name.as_str()))
+            .map(|(name, pair)| (name.clone(), to(pair)))
+            .collect();
+        if before.text(step.column) == Some(step.to) {
+            return Ok(answer(mutation, "duplicate", None));
+        }
+        raw.insert(step.column.to_owned(), step.to.into());
+        self.update(&incoming(mutation, raw), before).await?;
+        Ok(answer(mutation, "duplicate", None))
+    }
+
+    /// A child whose case nobody has sent yet is asked for again rather than refused (H18).
+    async fn parent_missing(&self, mutation: &Mutation) -> Result<bool> {
+        if !mutation.table.has_case() {
+            return Ok(false);
+        }
+        let Some(case) = mutation.set.get("case_id").map(to).and_then(|id| id.as_str().map(str::to_owned)) else {
+            return Ok(false);
+        };
+        if self.cases.contains(&case) {
+            return Ok(false);
+        }
+        let found = sql::one(self.write.conn(), "select 1 from cases where id = $1", vec![case.into()]).await?;
+        Ok(found.is_none())
+    }
+
+    /// Learns whether a case named by a mutation is the author's.
+    async fn know_case(&mut self, case_id: Option<&str>) -> Result<()> {
+        let Some(case) = case_id.filter(|id| crate::registry::is_id(id)) else { return Ok(()) };
+        let open = sql::one(
+            self.write.conn(),
+            "select 1 from sync_access where user_id = $1 and scope = $2 and visible",
+            vec![self.write.actor().user().into(), format!("case:{case}").into()],
+        )
+        .await?;
+        if open.is_some() {
+            self.cases.insert(case.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The new value of a `{from, to}` pair; a bare value stands for itself.
+fn to(pair: &Value) -> Value {
+    match pair {
+        Value::Object(object) if object.contains_key("to") => object.get("to").cloned().unwrap_or_default(),
+        bare => bare.clone(),
+    }
+}
