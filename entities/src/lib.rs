@@ -28,3 +28,6 @@ pub use doc::Doc;
 pub use error::{Error, Fault, Result};
 pub use store::{Pool, Side, Snapshot, Store};
 pub use write::Write;
+
+/// What a query runs on: a snapshot, a side transaction, the inside of a write.
+pub use sea_orm::ConnectionTrait;

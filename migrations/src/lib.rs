@@ -8,6 +8,7 @@
 
 mod ddl;
 mod m0001_foundation;
+mod m0002_people;
 mod m0003_casework;
 mod m0004_workflow;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m0001_foundation::Migration),
+            Box::new(m0002_people::Migration),
             Box::new(m0003_casework::Migration),
             Box::new(m0004_workflow::Migration),
         ]

@@ -136,6 +136,7 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
 /// Every synced table, in order of rank.
 pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
     let mut tables = vec![
+        Table::of::<crate::people::staff::Entity>(),
         Table::of::<crate::casework::case::Entity>(),
         Table::of::<crate::casework::case_party::Entity>(),
         Table::of::<crate::casework::case_assignment::Entity>(),
