@@ -1,1 +1,38 @@
-//! api
+//! Who asks, what they may, HTTP in and out.
+//!
+//! Start with `operation` (what an operation is), then `shell` (what surrounds each request), then
+//! the rooms that offer operations: `auth`, `people`, `rest`, `sync`. Errors all end in `problem`.
+
+pub mod auth;
+pub mod body;
+pub mod docs;
+pub mod form;
+pub mod health;
+pub mod limit;
+pub mod openapi;
+pub mod operation;
+pub mod password;
+pub mod problem;
+pub mod session;
+pub mod shell;
+pub mod state;
+pub mod tokens;
+
+pub use operation::Op;
+pub use problem::{Answer, Problem};
+pub use session::Session;
+pub use shell::{Listeners, RequestId, app, configure, run};
+pub use state::{Config, State};
+pub use tokens::Keys;
+
+/// Every operation that is served. Adding one here serves, guards and documents it.
+pub fn operations(_state: &State) -> Vec<Op> {
+    let rooms = [health::operations(), docs::operations(), auth::operations()];
+    rooms.into_iter().flatten().collect()
+}
+
+/// Named schemas of the document.
+pub fn schemas() -> Vec<(String, serde_json::Value)> {
+    let rooms = [auth::schemas()];
+    rooms.into_iter().flatten().collect()
+}

@@ -1,0 +1,188 @@
+//! Who is asking.
+//!
+//! `operation.rs` calls [`authenticate`] before a handler runs; the handler takes [`Session`]. A
+//! token only names a session. Whether it stands is looked up for each request; an operation with
+//! `Access::Recent` accepts an answer up to a second old and confirms it before it sends content.
+
+use std::collections::HashMap;
+use std::future::{Ready, ready};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev};
+use entities::people::session::{self as sessions, Check, Standing};
+use entities::{Actor, ConnectionTrait, Instant, Role};
+use tokio::time;
+
+use crate::problem::Problem;
+use crate::state::State;
+use crate::tokens::Refused;
+
+const FRESH: Duration = Duration::from_secs(1);
+const REMEMBERED: usize = 20_000;
+
+/// A caller who may do what they ask for. Only made by [`authenticate`].
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Agency, user, role of this moment, device: what the write door wants to know.
+    pub actor: Actor,
+    /// The user's id.
+    pub user_id: String,
+    /// The session's id.
+    pub session_id: String,
+    /// The app's id of the device.
+    pub device_id: String,
+    /// Name as colleagues know it.
+    pub display_name: String,
+    /// Organisation, for partners.
+    pub partner_org_id: Option<String>,
+    /// Team.
+    pub team_id: Option<String>,
+    /// When the user last gave a password.
+    pub signed_in_at: Instant,
+    /// Whether the check may be up to a second old.
+    pub recent: bool,
+    roles: &'static [Role],
+}
+
+impl Session {
+    /// Checks again, in the transaction that reads the content or writes the change.
+    ///
+    /// # Errors
+    /// 401 when the session is over, 403 when the device was reported lost or the role no longer
+    /// allows the operation.
+    pub async fn confirm(&self, conn: &impl ConnectionTrait, now: Instant) -> Result<Session, Problem> {
+        let standing = standing(sessions::check(conn, &self.session_id, now).await?)?;
+        admit(standing, self.roles, false)
+    }
+}
+
+impl FromRequest for Session {
+    type Error = Problem;
+    type Future = Ready<Result<Session, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let session = req.extensions().get::<Session>().cloned();
+        ready(session.ok_or_else(|| Problem::Internal("a public operation asked for a session".into())))
+    }
+}
+
+/// Sessions seen standing less than a second ago.
+#[derive(Debug, Default)]
+pub struct Recent(RwLock<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Counts how often everything was forgotten.
+    round: u64,
+    standing: HashMap<String, (Standing, time::Instant)>,
+}
+
+impl Recent {
+    /// Forgets everything: called by this process after a change of users, devices or sessions, so
+    /// that it holds here at the next request.
+    pub fn forget(&self) {
+        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        seen.round += 1;
+        seen.standing.clear();
+    }
+
+    fn round(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).round
+    }
+
+    fn get(&self, session_id: &str) -> Option<Standing> {
+        let seen = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        seen.standing.get(session_id).filter(|(_, at)| at.elapsed() < FRESH).map(|(standing, _)| standing.clone())
+    }
+
+    /// Remembers what was read, unless everything was forgotten since the reading began.
+    fn put(&self, standing: &Standing, round: u64, asked_at: time::Instant) {
+        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.round != round {
+            return;
+        }
+        if seen.standing.len() >= REMEMBERED {
+            seen.standing.clear();
+        }
+        seen.standing.insert(standing.session_id.clone(), (standing.clone(), asked_at));
+    }
+}
+
+/// Reads the token, finds the session, asks whether its role is among those allowed.
+///
+/// # Errors
+/// 401 without a good token or session, 403 for a lost device or another role.
+pub async fn authenticate(
+    state: &State,
+    req: &HttpRequest,
+    roles: &'static [Role],
+    recent: bool,
+) -> Result<Session, Problem> {
+    let token = bearer(req)?;
+    let claims = state.config.keys.verify(token, state.store.clock().now()).map_err(|refused| match refused {
+        Refused::Expired => Problem::Unauthorized("token_expired"),
+        Refused::Invalid => Problem::Unauthorized("token_invalid"),
+    })?;
+    let known = if recent { state.recent.get(&claims.sid) } else { None };
+    let standing = match known {
+        Some(standing) if standing.generation <= claims.generation || standing.received => standing,
+        _ => {
+            let (round, asked_at) = (state.recent.round(), time::Instant::now());
+            let now = state.store.clock().now();
+            let mut found = standing(sessions::check(state.store.connection(), &claims.sid, now).await?)?;
+            if !found.received && found.generation == claims.generation && found.generation > 0 {
+                let side = state.store.side().await?;
+                sessions::received(&*side, &claims.sid, claims.generation, side.now()).await?;
+                side.commit().await?;
+                found.received = true;
+            }
+            state.recent.put(&found, round, asked_at);
+            found
+        }
+    };
+    if standing.actor.user() != claims.sub {
+        return Err(Problem::Unauthorized("token_invalid"));
+    }
+    admit(standing, roles, recent)
+}
+
+fn bearer(req: &HttpRequest) -> Result<&str, Problem> {
+    let missing = Problem::Unauthorized("token_missing");
+    let mut values = req.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = values.next() else { return Err(missing) };
+    if values.next().is_some() {
+        return Err(Problem::Unauthorized("token_invalid"));
+    }
+    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
+        return Err(missing);
+    };
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(missing) }
+}
+
+fn standing(check: Check) -> Result<Standing, Problem> {
+    match check {
+        Check::Stands(standing) => Ok(*standing),
+        Check::Over => Err(Problem::Unauthorized("session_over")),
+        Check::Wiped => Err(Problem::DeviceWiped),
+    }
+}
+
+fn admit(standing: Standing, roles: &'static [Role], recent: bool) -> Result<Session, Problem> {
+    if !roles.contains(&standing.actor.role) {
+        return Err(Problem::Forbidden("your role does not allow this".into()));
+    }
+    Ok(Session {
+        user_id: standing.actor.user().to_owned(),
+        device_id: standing.actor.device_id.clone().unwrap_or_default(),
+        actor: standing.actor,
+        session_id: standing.session_id,
+        display_name: standing.display_name,
+        partner_org_id: standing.partner_org_id,
+        team_id: standing.team_id,
+        signed_in_at: standing.opened_at,
+        recent,
+        roles,
+    })
+}

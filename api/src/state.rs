@@ -1,0 +1,153 @@
+//! What every request can reach, and what the api is told when it starts.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use entities::Store;
+use tokio::sync::watch;
+
+use crate::limit::Limiter;
+use crate::password::Passwords;
+use crate::session::Recent;
+use crate::tokens::Keys;
+
+/// What the api is told when it starts. The root package reads it from file and environment.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where people reach this server, without a slash at the end; links in mails begin with it.
+    pub public_url: String,
+    /// Proxies whose word on the caller's address is taken.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests a second from one address in the long run; 0 sets no limit.
+    pub rate_per_second: u32,
+    /// Requests one address may send at once.
+    pub rate_burst: u32,
+    /// Threads that answer; 0 means one for each core.
+    pub workers: usize,
+    /// Seconds that requests under way are given when the process is asked to stop.
+    pub stop_secs: u64,
+    /// Keys that sign access tokens.
+    pub keys: Arc<Keys>,
+}
+
+impl Config {
+    /// The configuration that `up` has without any file, with the given keys.
+    pub fn new(public_url: &str, keys: Keys) -> Config {
+        Config {
+            public_url: public_url.trim_end_matches('/').into(),
+            trusted_proxies: Vec::new(),
+            rate_per_second: 200,
+            rate_burst: 2000,
+            workers: 0,
+            stop_secs: 25,
+            keys: Arc::new(keys),
+        }
+    }
+}
+
+/// An address, or a range of them such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    base: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// True when the address lies in the range.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let (base, other, width) = match (self.base, address.to_canonical()) {
+            (IpAddr::V4(base), IpAddr::V4(other)) => (u128::from(base.to_bits()), u128::from(other.to_bits()), 32),
+            (IpAddr::V6(base), IpAddr::V6(other)) => (base.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        let shift = width - u32::from(self.bits);
+        base.checked_shr(shift).unwrap_or(0) == other.checked_shr(shift).unwrap_or(0)
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Network, NotANetwork> {
+        let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
+        let base: IpAddr = base.parse().map_err(|_| NotANetwork)?;
+        let width = if base.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(width), |bits| bits.parse().map_err(|_| NotANetwork))?;
+        if bits <= width { Ok(Network { base, bits }) } else { Err(NotANetwork) }
+    }
+}
+
+/// The text is neither an address nor a range such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("must be an address or a range such as 10.0.0.0/8")]
+pub struct NotANetwork;
+
+/// What every request can reach. Cheap to clone; one for the whole process.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Inner>);
+
+/// The inside of [`State`].
+#[derive(Debug)]
+pub struct Inner {
+    /// The database and the clock.
+    pub store: Store,
+    /// What the api was told.
+    pub config: Config,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// Sessions checked less than a second ago.
+    pub recent: Recent,
+    /// Requests by address.
+    pub limiter: Limiter,
+    stopping: watch::Sender<bool>,
+}
+
+impl State {
+    /// The state of a new process.
+    pub fn new(config: Config, store: Store) -> State {
+        State(Arc::new(Inner {
+            store,
+            limiter: Limiter::new(config.rate_per_second, config.rate_burst),
+            config,
+            passwords: Passwords::default(),
+            recent: Recent::default(),
+            stopping: watch::Sender::new(false),
+        }))
+    }
+
+    /// Turns true when the process is asked to stop; a stream that never ends by itself must end.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// Tells the streams that the process stops.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+}
+
+impl std::ops::Deref for State {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_own_addresses_and_no_others() -> Result<(), Box<dyn std::error::Error>> {
+        let net: Network = "10.1.0.0/16".parse()?;
+        assert!(net.holds("10.1.2.3".parse()?));
+        assert!(net.holds("::ffff:10.1.2.3".parse()?));
+        assert!(!net.holds("10.2.0.1".parse()?));
+        assert!("0.0.0.0/0".parse::<Network>()?.holds("8.8.8.8".parse()?));
+        assert!("::1".parse::<Network>()?.holds("::1".parse()?));
+        for wrong in ["", "10.0.0.0/33", "example", "10.0.0.0/x"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,430 @@
+//! Access tokens and the keys that sign them.
+//!
+//! Ten minutes, HS256 and nothing else, every claim required and checked here: the library neither
+//! looks at `typ` nor minds a missing audience, and it would ask the machine for the time instead of
+//! our clock. A token only names a session; whether that session still stands is asked of the
+//! database in `session.rs`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entities::clock::Instant;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{ErrorKind, new_error};
+use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+/// How long an access token lives, in seconds.
+pub const ACCESS_SECS: i64 = 600;
+const LEEWAY_SECS: i64 = 5;
+const ISSUER: &str = "fieldstone";
+const AUDIENCE: &str = "fieldstone-api";
+const TYPE: &str = "at+jwt";
+
+/// What an access token says. Times are seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued it: always `fieldstone`.
+    pub iss: String,
+    /// Whom it is for: always `fieldstone-api`.
+    pub aud: String,
+    /// The user.
+    pub sub: String,
+    /// The session, which holds device and agency.
+    pub sid: String,
+    /// This token.
+    pub jti: String,
+    /// How often the session had been refreshed when this was issued.
+    pub generation: i64,
+    /// Issued at.
+    pub iat: i64,
+    /// Not valid before.
+    pub nbf: i64,
+    /// Not valid after.
+    pub exp: i64,
+}
+
+/// Why a token was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It was ours and its time is over.
+    Expired,
+    /// Anything else; which, is nobody's business.
+    Invalid,
+}
+
+/// Why the keys could not be read or made. The process must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file could not be read or written.
+    #[error("the signing key file {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// Other users of the machine can read or change it.
+    #[error("the signing key file {0} is open to other users of this machine (mode {1:o}); chmod 600 it")]
+    Open(PathBuf, u32),
+    /// It holds no usable key.
+    #[error("the signing key file {0} {1}")]
+    Content(PathBuf, &'static str),
+    /// The system gave no randomness.
+    #[error("the system gave no randomness for a new key")]
+    Random,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    keys: Vec<KeyEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    kid: String,
+    /// 32 bytes or more in base64url without padding.
+    secret: String,
+}
+
+struct Key {
+    kid: String,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    raw: Vec<u8>,
+}
+
+/// The keys in use: the first signs, all verify. A file is read again when a token names an
+/// unknown key, so a key added by hand reaches every process without a restart.
+pub struct Keys {
+    keys: RwLock<Vec<Key>>,
+    path: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(redacted)")
+    }
+}
+
+impl Keys {
+    /// Reads the key file; where it is missing and `create` is set, makes one with mode 0600.
+    ///
+    /// # Errors
+    /// [`KeyError`] for a file that is missing, open to others, or holds less than 32 bytes a key.
+    pub fn open(path: &Path, create: bool) -> Result<Keys, KeyError> {
+        if create && !path.exists() {
+            create_file(path)?;
+        }
+        Ok(Keys { keys: RwLock::new(load(path)?), path: Some(path.to_owned()) })
+    }
+
+    /// Keys that live as long as the process, for tests.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`].
+    pub fn ephemeral() -> Result<Keys, KeyError> {
+        let entry = fresh_entry("ephemeral")?;
+        let key = Key::read(&entry).ok_or(KeyError::Random)?;
+        Ok(Keys { keys: RwLock::new(vec![key]), path: None })
+    }
+
+    /// Signs a token for a session.
+    ///
+    /// # Errors
+    /// A text for the log, when signing is impossible.
+    pub fn sign(&self, claims: &Claims) -> Result<String, String> {
+        install();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.first().ok_or("there is no signing key")?;
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(TYPE.into());
+        header.kid = Some(key.kid.clone());
+        jsonwebtoken::encode(&header, claims, &key.encoding).map_err(|error| error.to_string())
+    }
+
+    /// Reads a token back.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing in a refused token is to be believed.
+    pub fn verify(&self, token: &str, now: Instant) -> Result<Claims, Refused> {
+        install();
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Invalid)?;
+        let kid = header.kid.as_deref().ok_or(Refused::Invalid)?;
+        if header.alg != Algorithm::HS256 || header.typ.as_deref() != Some(TYPE) {
+            return Err(Refused::Invalid);
+        }
+        let claims = match self.decode(token, kid) {
+            None if self.reload() => self.decode(token, kid).ok_or(Refused::Invalid)??,
+            None => return Err(Refused::Invalid),
+            Some(decoded) => decoded?,
+        };
+        let now = now.0.div_euclid(1000);
+        if claims.iss != ISSUER || claims.aud != AUDIENCE || claims.nbf > now + LEEWAY_SECS {
+            return Err(Refused::Invalid);
+        }
+        if claims.exp + LEEWAY_SECS <= now {
+            return Err(Refused::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// `None` when the key is unknown.
+    fn decode(&self, token: &str, kid: &str) -> Option<Result<Claims, Refused>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.iter().find(|key| key.kid == kid)?;
+        // Missing claims fail in `Claims`; times and names are compared above, by our own clock.
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
+        Some(decoded.map(|data| data.claims).map_err(|_| Refused::Invalid))
+    }
+
+    fn reload(&self) -> bool {
+        let Some(path) = &self.path else { return false };
+        let Ok(fresh) = load(path) else { return false };
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = fresh.iter().map(|key| &key.kid).ne(keys.iter().map(|key| &key.kid));
+        if changed {
+            *keys = fresh;
+        }
+        changed
+    }
+
+    /// A keyed fingerprint for short-lived counters, so that what failed cannot be read from them.
+    pub fn fingerprint(&self, of: &[u8]) -> String {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let secret = keys.first().map_or(&[][..], |key| &key.raw);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), of);
+        URL_SAFE_NO_PAD.encode(&tag.as_ref()[..6])
+    }
+}
+
+impl Claims {
+    /// The claims of a fresh token for a session.
+    pub fn new(user_id: &str, session_id: &str, generation: i64, jti: String, now: Instant) -> Claims {
+        let iat = now.0.div_euclid(1000);
+        Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: user_id.into(),
+            sid: session_id.into(),
+            jti,
+            generation,
+            iat,
+            nbf: iat,
+            exp: iat + ACCESS_SECS,
+        }
+    }
+}
+
+/// Adds a new signing key in front of those in the file, keeping the last three so that tokens
+/// already out stay good. Running processes pick it up when they meet it.
+///
+/// # Errors
+/// As [`Keys::open`].
+pub fn rotate(path: &Path, now: Instant) -> Result<(), KeyError> {
+    let mut file = read_file(path)?;
+    file.keys.insert(0, fresh_entry(&format!("k{}", now.0))?);
+    file.keys.truncate(4);
+    write_file(path, &file, false)
+}
+
+impl Key {
+    fn read(entry: &KeyEntry) -> Option<Key> {
+        let raw = URL_SAFE_NO_PAD.decode(&entry.secret).ok()?;
+        (raw.len() >= 32 && !entry.kid.is_empty()).then(|| Key {
+            kid: entry.kid.clone(),
+            encoding: EncodingKey::from_secret(&raw),
+            decoding: DecodingKey::from_secret(&raw),
+            raw,
+        })
+    }
+}
+
+fn fresh_entry(kid: &str) -> Result<KeyEntry, KeyError> {
+    let secret = entities::people::secret::fresh().map_err(|_| KeyError::Random)?;
+    Ok(KeyEntry { kid: kid.into(), secret })
+}
+
+fn create_file(path: &Path) -> Result<(), KeyError> {
+    let file = KeyFile { keys: vec![fresh_entry("k0")?] };
+    match write_file(path, &file, true) {
+        // Another process was first: its key is the key.
+        Err(KeyError::File(_, error)) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+/// Written beside and moved into place, so that no reader ever sees half a file.
+fn write_file(path: &Path, file: &KeyFile, only_new: bool) -> Result<(), KeyError> {
+    let fail = |error| KeyError::File(path.to_owned(), error);
+    let text = serde_json::to_string_pretty(file).map_err(|error| fail(error.into()))?;
+    let beside = path.with_extension(format!("new{}", std::process::id()));
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
+    let moved = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.sync_all())
+        .and_then(|()| if only_new { std::fs::hard_link(&beside, path) } else { std::fs::rename(&beside, path) });
+    if only_new {
+        std::fs::remove_file(&beside).map_err(fail)?;
+    }
+    moved.map_err(fail)
+}
+
+fn read_file(path: &Path) -> Result<KeyFile, KeyError> {
+    let fail = |error| KeyError::File(path.to_owned(), error);
+    let mut file = File::open(path).map_err(fail)?;
+    let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
+    if mode & 0o027 != 0 {
+        return Err(KeyError::Open(path.to_owned(), mode));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(fail)?;
+    serde_json::from_str(&text)
+        .map_err(|_| KeyError::Content(path.to_owned(), "is not {\"keys\": [{\"kid\", \"secret\"}]}"))
+}
+
+fn load(path: &Path) -> Result<Vec<Key>, KeyError> {
+    let file = read_file(path)?;
+    let keys: Option<Vec<Key>> = file.keys.iter().map(Key::read).collect();
+    match keys {
+        Some(keys) if !keys.is_empty() => Ok(keys),
+        Some(_) => Err(KeyError::Content(path.to_owned(), "holds no key")),
+        None => Err(KeyError::Content(path.to_owned(), "holds a key shorter than 32 bytes")),
+    }
+}
+
+/// The only cryptography this process offers the JWT library: every other algorithm is an error.
+static PROVIDER: CryptoProvider =
+    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+
+fn install() {
+    // A second installation is the same provider again.
+    let _already = PROVIDER.install_default();
+}
+
+struct Hs256(hmac::Key);
+
+fn signer(alg: &Algorithm, key: &EncodingKey) -> jsonwebtoken::errors::Result<Box<dyn JwtSigner>> {
+    match alg {
+        Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))),
+        _ => Err(new_error(ErrorKind::InvalidAlgorithm)),
+    }
+}
+
+fn verifier(alg: &Algorithm, key: &DecodingKey) -> jsonwebtoken::errors::Result<Box<dyn JwtVerifier>> {
+    match alg {
+        Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?)))),
+        _ => Err(new_error(ErrorKind::InvalidAlgorithm)),
+    }
+}
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
+        hmac::verify(&self.0, message, signature).map_err(|_| SignatureError::new())
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: Instant = Instant(1_800_000_000_000);
+
+    fn claims() -> Claims {
+        Claims::new("user", "session", 0, "jti".into(), NOW)
+    }
+
+    fn keys() -> Keys {
+        Keys::ephemeral().unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// A token with a header and claims of the forger's choice, signed with the real key.
+    fn forged(keys: &Keys, header: Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(&header), part(claims));
+        let held = keys.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &held[0].raw), message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    #[test]
+    fn a_token_reads_back_until_ten_minutes_and_five_seconds_later() {
+        let keys = keys();
+        let token = keys.sign(&claims()).unwrap_or_default();
+        assert_eq!(keys.verify(&token, NOW), Ok(claims()));
+        assert_eq!(keys.verify(&token, NOW.plus_secs(604)), Ok(claims()));
+        assert_eq!(keys.verify(&token, NOW.plus_secs(605)), Err(Refused::Expired));
+        assert_eq!(keys.verify(&token, NOW.plus_secs(-6)), Err(Refused::Invalid));
+    }
+
+    #[test]
+    fn a_token_lacking_any_claim_or_its_type_is_refused() {
+        let keys = keys();
+        let header = json!({"alg": "HS256", "typ": "at+jwt", "kid": "ephemeral"});
+        let full = serde_json::to_value(claims()).unwrap_or_default();
+        assert!(keys.verify(&forged(&keys, header.clone(), &full), NOW).is_ok());
+        for claim in ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"] {
+            let mut less = full.clone();
+            less.as_object_mut().map(|members| members.remove(claim));
+            assert_eq!(keys.verify(&forged(&keys, header.clone(), &less), NOW), Err(Refused::Invalid), "{claim}");
+        }
+        for (name, value) in [("typ", "JWT"), ("alg", "none"), ("alg", "HS512"), ("kid", "other")] {
+            let mut other = header.clone();
+            other[name] = value.into();
+            assert_eq!(keys.verify(&forged(&keys, other, &full), NOW), Err(Refused::Invalid), "{name}");
+        }
+        for (name, value) in [("iss", "other"), ("aud", "other")] {
+            let mut other = full.clone();
+            other[name] = value.into();
+            assert_eq!(keys.verify(&forged(&keys, header.clone(), &other), NOW), Err(Refused::Invalid), "{name}");
+        }
+        let stranger = Keys::ephemeral().and_then(|other| other.sign(&claims()).map_err(|_| KeyError::Random));
+        assert_eq!(keys.verify(&stranger.unwrap_or_default(), NOW), Err(Refused::Invalid));
+    }
+
+    #[test]
+    fn rotation_keeps_old_tokens_good_and_reaches_a_running_process() -> Result<(), KeyError> {
+        let folder = std::env::temp_dir().join(format!("fieldstone-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| KeyError::File(folder.clone(), error))?;
+        let path = folder.join("signing.json");
+        let running = Keys::open(&path, true)?;
+        let old = running.sign(&claims()).unwrap_or_default();
+        rotate(&path, NOW)?;
+        let restarted = Keys::open(&path, false)?;
+        let new = restarted.sign(&claims()).unwrap_or_default();
+        assert!(restarted.verify(&old, NOW).is_ok());
+        assert!(running.verify(&new, NOW).is_ok());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
+            .map_err(|error| KeyError::File(path.clone(), error))?;
+        assert!(matches!(Keys::open(&path, false), Err(KeyError::Open(..))));
+        std::fs::remove_dir_all(&folder).map_err(|error| KeyError::File(folder, error))
+    }
+}
