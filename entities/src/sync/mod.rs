@@ -18,5 +18,5 @@ mod text;
 
 pub use device::Device;
 pub use pull::{Migration, Pull, PullRequest, pull};
-pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push};
+pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue};
 pub use text::mend;

@@ -91,7 +91,8 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
                 .create::<issue::Entity>(issue::Model {
                     id,
                     user_id: user,
-                    case_id: telling.case_id.clone(),
+                    // An author without the case learns nothing of it, not even that it exists.
+                    case_id: telling.case_id.clone().filter(|_| role != "author" || !telling.widely),
                     audience: role.into(),
                     kind: telling.kind.into(),
                     about_table: telling.table.name.into(),

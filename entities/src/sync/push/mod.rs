@@ -115,6 +115,25 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     Ok(Push { seq, applied, quarantined, ignored: intake.ignored })
 }
 
+/// Keeps rows that a device is about to lose to a reply it has just received (S4): all of them,
+/// whoever may see the case now. Answers how many. The same rows sent again are the same entries.
+pub async fn rescue(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
+    let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
+    if intake.rows.len() > MAX_ROWS {
+        return Err(PushRefusal::TooManyRows);
+    }
+    let mut write = store.write(actor).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, 0, true).await?;
+    for incoming in &intake.rows {
+        let before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
+        desk.keep(incoming, before.as_ref(), "the device was about to lose it with the case", true).await?;
+    }
+    let (_, kept) = desk.close().await?;
+    write.note("rescue", "");
+    write.commit().await?;
+    Ok(kept)
+}
+
 /// The desk on which a push is sorted.
 struct Desk<'a> {
     write: &'a mut Write,
@@ -336,17 +355,23 @@ impl<'a> Desk<'a> {
         reason: &'static str,
         widely: bool,
     ) -> Result<()> {
+        self.keep(incoming, before, reason, widely).await?;
+        let actor = self.write.actor().clone();
+        let (name, id) = (incoming.table.name, &incoming.id);
+        if before.is_some() {
+            device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await
+        } else {
+            self.write.take_from_author(incoming.table, id, actor.user()).await
+        }
+    }
+
+    /// Puts a row into quarantine and tells those it concerns.
+    async fn keep(&mut self, incoming: &Incoming, before: Option<&Row>, reason: &'static str, widely: bool) -> Result<()> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
         let entry =
             quarantine::keep(self.write, table, id, case_id.as_deref(), incoming.op.as_str(), reason, &incoming.raw)
                 .await?;
-        let actor = self.write.actor().clone();
-        if before.is_some() {
-            device::resend(self.write.conn(), &actor, self.write.seq(), table.name, id).await?;
-        } else {
-            self.write.take_from_author(table, id, actor.user()).await?;
-        }
         let sent = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
         self.tellings.push(Telling {
             kind: "quarantined",
