@@ -16,6 +16,7 @@ pub mod problem;
 pub mod session;
 pub mod shell;
 pub mod state;
+pub mod sync;
 pub mod tokens;
 
 pub use operation::Op;
@@ -27,7 +28,7 @@ pub use tokens::Keys;
 
 /// Every operation that is served. Adding one here serves, guards and documents it.
 pub fn operations(_state: &State) -> Vec<Op> {
-    let rooms = [health::operations(), docs::operations(), auth::operations()];
+    let rooms = [health::operations(), docs::operations(), auth::operations(), sync::operations()];
     rooms.into_iter().flatten().collect()
 }
 

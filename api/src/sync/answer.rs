@@ -49,7 +49,8 @@ fn takes_gzip(req: &HttpRequest) -> bool {
     accepts.split(',').any(|part| {
         let mut words = part.split(';').map(str::trim);
         let name = words.next().unwrap_or_default();
-        let refused = words.any(|word| matches!(word.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let refused =
+            words.any(|word| matches!(word.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
     })
 }

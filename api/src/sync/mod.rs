@@ -28,7 +28,11 @@ pub fn operations() -> Vec<Op> {
             .query("last_pulled_at", "The timestamp of the last reply", json!({"type": ["integer", "string", "null"]}))
             .query("schema_version", "The app's schema version; the newest when absent", number.clone())
             .query("migration", "WatermelonDB's migration argument as JSON, or null", json!({"type": "string"}))
-            .query("pending", "1 when the app holds work not sent yet: deletes wait for it", json!({"enum": ["0", "1"]}))
+            .query(
+                "pending",
+                "1 when the app holds work not sent yet: deletes wait for it",
+                json!({"enum": ["0", "1"]}),
+            )
             .query("limit", "About how many rows to send", json!({"type": "integer", "minimum": 1, "maximum": 5000}))
             .gives(200, "What changed", json!({"type": "object"}), page_example())
             .errors(&[426]),

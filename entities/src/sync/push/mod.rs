@@ -366,7 +366,13 @@ impl<'a> Desk<'a> {
     }
 
     /// Puts a row into quarantine and tells those it concerns.
-    async fn keep(&mut self, incoming: &Incoming, before: Option<&Row>, reason: &'static str, widely: bool) -> Result<()> {
+    async fn keep(
+        &mut self,
+        incoming: &Incoming,
+        before: Option<&Row>,
+        reason: &'static str,
+        widely: bool,
+    ) -> Result<()> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
         let entry =
