@@ -1,0 +1,45 @@
+// Somebody with an account and a device.
+export const PASSWORD = 'fieldstone-demo'
+
+export class Person {
+  constructor(base, email) {
+    Object.assign(this, { base, email, deviceId: `phone-${crypto.randomUUID()}` })
+  }
+
+  async logsIn(password = PASSWORD) {
+    const answer = await this.post('/auth/login', {
+      email: this.email,
+      password,
+      device_id: this.deviceId,
+      device_name: 'Test phone',
+    })
+    this.token = answer.access_token
+    this.user = answer.user
+    return this
+  }
+
+  fetch(path, options = {}) {
+    const headers = { ...options.headers }
+    if (this.token) headers.authorization = `Bearer ${this.token}`
+    return fetch(`${this.base}/api/v1${path}`, { ...options, headers })
+  }
+
+  async json(path, options) {
+    const response = await this.fetch(path, options)
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${this.email}: ${options?.method ?? 'GET'} ${path}: ${response.status} ${text}`)
+    return text ? JSON.parse(text) : null
+  }
+
+  get(path) {
+    return this.json(path)
+  }
+
+  post(path, body) {
+    return this.json(path, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json' },
+    })
+  }
+}
