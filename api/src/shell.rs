@@ -69,7 +69,13 @@ pub fn app(
 /// When a listener cannot be used.
 pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Output = ()> + Send) -> std::io::Result<()> {
     let (server, admin) = servers(&state, listeners)?;
-    let (stop, stop_admin) = (server.handle(), admin.handle());
+    let (stop, stop_admin) = (server.handle(), admin.as_ref().map(Server::handle));
+    let admin = async {
+        match admin {
+            Some(server) => server.await,
+            None => Ok(()),
+        }
+    };
     let mut serving = std::pin::pin!(futures_util::future::try_join(server, admin));
     tokio::select! {
         done = &mut serving => return done.map(|_| ()),
@@ -77,12 +83,17 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
     }
     tracing::info!("stopping: letting requests under way finish");
     state.stop();
-    let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_admin.stop(true));
+    let stop_admin = async {
+        if let Some(stop) = stop_admin {
+            stop.stop(true).await;
+        }
+    };
+    let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_admin);
     done.map(|_| ())
 }
 
 /// Both servers, listening. Apart from `run`, whose future must be able to move between threads.
-fn servers(state: &State, listeners: Listeners) -> std::io::Result<(Server, Server)> {
+fn servers(state: &State, listeners: Listeners) -> std::io::Result<(Server, Option<Server>)> {
     let shared = state.clone();
     let workers = match state.config.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -99,15 +110,15 @@ fn servers(state: &State, listeners: Listeners) -> std::io::Result<(Server, Serv
         .listen(listeners.public)?
         .run();
     let shared = state.clone();
-    let mut admin = HttpServer::new(move || App::new().configure(|cfg| operators(cfg, shared.clone())))
+    let Some(listener) = listeners.admin else { return Ok((server, None)) };
+    recorder();
+    let admin = HttpServer::new(move || App::new().configure(|cfg| operators(cfg, shared.clone())))
         .workers(1)
         .shutdown_timeout(1)
-        .disable_signals();
-    if let Some(listener) = listeners.admin {
-        recorder();
-        admin = admin.listen(listener)?;
-    }
-    Ok((server, admin.run()))
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    Ok((server, Some(admin)))
 }
 
 async fn around<B: MessageBody + 'static>(

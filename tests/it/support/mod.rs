@@ -6,6 +6,7 @@ mod person;
 mod phone;
 mod postbox;
 mod server;
+mod world;
 
 pub use answer::Answer;
 pub use database::{Kind, TestDb, run};
@@ -13,6 +14,7 @@ pub use person::Person;
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
 pub use server::Server;
+pub use world::World;
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///

@@ -1,0 +1,3 @@
+//! Who works here, and how they prove it.
+
+mod signing_in;

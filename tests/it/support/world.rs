@@ -1,0 +1,182 @@
+//! The sample agencies on a fresh database, served in this process on a loopback port, with a clock the test sets.
+
+use std::net::TcpListener;
+
+use entities::access::{Actor, Role};
+use entities::clock::{Clock, Instant};
+use entities::people::{agency, team, user};
+use entities::store::Store;
+use secrecy::SecretString;
+use tokio::sync::{OnceCell, oneshot};
+
+use super::database::{Stage, TestDb};
+use super::person::{PASSWORD, Person};
+
+/// When every world begins: a Monday in New York, 10:00 in the morning (EST), 15:00 in London.
+pub const BEGIN: &str = "2027-03-01T15:00:00Z";
+
+/// Riverbend (New York) with teams North and South, Hillside (London) with one caseworker; no cases yet.
+#[derive(Debug)]
+pub struct World {
+    pub db: TestDb,
+    pub store: Store,
+    pub clock: Clock,
+    /// Where the api listens.
+    pub url: String,
+    /// Riverbend's id.
+    pub riverbend: String,
+    /// Hillside's id.
+    pub hillside: String,
+    _serving: Vec<oneshot::Sender<()>>,
+}
+
+impl Stage for World {
+    async fn open(db: TestDb) -> World {
+        let clock = Clock::manual(Instant::parse(BEGIN).expect("an instant"));
+        let store = db.store(clock.clone()).await;
+        let (riverbend, hillside) = settle_in(&store).await;
+        let (url, serving) = serve(store.clone());
+        World { db, store, clock, url, riverbend, hillside, _serving: vec![serving] }
+    }
+}
+
+impl World {
+    /// Caseworker of Riverbend's team North.
+    pub async fn ana(&self) -> Person {
+        self.person("ana@demo.example").await
+    }
+
+    /// Caseworker of Riverbend's team North, Ana's colleague.
+    pub async fn ben(&self) -> Person {
+        self.person("ben@demo.example").await
+    }
+
+    /// Supervisor of Riverbend's team North.
+    pub async fn sam(&self) -> Person {
+        self.person("sam@demo.example").await
+    }
+
+    /// Caseworker of Riverbend's team South.
+    pub async fn cleo(&self) -> Person {
+        self.person("cleo@demo.example").await
+    }
+
+    /// Supervisor of Riverbend's team South.
+    pub async fn sol(&self) -> Person {
+        self.person("sol@demo.example").await
+    }
+
+    /// Administrator of Riverbend.
+    pub async fn ada(&self) -> Person {
+        self.person("ada@demo.example").await
+    }
+
+    /// Caseworker of Hillside, the other agency.
+    pub async fn omar(&self) -> Person {
+        self.person("omar@other.example").await
+    }
+
+    /// Somebody with an account here, logged in on a new device.
+    pub async fn person(&self, email: &str) -> Person {
+        let person = Person::at(&self.url, email);
+        person.logs_in().await;
+        person
+    }
+
+    /// Somebody with nothing but the address of the server.
+    pub fn stranger(&self) -> Person {
+        Person::at(&self.url, "stranger@nowhere.example")
+    }
+
+    /// Sets the clock.
+    #[track_caller]
+    pub fn set_clock(&self, to: &str) {
+        self.clock.set(Instant::parse(to).expect("an instant such as 2027-03-01T15:00:00Z"));
+    }
+
+    /// Moves the clock forward.
+    pub fn pass_secs(&self, secs: i64) {
+        self.clock.advance_ms(secs * 1000);
+    }
+
+    /// A second api on the same database, as another process would be, with pools and caches of its own.
+    pub async fn another_server(&mut self) -> String {
+        let (url, serving) = serve(self.db.store(self.clock.clone()).await);
+        self._serving.push(serving);
+        url
+    }
+
+    /// A user's id.
+    pub async fn id_of(&self, email: &str) -> String {
+        let snapshot = self.store.read().await.expect("a snapshot");
+        user::by_email(&*snapshot, email).await.expect("users").expect("the user is in the sample agencies").id
+    }
+}
+
+fn serve(store: Store) -> (String, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let keys = api::Keys::ephemeral().expect("keys");
+    let config = api::Config { rate_per_second: 0, workers: 1, stop_secs: 1, ..api::Config::new(&url, keys) };
+    let (serving, told) = oneshot::channel::<()>();
+    let listeners = api::Listeners { public: listener, admin: None };
+    tokio::spawn(api::run(api::State::new(config, store), listeners, async {
+        // Ends when the world does, which drops the other side.
+        let _ = told.await;
+    }));
+    (url, serving)
+}
+
+async fn settle_in(store: &Store) -> (String, String) {
+    let clock = store.clock().clone();
+    let riverbend = agency::Model::new("Riverbend Family Services", "America/New_York", &clock);
+    let riverbend = agency::create(store, riverbend).await.expect("an agency").id;
+    let north = found_team(store, &riverbend, "North").await;
+    let south = found_team(store, &riverbend, "South").await;
+    for (name, email, role, team) in [
+        ("Ana Ortiz", "ana@demo.example", Role::Caseworker, Some(&north)),
+        ("Ben Brook", "ben@demo.example", Role::Caseworker, Some(&north)),
+        ("Sam Stone", "sam@demo.example", Role::Supervisor, Some(&north)),
+        ("Cleo Clark", "cleo@demo.example", Role::Caseworker, Some(&south)),
+        ("Sol Summers", "sol@demo.example", Role::Supervisor, Some(&south)),
+        ("Ada Adams", "ada@demo.example", Role::Administrator, None),
+    ] {
+        hire(store, &riverbend, name, email, role, team).await;
+    }
+    lead(store, &riverbend, &north, "sam@demo.example").await;
+    lead(store, &riverbend, &south, "sol@demo.example").await;
+    let hillside = agency::Model::new("Hillside Outreach", "Europe/London", &clock);
+    let hillside = agency::create(store, hillside).await.expect("an agency").id;
+    hire(store, &hillside, "Omar Oakes", "omar@other.example", Role::Caseworker, None).await;
+    (riverbend, hillside)
+}
+
+async fn found_team(store: &Store, agency: &str, name: &str) -> String {
+    let mut write = store.write(&Actor::system(agency)).await.expect("the door");
+    let team = team::Model { name: name.to_owned(), ..team::Model::default() };
+    let id = team::create(&mut write, team).await.expect("a team").id;
+    write.commit().await.expect("a commit");
+    id
+}
+
+async fn hire(store: &Store, agency: &str, name: &str, email: &str, role: Role, team: Option<&String>) {
+    static HASH: OnceCell<String> = OnceCell::const_new();
+    let hash = HASH.get_or_init(|| async {
+        let passwords = api::password::Passwords::default();
+        passwords.hash(SecretString::from(PASSWORD)).await.expect("a hash")
+    });
+    let mut write = store.write(&Actor::system(agency)).await.expect("the door");
+    let someone = user::Model { team_id: team.cloned(), ..user::Model::new(name, email, role) };
+    let id = user::create(&mut write, someone).await.expect("a user").id;
+    user::set_password(&mut write, &id, hash.await, None).await.expect("a password");
+    write.commit().await.expect("a commit");
+}
+
+async fn lead(store: &Store, agency: &str, team: &str, email: &str) {
+    let mut write = store.write(&Actor::system(agency)).await.expect("the door");
+    let before = team::by_id(write.conn(), agency, team).await.expect("teams").expect("the team");
+    let leader = user::by_email(write.conn(), email).await.expect("users").expect("the supervisor").id;
+    let after = team::Model { supervisor_user_id: Some(leader), ..before.clone() };
+    team::change(&mut write, &before, after).await.expect("a leader");
+    write.commit().await.expect("a commit");
+}
