@@ -1,1 +1,74 @@
-fn main() {}
+//! The one binary. Each command is a file in `cmd/`; `config.rs` reads what the operator decided.
+
+mod cmd;
+mod config;
+mod failure;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// The backend of a social-work agency: sync for phones, a workflow engine for deadlines, mail for people.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fieldstone",
+    version,
+    about,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 misuse, 78 unsafe or invalid configuration."
+)]
+struct Cli {
+    /// Settings file; fieldstone.toml in the working directory where there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Api and worker in one process
+    Up(cmd::serve::Args),
+    /// The api alone; as many processes as wanted on one PostgreSQL
+    Serve(cmd::serve::Args),
+    /// The schema of the database
+    Migrate(cmd::migrate::Args),
+    /// Agencies, users and passwords
+    Admin(cmd::admin::Args),
+    /// Prints the OpenAPI 3.1 document
+    Openapi,
+    /// The settings in force
+    Config(cmd::config::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // TLS to databases and mail servers uses this one provider; a second installation changes nothing.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            cmd::complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Up(args) => cmd::serve::up(file, args).await,
+        Command::Serve(args) => cmd::serve::serve(file, args).await,
+        Command::Migrate(args) => cmd::migrate::run(file, args).await,
+        Command::Admin(args) => cmd::admin::run(file, args).await,
+        Command::Openapi => cmd::openapi(),
+        Command::Config(args) => cmd::config::run(file, args),
+    }
+}

@@ -23,7 +23,7 @@ pub fn operations() -> Vec<Op> {
 }
 
 async fn document(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().json(crate::openapi::document(&crate::operations(&state)))
+    HttpResponse::Ok().json(crate::openapi::document(&crate::operations(state.config.demo)))
 }
 
 /// The page's files. Not operations of the api, so not in the document.

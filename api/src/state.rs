@@ -26,6 +26,8 @@ pub struct Config {
     pub workers: usize,
     /// Seconds that requests under way are given when the process is asked to stop.
     pub stop_secs: u64,
+    /// Whether this is the demonstration, with its own pages under `/demo`.
+    pub demo: bool,
     /// Keys that sign access tokens.
     pub keys: Arc<Keys>,
 }
@@ -40,6 +42,7 @@ impl Config {
             rate_burst: 2000,
             workers: 0,
             stop_secs: 25,
+            demo: false,
             keys: Arc::new(keys),
         }
     }

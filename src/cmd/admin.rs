@@ -1,0 +1,151 @@
+//! `admin`: what has to work before anyone can sign in. Passwords come from a prompt or from
+//! standard input, never from an argument, where every user of the machine could read them.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+
+use entities::people::{agency, team, user};
+use entities::{Actor, Role, Store};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::{open_current, say};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Flags of `admin`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Makes an agency
+    CreateAgency {
+        /// Its name, as in the mails it sends
+        name: String,
+        /// IANA time zone, such as Europe/London
+        #[arg(long)]
+        tz: String,
+        /// Language tag
+        #[arg(long, default_value = "en-US")]
+        locale: String,
+    },
+    /// Makes a user; the password is asked for, or read from standard input
+    CreateUser {
+        /// Agency id, or its name where only one has it
+        #[arg(long)]
+        agency: String,
+        /// Address to sign in with
+        #[arg(long)]
+        email: String,
+        /// Name as colleagues know it
+        #[arg(long)]
+        name: String,
+        /// caseworker, supervisor, administrator, partner or auditor
+        #[arg(long)]
+        role: String,
+        /// Team id
+        #[arg(long)]
+        team: Option<String>,
+        /// Organisation id, for partners
+        #[arg(long)]
+        partner_org: Option<String>,
+    },
+    /// Sets a user's password and ends their sessions
+    ResetPassword {
+        /// The user's address
+        email: String,
+    },
+    /// Adds a new key for signing access tokens; those already out stay good
+    RotateSigningKey,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the database cannot be reached or refuses.
+pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+    let config = Config::load(file, &[])?;
+    let done = match args.what {
+        What::RotateSigningKey => rotate(&config)?,
+        What::CreateAgency { name, tz, locale } => {
+            let store = open_current(&config).await?;
+            let new = agency::Model { locale, ..agency::Model::new(name.trim(), &tz, store.clock()) };
+            let made = agency::create(&store, new).await?;
+            json!({"id": made.id, "name": made.name, "tz": made.tz})
+        }
+        What::CreateUser { agency, email, name, role, team, partner_org } => {
+            let store = open_current(&config).await?;
+            let role = Role::parse(&role).ok_or_else(|| Failure::Misuse(format!("there is no role {role}")))?;
+            let new =
+                user::Model { team_id: team, partner_org_id: partner_org, ..user::Model::new(&name, &email, role) };
+            create_user(&store, &agency, new).await?
+        }
+        What::ResetPassword { email } => {
+            let store = open_current(&config).await?;
+            let found = user::by_email(store.connection(), &email).await?;
+            let user = found.ok_or_else(|| Failure::failed("there is no user with that address"))?;
+            let hash = new_password(&user.email)?;
+            let mut write = store.write(&Actor::system(&user.agency_id)).await?;
+            user::set_password(&mut write, &user.id, &hash, None).await?;
+            write.commit().await?;
+            json!({"id": user.id, "email": user.email})
+        }
+    };
+    if args.json { say(done) } else { say(in_words(&done)) }
+}
+
+async fn create_user(store: &Store, agency: &str, new: user::Model) -> Result<Value, Failure> {
+    let all = agency::all(store.connection()).await?;
+    let named: Vec<_> = all.iter().filter(|one| one.id == agency || one.name == agency).collect();
+    let [agency] = named.as_slice() else {
+        return Err(Failure::failed(format!("{} agencies are called {agency}", named.len())));
+    };
+    if let Some(team) = &new.team_id
+        && team::by_id(store.connection(), &agency.id, team).await?.is_none()
+    {
+        return Err(Failure::failed("the agency has no such team"));
+    }
+    let hash = new_password(&new.email)?;
+    let mut write = store.write(&Actor::system(&agency.id)).await?;
+    let user = user::create(&mut write, new).await?;
+    user::set_password(&mut write, &user.id, &hash, None).await?;
+    write.commit().await?;
+    Ok(json!({"id": user.id, "email": user.email, "role": user.role, "agency_id": user.agency_id}))
+}
+
+fn rotate(config: &Config) -> Result<Value, Failure> {
+    let path = config.signing_key_file().ok_or_else(|| Failure::config("signing_key_file is missing"))?;
+    api::tokens::rotate(&path, entities::Clock::System.now())?;
+    Ok(json!({"signing_key_file": path.display().to_string()}))
+}
+
+/// Asks for a password twice on a terminal, or reads one line of standard input, and hashes it.
+fn new_password(email: &str) -> Result<String, Failure> {
+    let password: SecretString = if std::io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("New password: ")?;
+        if first != rpassword::prompt_password("The same again: ")? {
+            return Err(Failure::failed("the two are not the same"));
+        }
+        first.into()
+    } else {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned().into()
+    };
+    if let Some((_, why)) = api::password::objection(password.expose_secret(), email) {
+        return Err(Failure::Misuse(format!("the password {why}")));
+    }
+    api::password::hash_now(&password).map_err(Failure::Failed)
+}
+
+fn in_words(done: &Value) -> String {
+    let parts = done.as_object().into_iter().flatten();
+    parts.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join("\n")
+}

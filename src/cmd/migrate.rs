@@ -1,0 +1,59 @@
+//! `migrate up` and `migrate status`.
+
+use std::path::Path;
+
+use migrations::Standing;
+use serde_json::json;
+
+use super::{open, say};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Flags of `migrate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Brings the schema up to this program's; repeatable, one process at a time
+    Up,
+    /// Says how the schema stands; exit code 1 when it is not this program's
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the database cannot be reached or, for `status`, when its schema is not this program's.
+pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+    let config = Config::load(file, &[])?;
+    let store = open(&config).await?;
+    let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
+    match args.what {
+        What::Up => {
+            migrations::up(store.writer()).await.map_err(|error| fail(&error))?;
+            say("the schema is current")
+        }
+        What::Status { json } => {
+            let standing = migrations::standing(store.connection()).await.map_err(|error| fail(&error))?;
+            let (word, names) = match standing {
+                Standing::Current => ("current", Vec::new()),
+                Standing::Behind(names) => ("behind", names),
+                Standing::Ahead(names) => ("ahead", names),
+            };
+            if json {
+                say(json!({"standing": word, "migrations": names}))?;
+            } else {
+                say(format!("{word} {}", names.join(" ")).trim_end())?;
+            }
+            if names.is_empty() { Ok(()) } else { Err(Failure::failed("the schema is not this program's")) }
+        }
+    }
+}

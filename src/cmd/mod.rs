@@ -1,0 +1,122 @@
+//! The commands. What several of them need stands here: saying things, opening the database,
+//! logging, and waiting to be asked to stop.
+
+pub(crate) mod admin;
+pub(crate) mod config;
+pub(crate) mod migrate;
+pub(crate) mod serve;
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use entities::{Clock, Pool, Store};
+use migrations::Standing;
+use secrecy::ExposeSecret;
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(crate) fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+}
+
+/// Tells on standard error why a command failed.
+pub(crate) fn complain(failure: &Failure) {
+    // There is nobody left to tell when this fails.
+    let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: {failure}");
+}
+
+/// Prints the OpenAPI document.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn openapi() -> Result<(), Failure> {
+    let document = api::openapi::document(&api::operations(false));
+    say(serde_json::to_string_pretty(&document).map_err(|error| Failure::failed(error.to_string()))?)
+}
+
+/// Starts the log: one JSON object a line on standard error.
+///
+/// # Errors
+/// 78 when the filter cannot be read.
+pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
+    // A bare level is about this program; its libraries tell each start and each migration.
+    let asked = match config.log() {
+        level if level.contains(['=', ',']) => level.to_owned(),
+        level => format!("{level},sea_orm_migration=warn,actix_server=warn"),
+    };
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(asked).map_err(|error| Failure::config(format!("log: {error}")))?;
+    // A second start in one process, as in tests, keeps the first.
+    let _already = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+    Ok(())
+}
+
+/// Opens the database as it is. A new SQLite file is made readable by its owner alone.
+///
+/// # Errors
+/// When it cannot be reached.
+pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
+    if let Some(file) = config.sqlite_file() {
+        std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))?;
+    }
+    let pool = Pool { connections: config.database_connections(), ..Pool::default() };
+    let store = Store::open(config.database_url().expose_secret(), pool, Clock::System).await;
+    store.map_err(|error| Failure::failed(format!("the database: {error}")))
+}
+
+/// Opens a database whose schema must be this program's.
+///
+/// # Errors
+/// When it cannot be reached or its schema is older or newer.
+pub(crate) async fn open_current(config: &Config) -> Result<Store, Failure> {
+    let store = open(config).await?;
+    let standing = migrations::standing(store.connection())
+        .await
+        .map_err(|error| Failure::failed(format!("the database: {error}")))?;
+    match standing {
+        Standing::Current => Ok(store),
+        Standing::Behind(missing) => Err(Failure::failed(format!(
+            "the database lacks {} migration(s), the first is {}; run `fieldstone migrate up`",
+            missing.len(),
+            missing.first().map_or("", String::as_str)
+        ))),
+        Standing::Ahead(unknown) => Err(Failure::failed(format!(
+            "the database belongs to a newer Fieldstone: it holds {}, which this one does not know",
+            unknown.join(", ")
+        ))),
+    }
+}
+
+/// Completes when the process is asked to stop, by SIGTERM or by Ctrl-C.
+pub(crate) async fn asked_to_stop() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            // Without the signal only Ctrl-C stops it.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

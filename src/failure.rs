@@ -1,0 +1,70 @@
+//! How a command ends when it does not end well.
+
+use std::fmt;
+
+/// Why a command did not do what it was asked, and the exit code that says so.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// 1: it was tried and did not work.
+    Failed(String),
+    /// 2: it was asked for in a way that makes no sense.
+    Misuse(String),
+    /// 78: the configuration is invalid or unsafe; nothing was started.
+    Config(String),
+}
+
+impl Failure {
+    /// An invalid or unsafe configuration.
+    pub(crate) fn config(why: impl Into<String>) -> Failure {
+        Failure::Config(why.into())
+    }
+
+    /// Something that did not work.
+    pub(crate) fn failed(why: impl Into<String>) -> Failure {
+        Failure::Failed(why.into())
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Failed(_) => 1,
+            Failure::Misuse(_) => 2,
+            Failure::Config(_) => 78,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Failed(why) | Failure::Misuse(why) | Failure::Config(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<entities::Error> for Failure {
+    fn from(error: entities::Error) -> Self {
+        match error {
+            entities::Error::Invalid(faults) => {
+                let all: Vec<String> = faults
+                    .iter()
+                    .map(|fault| format!("{} {}", fault.pointer.trim_start_matches('/'), fault.detail))
+                    .collect();
+                Failure::Misuse(all.join("; "))
+            }
+            other => Failure::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<api::tokens::KeyError> for Failure {
+    fn from(error: api::tokens::KeyError) -> Self {
+        Failure::Config(error.to_string())
+    }
+}
