@@ -70,7 +70,6 @@ pub fn app(
 pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Output = ()> + Send) -> std::io::Result<()> {
     let (server, admin) = servers(&state, listeners)?;
     let (stop, stop_admin) = (server.handle(), admin.as_ref().map(Server::handle));
-<<<<<<< HEAD
     let admin = async {
         match admin {
             Some(server) => server.await,
@@ -78,36 +77,18 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
         }
     };
     let mut serving = std::pin::pin!(futures_util::future::try_join(server, admin));
-=======
-    let beside = async {
-        match admin {
-            Some(admin) => admin.await,
-            None => Ok(()),
-        }
-    };
-    let mut serving = std::pin::pin!(futures_util::future::try_join(server, beside));
->>>>>>> cbf6bd8 (Start the binary: settings, up, serve, migrate, admin, openapi)
     tokio::select! {
         done = &mut serving => return done.map(|_| ()),
         () = shutdown => {}
     }
     tracing::info!("stopping: letting requests under way finish");
     state.stop();
-<<<<<<< HEAD
     let stop_admin = async {
         if let Some(stop) = stop_admin {
             stop.stop(true).await;
         }
     };
     let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_admin);
-=======
-    let stop_beside = async {
-        if let Some(handle) = stop_admin {
-            handle.stop(true).await;
-        }
-    };
-    let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_beside);
->>>>>>> cbf6bd8 (Start the binary: settings, up, serve, migrate, admin, openapi)
     done.map(|_| ())
 }
 
