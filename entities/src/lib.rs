@@ -6,12 +6,14 @@
 //! it), then `sync` (how phones get it).
 
 pub mod access;
+pub mod acts;
 pub mod audit;
 pub mod casework;
 pub mod clock;
 pub mod doc;
 pub mod error;
 pub mod history;
+pub mod lists;
 pub mod partners;
 pub mod people;
 pub mod read;

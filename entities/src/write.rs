@@ -15,9 +15,10 @@ use std::collections::BTreeSet;
 use sea_orm::{DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
+use crate::casework::case_assignment;
 use crate::clock::{Instant, mint_at};
 use crate::error::{Error, Result};
-use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, table};
+use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
 use crate::{audit, history, sql};
 
@@ -31,6 +32,8 @@ pub struct Write {
     access: BTreeSet<String>,
     restand: BTreeSet<(&'static str, String)>,
     plan: BTreeSet<String>,
+    refill: BTreeSet<(&'static str, String)>,
+    ended: BTreeSet<String>,
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
@@ -57,6 +60,8 @@ impl Store {
             access: BTreeSet::new(),
             restand: BTreeSet::new(),
             plan: BTreeSet::new(),
+            refill: BTreeSet::new(),
+            ended: BTreeSet::new(),
             immediate: false,
             objects: Vec::new(),
             note: None,
@@ -155,11 +160,39 @@ impl Write {
         self.delete(&row).await
     }
 
-    /// Stores new rows, all of one table or of several; parents must come first.
+    /// Stores new rows, all of one table or of several; parents must come first. Answers the rows
+    /// as stored, without those that came with them.
     pub async fn insert(&mut self, rows: Vec<Checked>) -> Result<Vec<Row>> {
+        let stored = self.place(rows).await?;
+        let mut along = Vec::new();
+        for row in &stored {
+            along.extend(row.table.follow(None, row, self.now, &self.actor)?);
+        }
+        self.place_along(along).await?;
+        Ok(stored)
+    }
+
+    /// Stores rows that come with a change.
+    async fn place_along(&mut self, mut rows: Vec<Row>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        rows.sort_by_key(|row| row.table.rank);
+        let mut checked = Vec::with_capacity(rows.len());
+        for mut row in rows {
+            if row.id().is_empty() {
+                row.set("id", self.mint().into());
+            }
+            checked.push(row.checked(None, self.now, &self.actor)?);
+        }
+        self.place(checked).await.map(drop)
+    }
+
+    async fn place(&mut self, rows: Vec<Checked>) -> Result<Vec<Row>> {
         let mut stamped = Vec::with_capacity(rows.len());
         for checked in rows {
             let mut row = checked.into_row();
+            fill(&self.tx, None, &mut row, &self.actor).await?;
             let (table, user) = (row.table, self.actor.user_id.clone());
             row.cells[table.agency_id] = self.actor.agency_id.as_str().into();
             row.cells[table.seq] = self.seq.into();
@@ -191,6 +224,7 @@ impl Write {
     /// stored. When no cell differs nothing is written and the row keeps its number.
     pub async fn update(&mut self, before: &Row, after: Checked) -> Result<Row> {
         let mut row = after.into_row();
+        fill(&self.tx, Some(before), &mut row, &self.actor).await?;
         let table = row.table;
         let stamps = [table.seq, table.edit_seq, table.updated_at, table.updated_by];
         for stamp in stamps.into_iter().chain([table.created_at, table.created_by, table.agency_id, table.id]) {
@@ -218,6 +252,8 @@ impl Write {
         }
         self.touched(table.touches(Some(before), &row)?);
         self.objects.push(audit::object(table.name, row.id()));
+        let along = table.follow(Some(before), &row, self.now, &self.actor)?;
+        self.place_along(along).await?;
         Ok(row)
     }
 
@@ -275,6 +311,15 @@ impl Write {
 
     /// Settles, re-stands, replans, writes the audit event and commits. Answers the commit number.
     pub async fn commit(mut self) -> Result<i64> {
+        for case in std::mem::take(&mut self.ended) {
+            case_assignment::end_all(&mut self, &case).await?;
+        }
+        for (name, id) in std::mem::take(&mut self.refill) {
+            if let Some(row) = self.row(registered(name)?, &id).await?.filter(|row| !row.is_deleted()) {
+                let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
+                self.update(&row, same).await?;
+            }
+        }
         for case in std::mem::take(&mut self.access) {
             access::settle_case(&mut self, &case).await?;
         }
@@ -307,6 +352,12 @@ impl Write {
                 }
                 Touch::Plan(case) => {
                     self.plan.insert(case);
+                }
+                Touch::Refill(name, id) => {
+                    self.refill.insert((name, id));
+                }
+                Touch::End(case) => {
+                    self.ended.insert(case);
                 }
             }
         }

@@ -8,7 +8,7 @@
 mod reach;
 mod settle;
 
-pub use reach::{sees, visible_sql};
+pub use reach::{has_open, sees, visible_sql};
 pub use settle::{settle_case, settle_due, settle_team, settle_user};
 
 use serde::{Deserialize, Serialize};

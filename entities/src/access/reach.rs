@@ -20,3 +20,10 @@ pub async fn sees(conn: &impl ConnectionTrait, user: &str, table: &'static str, 
                 where f.tbl = $1 and f.row_id = $2 and f.live and a.visible and a.user_id = $3 limit 1";
     Ok(sql::one(conn, text, vec![table.into(), id.into(), user.into()]).await?.is_some())
 }
+
+/// Whether the user has this place open, now. False for a place that depends on other rows.
+pub async fn has_open(conn: &impl ConnectionTrait, user: &str, stand: &super::Stand) -> Result<bool> {
+    let Some(scope) = stand.key() else { return Ok(false) };
+    let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
+    Ok(sql::one(conn, text, vec![user.into(), scope.into()]).await?.is_some())
+}

@@ -9,7 +9,9 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant, draw_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Need, Row, Synced, Touch, erased};
+
+use super::case_assignment;
 
 /// Columns of a case.
 #[sea_orm::model]
@@ -181,7 +183,7 @@ impl Synced for Entity {
             ..Move::plain("transfer_out", OPEN, "transferred_out")
         },
         Move {
-            who: &[Role::Supervisor, Role::Administrator],
+            who: LEAD,
             takes: &["status_reason"],
             guard: reason,
             ..Move::plain("mark_error", STATUSES, "entered_in_error")
@@ -241,14 +243,106 @@ impl Synced for Entity {
         }
     }
 
+    /// The team of whoever opens it, and the end of the last contact that took place.
+    fn fills(_before: Option<&Model>, after: &Model, actor: &Actor) -> Vec<Fill> {
+        let mut fills = vec![Fill {
+            column: "last_contact_at",
+            text: "select max(ended_at) from contacts where case_id = $1 and status = 'completed' and deleted_at is null",
+            values: vec![after.id.as_str().into()],
+        }];
+        if after.team_id.is_none() && actor.user_id.is_some() {
+            fills.push(Fill {
+                column: "team_id",
+                text: "select team_id from users where id = $1",
+                values: vec![actor.user().into()],
+            });
+        }
+        fills
+    }
+
+    fn needs(before: Option<&Model>, after: &Model, now: Instant, actor: &Actor) -> Vec<Need> {
+        match before {
+            Some(before) if before.status != after.status => status_needs(before, after, now, actor),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A caseworker who opens a case is its first primary, in the same commit.
+    fn follow(before: Option<&Model>, after: &Model, now: Instant, actor: &Actor) -> Vec<Row> {
+        let (None, Role::Caseworker, Some(user)) = (before, actor.role, &actor.user_id) else { return Vec::new() };
+        let first = case_assignment::Model {
+            case_id: after.id.clone(),
+            user_id: user.clone(),
+            role: "primary".into(),
+            from_ts: now,
+            reason: Some("opened the case".into()),
+            ..Default::default()
+        };
+        erased::<case_assignment::Entity>(&first).into_iter().collect()
+    }
+
     fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
         let moved = before.is_none_or(|before| before.team_id != after.team_id || before.status != after.status);
-        if moved || after.deleted_at.is_some() {
+        if moved && matches!(after.status.as_str(), "closed" | "transferred_out") {
+            vec![Touch::End(after.id.clone()), Touch::Access(after.id.clone())]
+        } else if moved || after.deleted_at.is_some() {
             vec![Touch::Access(after.id.clone())]
         } else {
             vec![Touch::Plan(after.id.clone())]
         }
     }
+}
+
+/// Days of rest that a primary worker may decide alone.
+const LONG_HOLD_DAYS: i64 = 30;
+const IS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and user_id = $2 and role = 'primary' \
+                          and to_ts is null and deleted_at is null";
+const HAS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and role = 'primary' \
+                           and to_ts is null and deleted_at is null";
+const OPEN_GOAL: &str = "select 1 from goals where case_id = $1 and deleted_at is null \
+                         and lifecycle in ('proposed', 'agreed', 'active', 'on_hold')";
+const OPEN_REFERRAL: &str = "select 1 from referrals where case_id = $1 and deleted_at is null \
+                             and status in ('requested', 'accepted', 'in_progress', 'on_hold')";
+
+/// What a change of status asks of the case's other rows, and of whoever makes it.
+fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> Vec<Need> {
+    let id = || after.id.as_str().into();
+    let mut needs = Vec::new();
+    let by_primary = matches!(
+        (before.status.as_str(), after.status.as_str()),
+        ("intake" | "on_hold" | "closing", "active") | ("active", "on_hold") | (_, "closing")
+    );
+    if by_primary && actor.role == Role::Caseworker {
+        let held = Need::some(IS_PRIMARY, vec![id(), actor.user().into()]);
+        needs.push(held.or_forbidden("only the primary worker or the supervisor may do this"));
+    }
+    match after.status.as_str() {
+        "active" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
+            "status",
+            "no_primary",
+            "a case needs an open primary assignment first",
+        )),
+        "on_hold" if actor.role == Role::Caseworker => {
+            let limit = Day(now.utc().date_naive()).plus_days(LONG_HOLD_DAYS);
+            if after.resume_on.is_some_and(|day| day > limit) {
+                needs.push(Need::never().or_forbidden("a rest of more than 30 days is the supervisor's to decide"));
+            }
+        }
+        "closed" => {
+            needs.push(Need::none(OPEN_GOAL, vec![id()]).or_fault(
+                "goals",
+                "open_goals",
+                "every goal must be completed, withdrawn or superseded first",
+            ));
+            needs.push(Need::none(OPEN_REFERRAL, vec![id()]).or_fault(
+                "referrals",
+                "open_referrals",
+                "every referral must be answered and done, or cancelled, first",
+            ));
+        }
+        _ => (),
+    }
+    needs
 }
 
 fn blank(text: Option<&str>) -> bool {

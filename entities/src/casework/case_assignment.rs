@@ -5,10 +5,13 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::access::{Role, Stand};
+use crate::access::{self, Role, Stand};
 use crate::clock::Instant;
-use crate::error::Fault;
+use crate::error::{Error, Fault, Result};
+use crate::read;
 use crate::registry::{Field, Synced, Touch};
+use crate::sql;
+use crate::write::Write;
 
 /// Columns of an assignment.
 #[sea_orm::model]
@@ -95,5 +98,151 @@ impl Synced for Entity {
 
     fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
         vec![Touch::Access(after.case_id.clone())]
+    }
+}
+
+/// Ends every open assignment of a case, because the case has ended.
+pub(crate) async fn end_all(write: &mut Write, case_id: &str) -> Result<()> {
+    let now = write.now();
+    let open = "t.case_id = $1 and t.deleted_at is null and (t.to_ts is null or t.to_ts > $2)";
+    for held in read::models::<Entity>(write.conn(), open, vec![case_id.into(), now.0.into()]).await? {
+        let to_ts = Some(now.max(held.from_ts));
+        write.change::<Entity>(&held, Model { to_ts, ..held.clone() }).await?;
+    }
+    Ok(())
+}
+
+/// What a supervisor decides about a case's workers.
+#[derive(Clone, Debug)]
+pub struct Assign {
+    /// Who is to have the case.
+    pub user_id: String,
+    /// `primary`, `secondary` or `covering`.
+    pub role: String,
+    /// Why.
+    pub reason: String,
+    /// What the next worker should know.
+    pub handover_note: Option<String>,
+    /// From when; now when absent. A primary begins now.
+    pub from: Option<Instant>,
+    /// Until when; open when absent.
+    pub to: Option<Instant>,
+    /// May see substance-use records.
+    pub part2: bool,
+    /// Whoever loses the case loses it at the next pull, whatever is still unsent on the phone.
+    pub immediate: bool,
+}
+
+/// Gives a case to a worker. A new primary ends the one before and, when from another team, takes
+/// the case along to that team; secondary and covering workers may be several, and a new window
+/// ends the worker's own open one of that role.
+///
+/// Fails with `NotFound` for a case the actor does not see, with `Forbidden` for anyone but a
+/// supervisor of its team or of a team above, with `Invalid` for a user who cannot have it and
+/// with `Conflict` when the case has ended or is that worker's already.
+pub async fn assign(write: &mut Write, case_id: &str, wish: Assign) -> Result<Model> {
+    let case = supervised(write, case_id).await?;
+    if !super::case::OPEN.contains(&case.status.as_str()) {
+        return Err(Error::Conflict { code: "case_ended", detail: "the case has ended; reopen it first".into() });
+    }
+    let team = check(write, &wish).await?;
+    let now = write.now();
+    let from_ts = wish.from.unwrap_or(now).max(now);
+    let open = "t.case_id = $1 and t.deleted_at is null and (t.to_ts is null or t.to_ts > $2)";
+    for held in read::models::<Entity>(write.conn(), open, vec![case_id.into(), now.0.into()]).await? {
+        let same_user = held.user_id == wish.user_id;
+        if same_user && held.role == wish.role && wish.role == "primary" {
+            let detail = "this worker is the primary already".into();
+            return Err(Error::Conflict { code: "already_assigned", detail });
+        }
+        let ends = match wish.role.as_str() {
+            "primary" => held.role == "primary" || same_user && held.role == "secondary",
+            role => same_user && held.role == role,
+        };
+        if ends {
+            let to_ts = Some(now.max(held.from_ts));
+            write.change::<Entity>(&held, Model { to_ts, ..held.clone() }).await?;
+        }
+    }
+    if wish.role == "primary" && team.is_some() && team != case.team_id {
+        write.change::<super::case::Entity>(&case, super::case::Model { team_id: team, ..case.clone() }).await?;
+    }
+    if wish.immediate {
+        write.revoke_at_once();
+    }
+    write.note("assigned", wish.reason.clone());
+    let new = Model {
+        case_id: case_id.to_owned(),
+        user_id: wish.user_id,
+        role: wish.role,
+        from_ts,
+        to_ts: wish.to,
+        reason: Some(wish.reason),
+        assigned_by: write.actor().user_id.clone(),
+        handover_note: wish.handover_note,
+        part2: wish.part2,
+        ..Default::default()
+    };
+    write.create::<Entity>(new).await
+}
+
+/// Ends a secondary or covering assignment; a primary ends only when another begins.
+///
+/// Fails as `assign` does, and with `Conflict` when it has ended already.
+pub async fn end(write: &mut Write, id: &str, reason: String, immediate: bool) -> Result<Model> {
+    let held = write.load::<Entity>(id).await?.ok_or(Error::NotFound)?;
+    supervised(write, &held.case_id).await?;
+    if held.role == "primary" {
+        let detail = "a case keeps a primary worker: assign another".into();
+        return Err(Error::Conflict { code: "primary_stays", detail });
+    }
+    let now = write.now();
+    if held.to_ts.is_some_and(|to| to <= now) {
+        return Err(Error::Conflict { code: "already_ended", detail: "the assignment has ended".into() });
+    }
+    if immediate {
+        write.revoke_at_once();
+    }
+    write.note("assignment_ended", reason);
+    write.change::<Entity>(&held, Model { to_ts: Some(now.max(held.from_ts)), ..held.clone() }).await
+}
+
+/// The case, for a supervisor of its team or of a team above.
+async fn supervised(write: &Write, case_id: &str) -> Result<super::case::Model> {
+    let user = write.actor().user();
+    if !access::sees(write.conn(), user, super::case::Entity::NAME, case_id).await? {
+        return Err(Error::NotFound);
+    }
+    if !access::has_open(write.conn(), user, &Stand::Supervision(case_id.into())).await? {
+        return Err(Error::Forbidden("only a supervisor of the case's team assigns".into()));
+    }
+    write.load::<super::case::Entity>(case_id).await?.ok_or(Error::NotFound)
+}
+
+/// Faults of the wish; answers the worker's team.
+async fn check(write: &Write, wish: &Assign) -> Result<Option<String>> {
+    let mut faults = Vec::new();
+    if wish.reason.trim().is_empty() {
+        faults.push(Fault::field("reason", "required", "say why"));
+    }
+    if wish.role == "primary" && (wish.from.is_some_and(|from| from > write.now()) || wish.to.is_some()) {
+        faults.push(Fault::field("role", "no_window", "a primary begins now and has no end; use covering"));
+    }
+    if wish.to.is_some_and(|to| to <= wish.from.unwrap_or(write.now()).max(write.now())) {
+        faults.push(Fault::field("to", "before_start", "must lie after its beginning and after now"));
+    }
+    let found = sql::one(
+        write.conn(),
+        "select team_id from users where id = $1 and agency_id = $2 and active and role in ('caseworker', 'supervisor')",
+        vec![wish.user_id.as_str().into(), write.actor().agency_id.as_str().into()],
+    )
+    .await?;
+    match found {
+        Some(row) if faults.is_empty() => Ok(row.try_get_by_index(0)?),
+        Some(_) => Err(Error::Invalid(faults)),
+        None => {
+            faults.push(Fault::field("user_id", "unknown_user", "must be an active caseworker or supervisor"));
+            Err(Error::Invalid(faults))
+        }
     }
 }

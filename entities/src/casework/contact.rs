@@ -10,7 +10,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Synced, Touch};
 
 /// Columns of a contact.
 #[sea_orm::model]
@@ -233,6 +233,9 @@ impl Synced for Entity {
     }
 
     fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
+        if row.status != "no_show" {
+            row.no_show_seq = 0;
+        }
         row.cancelled_by = match row.status.as_str() {
             "client_cancelled" => Some("client".into()),
             "worker_cancelled" => Some("worker".into()),
@@ -243,7 +246,28 @@ impl Synced for Entity {
         }
     }
 
-    fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
-        vec![Touch::Plan(after.case_id.clone())]
+    /// A no-show counts those in a row before it; a completed contact starts the count anew.
+    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        if after.status != "no_show" || before.is_some_and(|before| before.status == "no_show") {
+            return Vec::new();
+        }
+        let at = after.occurred_at.or(after.planned_start).unwrap_or(Instant::MAX);
+        vec![Fill {
+            column: "no_show_seq",
+            text: "select 1 + count(*) from contacts n where n.case_id = $1 and n.id <> $2 and n.status = 'no_show' \
+                   and n.deleted_at is null and coalesce(n.occurred_at, n.planned_start, n.created_at) <= $3 \
+                   and not exists (select 1 from contacts d where d.case_id = n.case_id and d.status = 'completed' \
+                   and d.deleted_at is null and d.ended_at <= $3 \
+                   and d.ended_at >= coalesce(n.occurred_at, n.planned_start, n.created_at))",
+            values: vec![after.case_id.as_str().into(), after.id.as_str().into(), at.0.into()],
+        }]
+    }
+
+    fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        let mut touches = vec![Touch::Plan(after.case_id.clone())];
+        if after.status == "completed" || before.is_some_and(|before| before.status == "completed") {
+            touches.push(Touch::Refill("cases", after.case_id.clone()));
+        }
+        touches
     }
 }

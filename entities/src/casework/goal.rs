@@ -10,7 +10,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
 
 /// Columns of a goal.
 #[sea_orm::model]
@@ -149,6 +149,7 @@ impl Synced for Entity {
             effect: |goal, now, _| goal.completed_at = Some(now),
             ..Move::plain("complete", &["agreed", "active", "on_hold"], "completed")
         },
+        Move { column: "lifecycle", ..Move::plain("supersede", &["agreed", "active", "on_hold"], "superseded") },
         Move {
             column: "lifecycle",
             effect: |goal, _, _| {
@@ -233,6 +234,46 @@ impl Synced for Entity {
         faults
     }
 
+    /// A goal that has ended stands as it is; only a move changes it.
+    fn may_write(before: Option<&Model>, after: &Model, _actor: &Actor) -> bool {
+        before.is_none_or(|before| OPEN.contains(&before.lifecycle.as_str()) || before.lifecycle != after.lifecycle)
+    }
+
+    /// Counts how often the due date was moved once the goal was agreed.
+    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        match before {
+            Some(before) if before.locked_at.is_some() && before.due_on != after.due_on => vec![Fill {
+                column: "due_moves",
+                text: "select 1 + due_moves from goals where id = $1",
+                values: vec![after.id.as_str().into()],
+            }],
+            _ => Vec::new(),
+        }
+    }
+
+    /// A goal is completed with a final rating, or with the reason why there is none; a rating of
+    /// 0 or more is what achieved means.
+    fn needs(before: Option<&Model>, after: &Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
+        if after.lifecycle != "completed" || before.is_some_and(|before| before.lifecycle == "completed") {
+            return Vec::new();
+        }
+        let id = || after.id.as_str().into();
+        let mut needs = Vec::new();
+        if after.outcome_reason.as_deref().is_none_or(|text| text.trim().is_empty()) {
+            needs.push(Need::some(RATED, vec![id()]).or_fault(
+                "outcome_reason",
+                "no_final_rating",
+                "rate the goal first, or say why there is no final rating",
+            ));
+        }
+        let (text, detail) = match after.achievement.as_str() {
+            "achieved" => (LAST_BELOW, "the last rating lies below 0, which is not achieved"),
+            _ => (LAST_REACHED, "the last rating is 0 or more, which is achieved"),
+        };
+        needs.push(Need::none(text, vec![id()]).or_fault("achievement", "contradicts_rating", detail));
+        needs
+    }
+
     /// A draft may be thrown away; anything the client has seen is withdrawn instead.
     fn may_delete(row: &Model, _actor: &Actor) -> bool {
         row.lifecycle == "draft"
@@ -248,6 +289,15 @@ impl Synced for Entity {
         vec![Touch::Plan(after.case_id.clone())]
     }
 }
+
+const RATED: &str = "select 1 from goal_ratings where goal_id = $1 and deleted_at is null";
+/// The last rating that no later one corrects, by the day it stands for.
+const LAST_BELOW: &str = "select 1 from goal_ratings r where r.goal_id = $1 and r.deleted_at is null and r.level < 0 \
+    and not exists (select 1 from goal_ratings n where n.goal_id = $1 and n.deleted_at is null \
+    and (n.replaces = r.id or n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))";
+const LAST_REACHED: &str = "select 1 from goal_ratings r where r.goal_id = $1 and r.deleted_at is null and r.level >= 0 \
+    and not exists (select 1 from goal_ratings n where n.goal_id = $1 and n.deleted_at is null \
+    and (n.replaces = r.id or n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))";
 
 /// The parts of SMART that are missing, with the letter in each sentence (a draft may lack any).
 pub fn smart(goal: &Model) -> Vec<Fault> {
@@ -284,8 +334,81 @@ pub fn smart(goal: &Model) -> Vec<Fault> {
         (Some(from), Some(due)) if due > from && due <= from.plus_days(365) => (),
         _ => faults.push(Fault::field("due_on", "smart_t", "T, time-bound: due_on after starts_on, within 365 days")),
     }
-    if goal.client_agreement.as_ref().is_none_or(|words| !words.0.is_object()) {
-        faults.push(Fault::field("client_agreement", "required", "the client's agreement: by, on, how and words"));
+    if !agreed(goal) {
+        faults.push(Fault::field(
+            "client_agreement",
+            "required",
+            "the client's agreement: by, on (a date) and how (signed or spoken); or not_obtained, with the reason",
+        ));
     }
     faults
+}
+
+/// Nothing is agreed by the worker alone: who agreed, when and how, or why that could not be had.
+fn agreed(goal: &Model) -> bool {
+    let Some(record) = goal.client_agreement.as_ref().map(|doc| &doc.0) else { return false };
+    let text = |part: &str| record[part].as_str().filter(|text| !text.trim().is_empty());
+    let given = text("by").is_some()
+        && text("on").is_some_and(|on| on.parse::<Day>().is_ok())
+        && matches!(text("how"), Some("signed" | "spoken"));
+    given || text("not_obtained").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn whole() -> Model {
+        Model {
+            statement: Some("Walk to the market twice a week".into()),
+            measure: Some("walks a week".into()),
+            unit: Some("walks".into()),
+            baseline_value: Some(0.0),
+            target_value: Some(2.0),
+            strengths: Some(Doc(json!(["knows the stallholders"]))),
+            confidence: Some(7),
+            why_it_matters: Some("I want to see people again".into()),
+            starts_on: Day::ymd(2027, 1, 4),
+            due_on: Day::ymd(2027, 3, 14),
+            client_agreement: Some(Doc(json!({"by": "client", "on": "2027-01-04", "how": "spoken"}))),
+            ..Model::default()
+        }
+    }
+
+    #[test]
+    fn a_goal_with_every_part_is_smart() {
+        assert_eq!(smart(&whole()), Vec::new());
+    }
+
+    #[test]
+    fn an_empty_goal_lacks_every_letter_and_the_agreement() {
+        let codes: Vec<_> = smart(&Model::default()).into_iter().map(|fault| fault.code).collect();
+        assert_eq!(codes, ["smart_s", "smart_m", "smart_a", "smart_r", "smart_t", "required"]);
+    }
+
+    #[test]
+    fn five_scale_texts_do_instead_of_unit_baseline_and_target() {
+        let texts = json!({"-2": "none", "-1": "one a month", "0": "one a week", "1": "two", "2": "three"});
+        let goal = Model { unit: None, gas_text: Some(Doc(texts)), ..whole() };
+        assert_eq!(smart(&goal), Vec::new());
+        let goal = Model { gas_text: Some(Doc(json!({"0": "one a week"}))), ..goal };
+        assert_eq!(smart(&goal).first().map(|fault| fault.code), Some("smart_m"));
+    }
+
+    #[test]
+    fn a_declined_agreement_is_no_agreement_and_a_reason_stands_in_for_it() {
+        let with = |record| Model { client_agreement: Some(Doc(record)), ..whole() };
+        assert!(!smart(&with(json!({"by": "client", "on": "2027-01-04", "how": "declined"}))).is_empty());
+        assert!(!smart(&with(json!({}))).is_empty());
+        assert!(smart(&with(json!({"not_obtained": "in_hospital"}))).is_empty());
+    }
+
+    #[test]
+    fn a_due_date_lies_after_the_start_and_within_a_year() {
+        for due in [Day::ymd(2027, 1, 4), Day::ymd(2028, 1, 5), None] {
+            assert_eq!(smart(&Model { due_on: due, ..whole() }).first().map(|fault| fault.code), Some("smart_t"));
+        }
+    }
 }

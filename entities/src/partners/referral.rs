@@ -11,7 +11,9 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant, draw_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Move, Row, Synced, Touch, erased};
+
+use super::referral_event;
 
 /// Columns of a referral.
 #[sea_orm::model]
@@ -281,6 +283,40 @@ impl Synced for Entity {
         let confirmed = matches!(row.outcome_confirmed_by.as_deref(), Some("client" | "partner"));
         let known = row.outcome.as_deref().is_some_and(|outcome| outcome != "unknown");
         row.loop_closed_at = if known && confirmed { row.loop_closed_at.or(Some(now)) } else { None };
+    }
+
+    /// Each change of state is told in a row of its own.
+    fn follow(before: Option<&Model>, after: &Model, now: Instant, actor: &Actor) -> Vec<Row> {
+        if before.is_some_and(|before| before.status == after.status) {
+            return Vec::new();
+        }
+        let answer = ["accepted", "rejected"].contains(&after.status.as_str());
+        let event = referral_event::Model {
+            case_id: after.case_id.clone(),
+            referral_id: after.id.clone(),
+            from_status: before.map(|before| before.status.clone()),
+            to_status: after.status.clone(),
+            at: now,
+            by_user_id: actor.user_id.clone(),
+            by_role: actor.role.as_str().into(),
+            note: after.status_reason.clone().filter(|_| before.is_some()),
+            via: after.answered_via.clone().filter(|_| answer),
+            ..Default::default()
+        };
+        erased::<referral_event::Entity>(&event).into_iter().collect()
+    }
+
+    /// Of the reason a partner reads only what the client agreed to share, while there is work to
+    /// do or it was done. Why the agency cancelled stays with the agency.
+    fn partner_reads(row: &Model, column: &str) -> bool {
+        match column {
+            "status_reason" => return row.status != "cancelled" || row.cancelled_by_partner,
+            "reason" => (),
+            _ => return true,
+        }
+        let shared = row.packet_fields.as_ref().and_then(|list| list.0.as_array());
+        let agreed = shared.is_some_and(|list| list.iter().any(|name| name == "reason"));
+        agreed && (OPEN.contains(&row.status.as_str()) || ["completed", "failed"].contains(&row.status.as_str()))
     }
 
     fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {

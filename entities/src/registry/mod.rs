@@ -7,6 +7,7 @@
 mod field;
 mod row;
 mod table;
+mod ties;
 mod wire;
 
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use std::sync::LazyLock;
 pub use field::{Field, Kind, Merge};
 pub use row::{Checked, Row};
 pub use table::{Column, MoveSpec, Table};
+pub(crate) use ties::fill;
+pub use ties::{Fill, Need, ask};
 pub use wire::{Face, Unfit, is_id};
 
 use sea_orm::{EntityTrait, ModelTrait};
@@ -37,6 +40,10 @@ pub enum Touch {
     Restand(&'static str, String),
     /// The workflow facts of this case have changed.
     Plan(String),
+    /// Columns of the row of this table and id that are read from other rows may differ now.
+    Refill(&'static str, String),
+    /// The case has ended, and its open assignments with it.
+    End(String),
 }
 
 /// A legal change of state.
@@ -127,6 +134,28 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     /// Values that follow from the others, set on every write before the checks.
     fn derive(_row: &mut Self::Model, _now: Instant, _actor: &Actor) {}
 
+    /// Columns that are read from other rows when the row is stored.
+    fn fills(_before: Option<&Self::Model>, _after: &Self::Model, _actor: &Actor) -> Vec<Fill> {
+        Vec::new()
+    }
+
+    /// What the change asks of other rows, for changes that a person makes.
+    fn needs(_before: Option<&Self::Model>, _after: &Self::Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// New rows that come with the change, in the same transaction; `before` is `None` for a new
+    /// row. They are stored as they are, and nothing follows from them in turn.
+    fn follow(_before: Option<&Self::Model>, _after: &Self::Model, _now: Instant, _actor: &Actor) -> Vec<Row> {
+        Vec::new()
+    }
+
+    /// Whether a partner may read this column of this row, among the columns that partners may
+    /// read at all.
+    fn partner_reads(_row: &Self::Model, _column: &str) -> bool {
+        true
+    }
+
     /// What a change obliges the write door to do besides.
     fn touches(_before: Option<&Self::Model>, _after: &Self::Model) -> Vec<Touch> {
         Vec::new()
@@ -156,6 +185,11 @@ pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Table>> =
     LazyLock::new(|| TABLES.iter().map(|table| (table.name, table)).collect());
+
+/// A typed row as a `Row`, for what follows from a change.
+pub fn erased<E: Synced>(model: &E::Model) -> Option<Row> {
+    table(E::NAME).map(|table| Row::from_model::<E>(table, model))
+}
 
 /// The table of that name, if it is a synced one.
 pub fn table(name: &str) -> Option<&'static Table> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{IdenStatic, Iterable};
 
-use super::{Field, Merge, Row, Synced, Touch};
+use super::{Field, Fill, Merge, Need, Row, Synced, Touch};
 use crate::access::{Actor, Role, Stand};
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
@@ -78,6 +78,10 @@ pub struct Table {
     occurred: fn(&Row) -> Result<Option<Instant>>,
     derive: fn(&mut Row, Instant, &Actor) -> Result<()>,
     touches: fn(Option<&Row>, &Row) -> Result<Vec<Touch>>,
+    fills: fn(Option<&Row>, &Row, &Actor) -> Result<Vec<Fill>>,
+    needs: fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<Need>>,
+    follow: fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<Row>>,
+    partner_reads: fn(&Row, &str) -> Result<bool>,
     guard: fn(usize, &Row, Instant) -> Result<Vec<Fault>>,
     effect: fn(usize, &mut Row, Instant, &Actor) -> Result<()>,
 }
@@ -155,6 +159,19 @@ impl Table {
                 let before = before.map(Row::model::<E>).transpose()?;
                 Ok(E::touches(before.as_ref(), &after.model::<E>()?))
             },
+            fills: |before, after, actor| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::fills(before.as_ref(), &after.model::<E>()?, actor))
+            },
+            needs: |before, after, now, actor| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::needs(before.as_ref(), &after.model::<E>()?, now, actor))
+            },
+            follow: |before, after, now, actor| {
+                let before = before.map(Row::model::<E>).transpose()?;
+                Ok(E::follow(before.as_ref(), &after.model::<E>()?, now, actor))
+            },
+            partner_reads: |row, column| Ok(E::partner_reads(&row.model::<E>()?, column)),
             guard: |at, row, now| Ok((E::MOVES[at].guard)(&row.model::<E>()?, now)),
             effect: |at, row, now, actor| {
                 let mut model = row.model::<E>()?;
@@ -228,6 +245,32 @@ impl Table {
     /// Sets what follows from other columns.
     pub fn derive(&self, row: &mut Row, now: Instant, actor: &Actor) -> Result<()> {
         (self.derive)(row, now, actor)
+    }
+
+    /// Whether the row's own state lets this actor change it, whatever the table's writers: what
+    /// a move asks, since it names its own roles.
+    pub fn suits(&self, before: &Row, after: &Row, actor: &Actor) -> Result<bool> {
+        (self.may_write)(Some(before), after, actor)
+    }
+
+    /// Columns that are read from other rows.
+    pub fn fills(&self, before: Option<&Row>, after: &Row, actor: &Actor) -> Result<Vec<Fill>> {
+        (self.fills)(before, after, actor)
+    }
+
+    /// What a change asks of other rows.
+    pub fn needs(&self, before: Option<&Row>, after: &Row, now: Instant, actor: &Actor) -> Result<Vec<Need>> {
+        (self.needs)(before, after, now, actor)
+    }
+
+    /// New rows that come with a change.
+    pub fn follow(&self, before: Option<&Row>, after: &Row, now: Instant, actor: &Actor) -> Result<Vec<Row>> {
+        (self.follow)(before, after, now, actor)
+    }
+
+    /// Whether a partner may read this column of this row.
+    pub fn partner_reads(&self, row: &Row, column: &Column) -> Result<bool> {
+        Ok(column.field.partner && (self.partner_reads)(row, column.name)?)
     }
 
     /// What a change obliges the write door to do.

@@ -1,0 +1,110 @@
+//! What a row takes from other rows, and what it asks of them.
+//!
+//! An entity's functions see one row. Where a rule looks further (a case needs a worker before it
+//! becomes active) the entity gives the question as data and the write door asks it, inside the
+//! transaction.
+
+use sea_orm::{ConnectionTrait, Value};
+
+use super::{Kind, Row};
+use crate::access::Actor;
+use crate::clock::Instant;
+use crate::error::{Error, Fault, Result};
+use crate::sql;
+
+/// A column whose value is read from other rows when the row is stored.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// The column.
+    pub column: &'static str,
+    /// A query with one column; no row means empty.
+    pub text: &'static str,
+    /// What it binds.
+    pub values: Vec<Value>,
+}
+
+/// A rule about other rows.
+#[derive(Clone, Debug)]
+pub struct Need {
+    text: &'static str,
+    values: Vec<Value>,
+    wants: bool,
+    refusal: Refusal,
+}
+
+#[derive(Clone, Debug)]
+enum Refusal {
+    Fault(Fault),
+    Forbidden(&'static str),
+}
+
+impl Need {
+    /// The query must find a row.
+    pub fn some(text: &'static str, values: Vec<Value>) -> Need {
+        Need { text, values, wants: true, refusal: Refusal::Forbidden("not now") }
+    }
+
+    /// The query must find nothing.
+    pub fn none(text: &'static str, values: Vec<Value>) -> Need {
+        Need { wants: false, ..Need::some(text, values) }
+    }
+
+    /// Cannot be met.
+    pub fn never() -> Need {
+        Need::some("", Vec::new())
+    }
+
+    /// Says what is wrong when it is not met.
+    pub fn or_fault(self, name: &str, code: &'static str, detail: &str) -> Need {
+        Need { refusal: Refusal::Fault(Fault::field(name, code, detail)), ..self }
+    }
+
+    /// Says that the actor is not the one to do it.
+    pub fn or_forbidden(self, why: &'static str) -> Need {
+        Need { refusal: Refusal::Forbidden(why), ..self }
+    }
+}
+
+/// Asks everything that the change needs of other rows.
+///
+/// Fails with `Forbidden`, or with `Invalid` and every fault there is.
+pub async fn ask(
+    conn: &impl ConnectionTrait,
+    before: Option<&Row>,
+    after: &Row,
+    now: Instant,
+    actor: &Actor,
+) -> Result<()> {
+    let mut faults = Vec::new();
+    for need in after.table.needs(before, after, now, actor)? {
+        let found = !need.text.is_empty() && sql::one(conn, need.text, need.values).await?.is_some();
+        if found != need.wants || need.text.is_empty() {
+            match need.refusal {
+                Refusal::Fault(fault) => faults.push(fault),
+                Refusal::Forbidden(why) => return Err(Error::Forbidden(why.into())),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Sets the columns that are read from other rows.
+pub(crate) async fn fill(
+    conn: &impl ConnectionTrait,
+    before: Option<&Row>,
+    row: &mut Row,
+    actor: &Actor,
+) -> Result<()> {
+    for fill in row.table.fills(before, row, actor)? {
+        let Some(at) = row.table.index(fill.column) else { continue };
+        let found = sql::one(conn, fill.text, fill.values).await?;
+        row.cells[at] = match (row.table.columns[at].field.kind, found) {
+            (_, None) => row.table.columns[at].initial_or_zero(),
+            (Kind::Int(..) | Kind::Instant, Some(found)) => Value::BigInt(found.try_get_by_index(0)?),
+            (Kind::Real(..), Some(found)) => Value::Double(found.try_get_by_index(0)?),
+            (Kind::Bool, Some(found)) => Value::Bool(found.try_get_by_index(0)?),
+            (_, Some(found)) => Value::String(found.try_get_by_index(0)?),
+        };
+    }
+    Ok(())
+}
