@@ -124,6 +124,23 @@ fn step(
     Ok(true)
 }
 
+/// Takes a move back that other rows stand against; what the device wrote besides stays.
+pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Result<()> {
+    if !matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
+        return Err(refused);
+    }
+    for (at, column) in before.table.columns.iter().enumerate() {
+        if matches!(column.field.merge, Merge::State | Merge::Server) && merged.row.cells[at] != before.cells[at] {
+            merged.row.cells[at] = before.cells[at].clone();
+            if column.field.merge == Merge::State {
+                merged.illegal = true;
+                merged.kept.push(column.name);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Checks the merged row; columns that break a rule fall back to their stored value, cut where
 /// they are only too long, and are named in `mended`. `None` when it cannot be stored at all.
 pub(crate) fn settle(

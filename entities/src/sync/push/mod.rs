@@ -17,7 +17,7 @@ use crate::access::{self, Actor};
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Row, Table};
+use crate::registry::{Checked, Row, Table, ask};
 use crate::store::Store;
 use crate::write::Write;
 
@@ -268,6 +268,9 @@ impl<'a> Desk<'a> {
                 reason: format!("changed elsewhere: {}", merged.conflicts.join(", ")),
             });
             return Ok(());
+        }
+        if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+            merge::unmove(&mut merged, before, refused)?;
         }
         let Some(checked) = merge::settle(&mut merged, Some(before), now, &actor)? else {
             return self.quarantine(incoming, Some(before), "the change breaks a rule of the table", false).await;
