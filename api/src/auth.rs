@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use entities::Instant;
 use entities::people::session::{self as sessions, Refreshed, Standing, Tokens};
 use entities::people::throttle::{self, Limit};
-use entities::people::{device, user};
+use entities::people::{device, letters, user};
 use entities::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -188,7 +188,10 @@ async fn refresh(state: web::Data<State>, body: JsonBody) -> Answer {
         }
         Refreshed::Over => Err(Problem::Unauthorized("session_over")),
         Refreshed::Wiped => Err(Problem::DeviceWiped),
-        Refreshed::Stolen { user_id, .. } => {
+        Refreshed::Stolen { user_id, agency_id } => {
+            if let Some(user) = user::by_id(&*side, &agency_id, &user_id).await? {
+                letters::session_stolen(&*side, now, &user).await?;
+            }
             side.commit().await?;
             state.recent.forget();
             tracing::warn!(user_id, "a spent refresh token was used again: the session was ended");

@@ -46,6 +46,9 @@ impl Limits {
     /// Sync: 16 MiB.
     pub const SYNC: Limits = Limits::of(16 << 20);
 
+    /// The form of a page: 16 KiB.
+    pub const FORM: Limits = Limits::of(16 << 10);
+
     const fn of(bytes: usize) -> Limits {
         Limits { raw: bytes, inflated: bytes, first_byte: Duration::from_secs(10), total: Duration::from_secs(30) }
     }

@@ -47,12 +47,17 @@ impl Form {
         self.faults.push(Fault::field(name, code, detail));
     }
 
+    /// True when something is wrong with the member already.
+    pub fn faulty(&self, name: &str) -> bool {
+        self.faults.iter().any(|fault| fault.pointer.strip_prefix('/') == Some(name))
+    }
+
     /// A text exactly as sent, in characters; a missing one is a fault and comes back empty.
     pub fn text(&mut self, name: &str, min: usize, max: usize) -> String {
         match self.maybe_text(name, min, max) {
             Some(text) => text,
             None => {
-                if !self.faults.iter().any(|fault| fault.pointer == format!("/{name}")) {
+                if !self.faulty(name) {
                     self.fault(name, "required", "is missing");
                 }
                 String::new()
@@ -94,7 +99,7 @@ impl Form {
     /// As [`Form::maybe_line`], and needed.
     pub fn line(&mut self, name: &str, max: usize) -> String {
         self.maybe_line(name, max).unwrap_or_else(|| {
-            if !self.faults.iter().any(|fault| fault.pointer == format!("/{name}")) {
+            if !self.faulty(name) {
                 self.fault(name, "required", "is missing");
             }
             String::new()

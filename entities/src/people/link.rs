@@ -1,6 +1,6 @@
 //! Links that work once: an invitation, and the way back for someone who forgot a password.
 //!
-//! Only the hash is stored. A new link of a kind makes the user's earlier ones of it worthless.
+//! Only the hash is stored. Using one up makes the user's other links worthless.
 
 use crate::clock::Instant;
 use crate::error::{Error, Result};
@@ -47,36 +47,23 @@ pub struct Owner {
     pub email: String,
 }
 
-/// Makes a link's secret for a user.
-pub async fn issue(
-    conn: &impl ConnectionTrait,
-    kind: Kind,
-    user_id: &str,
-    agency_id: &str,
-    now: Instant,
-) -> Result<String> {
+/// Makes a link's secret for a user. `NotFound` when there is no such active user.
+pub async fn issue(conn: &impl ConnectionTrait, kind: Kind, user_id: &str, now: Instant) -> Result<String> {
     let secret = secret::fresh()?;
-    sql::exec(
-        conn,
-        "update one_time_links set used_at = $1 where user_id = $2 and kind = $3 and used_at is null",
-        vec![now.0.into(), user_id.into(), kind.as_str().into()],
-    )
-    .await?;
-    sql::exec(
+    let made = sql::exec(
         conn,
         "insert into one_time_links (hash, kind, user_id, agency_id, created_at, expires_at) \
-         values ($1, $2, $3, $4, $5, $6)",
+         select $1, $2, u.id, u.agency_id, $3, $4 from users u where u.id = $5 and u.active",
         vec![
             secret::hash(&secret).into(),
             kind.as_str().into(),
-            user_id.into(),
-            agency_id.into(),
             now.0.into(),
             now.plus_secs(kind.lives_secs()).0.into(),
+            user_id.into(),
         ],
     )
     .await?;
-    Ok(secret)
+    if made == 1 { Ok(secret) } else { Err(Error::NotFound) }
 }
 
 /// Whose link this is, as long as it works; looking uses nothing up.
@@ -98,8 +85,8 @@ pub async fn owner(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> R
     row.map(read).transpose()
 }
 
-/// Uses the link up. `NotFound` when it was used, has expired or never was; of two that try at
-/// once, one succeeds.
+/// Uses the link up, and with it every other link of the user. `NotFound` when it was used, has
+/// expired or never was; of two that try at once, one succeeds.
 pub async fn spend(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> Result<()> {
     let used = sql::exec(
         conn,
@@ -107,5 +94,15 @@ pub async fn spend(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> R
         vec![now.0.into(), secret::hash(secret).into()],
     )
     .await?;
-    if used == 1 { Ok(()) } else { Err(Error::NotFound) }
+    if used != 1 {
+        return Err(Error::NotFound);
+    }
+    sql::exec(
+        conn,
+        "update one_time_links set used_at = $1 where used_at is null \
+         and user_id in (select user_id from one_time_links where hash = $2)",
+        vec![now.0.into(), secret::hash(secret).into()],
+    )
+    .await?;
+    Ok(())
 }

@@ -7,6 +7,7 @@
 pub mod agency;
 pub mod device;
 pub mod holiday;
+pub mod letters;
 pub mod link;
 pub mod secret;
 pub mod session;

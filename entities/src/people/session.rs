@@ -54,8 +54,6 @@ pub enum Refreshed {
         user_id: String,
         /// Their agency.
         agency_id: String,
-        /// The device it belonged to.
-        device_name: String,
     },
 }
 
@@ -131,7 +129,7 @@ pub async fn refresh(side: &Side, token: &str, device_id: &str) -> Result<Refres
     let text = format!(
         "select s.user_id, s.agency_id, s.device_id, s.generation, s.salt, s.current_hash, s.spent_hash, \
          s.rotated_at, s.received_at, s.last_used_at, s.expires_at, s.ended_at, u.active, d.revoked_at, \
-         d.wipe_requested_at, d.name from sessions s join users u on u.id = s.user_id \
+         d.wipe_requested_at from sessions s join users u on u.id = s.user_id \
          join devices d on d.user_id = s.user_id and d.id = s.device_id where s.id = $1{lock}"
     );
     let Some(row) = sql::one(&**side, &text, vec![session_id.into()]).await? else { return Ok(Refreshed::Over) };
@@ -164,14 +162,13 @@ pub async fn refresh(side: &Side, token: &str, device_id: &str) -> Result<Refres
         return Ok(Refreshed::Renewed(tokens(session_id.into(), family.user_id, family.generation, &same)));
     }
     end(&**side, "id = $3", session_id, now, "stolen").await?;
-    Ok(Refreshed::Stolen { user_id: family.user_id, agency_id: family.agency_id, device_name: family.device_name })
+    Ok(Refreshed::Stolen { user_id: family.user_id, agency_id: family.agency_id })
 }
 
 struct Family {
     user_id: String,
     agency_id: String,
     device_id: String,
-    device_name: String,
     generation: i64,
     salt: String,
     current_hash: String,
@@ -201,7 +198,6 @@ impl Family {
             expires_at: row.try_get_by_index(10)?,
             shut: set(11)? || !row.try_get_by_index::<bool>(12)? || set(13)?,
             wiped: set(14)?,
-            device_name: row.try_get_by_index(15)?,
         })
     }
 }

@@ -205,6 +205,11 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     if (before.role() == Role::Partner) != (after.role() == Role::Partner) {
         return Err(Error::invalid("role", "wrong_value", "a partner stays a partner; make another user"));
     }
+    let manages = |user: &Model| user.active && user.role() == Role::Administrator;
+    if manages(before) && !manages(&after) && administrators(write.conn(), &after.agency_id).await? < 2 {
+        let detail = "the agency would be left without an administrator".into();
+        return Err(Error::Conflict { code: "last_administrator", detail });
+    }
     check(write, &after).await?;
     after.clone().into_active_model().reset_all().update(write.conn()).await?;
     show(write, &after).await?;
@@ -217,6 +222,14 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     }
     write.note("user_changed", audit::object("users", &after.id));
     Ok(after)
+}
+
+async fn administrators(conn: &impl ConnectionTrait, agency_id: &str) -> Result<u64> {
+    let found = Entity::find()
+        .filter(Column::AgencyId.eq(agency_id))
+        .filter(Column::Role.eq(Role::Administrator.as_str()))
+        .filter(Column::Active.eq(true));
+    Ok(sea_orm::PaginatorTrait::count(found, conn).await?)
 }
 
 /// Sets the password and ends every session but the one given.

@@ -1,6 +1,7 @@
 //! The sample agencies on a fresh database, served in this process on a loopback port, with a clock the test sets.
 
 use std::net::TcpListener;
+use std::sync::{Arc, LazyLock};
 
 use entities::access::{Actor, Role};
 use entities::clock::{Clock, Instant};
@@ -116,8 +117,16 @@ impl World {
 fn serve(store: Store) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+    // One set of keys for all servers, as processes of one installation have.
+    static KEYS: LazyLock<Arc<api::Keys>> = LazyLock::new(|| Arc::new(api::Keys::ephemeral().expect("keys")));
     let keys = api::Keys::ephemeral().expect("keys");
-    let config = api::Config { rate_per_second: 0, workers: 1, stop_secs: 1, ..api::Config::new(&url, keys) };
+    let config = api::Config {
+        keys: Arc::clone(&KEYS),
+        rate_per_second: 0,
+        workers: 1,
+        stop_secs: 1,
+        ..api::Config::new(&url, keys)
+    };
     let (serving, told) = oneshot::channel::<()>();
     let listeners = api::Listeners { public: listener, admin: None };
     tokio::spawn(api::run(api::State::new(config, store), listeners, async {

@@ -1,0 +1,134 @@
+//! Agencies, teams, users, holidays and devices over REST, for those who manage them.
+//!
+//! None of these is synced (phones get `staff`), so they are written by hand and not by the
+//! registry. Each write goes through the write door and is confirmed in its transaction.
+
+mod agencies;
+mod devices;
+mod holidays;
+mod passwords;
+mod teams;
+mod users;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use entities::Write;
+use serde_json::{Value, json};
+
+use crate::form::Form;
+use crate::operation::Op;
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+/// Every operation of this room.
+pub fn operations() -> Vec<Op> {
+    [
+        agencies::operations(),
+        teams::operations(),
+        users::operations(),
+        holidays::operations(),
+        devices::operations(),
+        passwords::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Schemas of this room.
+pub fn schemas() -> Vec<(String, Value)> {
+    [agencies::schemas(), teams::schemas(), users::schemas(), holidays::schemas(), devices::schemas()]
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect()
+}
+
+/// Opens the write door for the caller and makes sure that they may still pass.
+async fn open_door(state: &State, session: &Session) -> Result<Write, Problem> {
+    let write = state.store.write(&session.actor).await?;
+    session.confirm(write.conn(), write.now()).await?;
+    Ok(write)
+}
+
+/// Commits, and makes what was changed hold in this process at the next request.
+async fn close_door(state: &State, write: Write) -> Result<(), Problem> {
+    write.commit().await?;
+    state.recent.forget();
+    Ok(())
+}
+
+/// Compares If-Match with the version the row has.
+///
+/// # Errors
+/// 428 without the header, 412 when the row has another version.
+fn precondition(req: &HttpRequest, rev: i64) -> Result<(), Problem> {
+    let sent: Vec<&str> = req
+        .headers()
+        .get_all(header::IF_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if sent.is_empty() {
+        return Err(Problem::PreconditionRequired);
+    }
+    let current = etag(rev);
+    if sent.iter().any(|tag| *tag == "*" || *tag == current) { Ok(()) } else { Err(Problem::Stale) }
+}
+
+fn etag(rev: i64) -> String {
+    format!("\"{rev}\"")
+}
+
+fn row(status: StatusCode, rev: i64, body: Value) -> Answer {
+    Ok(HttpResponseBuilder::new(status).insert_header((header::ETAG, etag(rev))).json(body))
+}
+
+fn list(items: Vec<Value>, next_cursor: Option<String>) -> Answer {
+    Ok(HttpResponse::Ok().json(json!({"items": items, "next_cursor": next_cursor})))
+}
+
+/// A member that may be left as it is, cleared by null, or set.
+fn set_line(form: &mut Form, name: &str, max: usize, slot: &mut Option<String>) {
+    if form.has(name) {
+        *slot = form.maybe_line(name, max);
+    }
+}
+
+/// A member that may be left as it is or set, and never cleared.
+fn replace_line(form: &mut Form, name: &str, max: usize, slot: &mut String) {
+    if form.has(name) {
+        *slot = form.line(name, max);
+    }
+}
+
+const AN_ID: &str = "0197a5c2-7d3e-7c1f-9b52-5f0c4f0f6a00";
+const ANOTHER_ID: &str = "0197a5c2-7d3e-7c1f-9b52-5f0c4f0f6a01";
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn maybe_text() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+fn instant() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+}
+
+/// A page of a list, as its schema.
+fn page(of: &str) -> Value {
+    json!({"type": "object", "required": ["items", "next_cursor"], "properties": {
+        "items": {"type": "array", "items": crate::openapi::schema(of)}, "next_cursor": maybe_text()}})
+}
+
+fn page_example(item: Value) -> Value {
+    json!({"items": [item], "next_cursor": null})
+}
