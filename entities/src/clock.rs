@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeZone, Utc};
 use sea_orm::DeriveValueType;
@@ -113,13 +113,26 @@ pub enum Clock {
     /// The machine's clock; inside a transaction on PostgreSQL, the database's.
     System,
     /// A clock that a test or a rehearsal sets by hand.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Hand>),
+}
+
+/// What a manual clock holds.
+#[derive(Debug)]
+pub struct Hand {
+    at: AtomicI64,
+    drawn: Option<AtomicU64>,
 }
 
 impl Clock {
     /// A clock that stands still until it is set.
     pub fn manual(at: Instant) -> Clock {
-        Clock::Manual(Arc::new(AtomicI64::new(at.0)))
+        Clock::Manual(Arc::new(Hand { at: AtomicI64::new(at.0), drawn: None }))
+    }
+
+    /// A manual clock that mints the same ids in the same order every time, for simulations that
+    /// must be repeatable. Two of them on one database need seeds that lie apart.
+    pub fn repeatable(at: Instant, seed: u64) -> Clock {
+        Clock::Manual(Arc::new(Hand { at: AtomicI64::new(at.0), drawn: Some(AtomicU64::new(seed)) }))
     }
 
     /// The current instant as this process sees it.
@@ -127,14 +140,14 @@ impl Clock {
         match self {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
             Clock::System => Utc::now().into(),
-            Clock::Manual(at) => Instant(at.load(Ordering::SeqCst)),
+            Clock::Manual(hand) => Instant(hand.at.load(Ordering::SeqCst)),
         }
     }
 
     /// Sets a manual clock; a system clock stays as it is.
     pub fn set(&self, to: Instant) {
-        if let Clock::Manual(at) = self {
-            at.store(to.0, Ordering::SeqCst);
+        if let Clock::Manual(hand) = self {
+            hand.at.store(to.0, Ordering::SeqCst);
         }
     }
 
@@ -151,8 +164,26 @@ impl Clock {
 
     /// A new row id: UUIDv7 of this clock's time, 36 characters, so that ids made later sort later.
     pub fn mint(&self) -> String {
-        mint_at(self.now())
+        self.mint_at(self.now())
     }
+
+    /// A new row id that carries the given time.
+    pub fn mint_at(&self, at: Instant) -> String {
+        match self {
+            Clock::Manual(hand) if hand.drawn.is_some() => {
+                let number = hand.drawn.as_ref().map_or(0, |drawn| drawn.fetch_add(1, Ordering::SeqCst));
+                let mut random = [0; 10];
+                random[2..].copy_from_slice(&number.to_be_bytes());
+                uuid7(at, &random)
+            }
+            _ => mint_at(at),
+        }
+    }
+}
+
+fn uuid7(at: Instant, random: &[u8; 10]) -> String {
+    let ms = u64::try_from(at.0).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(ms, random).into_uuid().to_string()
 }
 
 /// A new UUIDv7 that carries the given time.
@@ -162,8 +193,7 @@ pub fn mint_at(at: Instant) -> String {
         let bytes = *uuid::Uuid::new_v4().as_bytes();
         [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[9], bytes[10], bytes[11], bytes[12]]
     };
-    let ms = u64::try_from(at.0).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid().to_string()
+    uuid7(at, &random)
 }
 
 /// Letters that no one mistakes for another when reading them out; without vowels, so that they

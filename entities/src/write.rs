@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
 use crate::casework::case_assignment;
-use crate::clock::{Instant, mint_at};
+use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
 use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
@@ -27,6 +27,7 @@ use crate::{audit, history, sql};
 pub struct Write {
     tx: DatabaseTransaction,
     actor: Actor,
+    clock: Clock,
     now: Instant,
     seq: i64,
     access: BTreeSet<String>,
@@ -57,6 +58,7 @@ impl Store {
             now: Instant(row.try_get_by_index(1)?),
             tx,
             actor: actor.clone(),
+            clock: self.clock().clone(),
             access: BTreeSet::new(),
             restand: BTreeSet::new(),
             plan: BTreeSet::new(),
@@ -92,7 +94,7 @@ impl Write {
 
     /// A new row id of this transaction's time.
     pub fn mint(&self) -> String {
-        mint_at(self.now)
+        self.clock.mint_at(self.now)
     }
 
     /// Says what this transaction is, for the audit trail: a stable word and, where a person gave

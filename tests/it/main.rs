@@ -10,3 +10,4 @@ mod support;
 
 mod house;
 mod people;
+mod sync;

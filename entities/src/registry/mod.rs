@@ -178,6 +178,7 @@ pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::of::<crate::partners::referral::Entity>(),
         Table::of::<crate::partners::referral_event::Entity>(),
         Table::of::<crate::workflow::prompt::Entity>(),
+        Table::of::<crate::sync::issue::Entity>(),
     ];
     tables.sort_by_key(|table| table.rank);
     tables
@@ -194,4 +195,10 @@ pub fn erased<E: Synced>(model: &E::Model) -> Option<Row> {
 /// The table of that name, if it is a synced one.
 pub fn table(name: &str) -> Option<&'static Table> {
     BY_NAME.get(name).copied()
+}
+
+/// A new typed row with every column at its initial value, to be filled in with `..fresh()?`.
+pub fn fresh<E: Synced>() -> crate::Result<E::Model> {
+    let table = table(E::NAME).ok_or_else(|| crate::Error::Internal(format!("{} is not registered", E::NAME)))?;
+    Row::fresh(table).model::<E>()
 }

@@ -2,7 +2,7 @@
 //!
 //! A row's position for a user is the greatest number on any path to it: the entry's, when the
 //! row changed, entered or left the scope, or the access's, when the scope opened or closed for
-//! the user (S2). A row is live when any path is open at both ends. So one question, "entries of
+//! the user (S2). Where the scope is closed only the access's number counts. A row is live when any path is open at both ends. So one question, "entries of
 //! my scopes beyond my cursor", finds edits, gains, losses and deletions alike.
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +40,9 @@ struct Path {
 }
 
 const COLUMNS: &str = "f.tbl, f.row_id, f.seq, f.entered, f.live, f.multi, a.seq, a.visible, a.spans, a.immediate";
-const POSITION: &str = "case when f.seq > a.seq then f.seq else a.seq end";
+/// What happens in a scope after it closed for a user is nothing to them: the path stays where the
+/// loss put it. (A page that ends between the loss and a later change would otherwise step over it.)
+const POSITION: &str = "case when a.visible and f.seq > a.seq then f.seq else a.seq end";
 
 /// Joins the user's accesses with the entries of each scope beyond `$2`, or all of them where the
 /// access itself changed beyond it. Each scope is probed in the index: left to itself PostgreSQL
@@ -169,7 +171,7 @@ fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
     Entry {
         table,
         id,
-        position: paths.iter().map(|path| path.seq.max(path.access_seq)).max().unwrap_or_default(),
+        position: paths.iter().map(Path::position).max().unwrap_or_default(),
         live: paths.iter().any(|path| path.live && path.visible),
         held: paths.iter().any(Path::was_visible),
         immediate: paths.iter().any(|path| path.immediate && !path.visible),
@@ -177,6 +179,11 @@ fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
 }
 
 impl Path {
+    /// As `POSITION`.
+    fn position(&self) -> i64 {
+        if self.visible { self.seq.max(self.access_seq) } else { self.access_seq }
+    }
+
     /// Whether the time in which the row stood in the scope met a time in which the scope was
     /// open: `deleted` never names a row that its reader could not see (S1).
     fn was_visible(&self) -> bool {

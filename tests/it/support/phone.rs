@@ -211,9 +211,9 @@ impl Phone {
         let local = rows.and_then(|rows| rows.get_mut(id)).unwrap_or_else(|| panic!("no {table}/{id} on the phone"));
         for (column, value) in columns.as_object().expect("columns are an object") {
             local.row.insert(column.clone(), value.clone());
+            local.changed.insert(column.clone());
             if local.status != Status::Created {
                 local.status = Status::Updated;
-                local.changed.insert(column.clone());
             }
         }
     }

@@ -36,11 +36,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Whether the device says that it changed this column. A row it created, or one that names
-    /// no columns, speaks for all of them.
+    /// Whether the device says that it changed this column. A row that names no columns speaks
+    /// for all of them; one that the device made names what it changed since.
     pub(crate) fn speaks_for(&self, column: &str) -> bool {
         match self.raw.get("_changed").and_then(Value::as_str) {
-            Some(names) if !names.is_empty() && self.op == Op::Updated => names.split(',').any(|name| name == column),
+            Some(names) if !names.is_empty() => names.split(',').any(|name| name == column),
             _ => true,
         }
     }

@@ -49,7 +49,8 @@ pub(crate) fn merge(
     let mut moves = Vec::new();
     for (at, column) in table.wire_columns() {
         let Some(sent) = incoming.raw.get(column.name) else { continue };
-        if at == table.id_column() || !incoming.speaks_for(column.name) {
+        // An update of a row that is not there makes it, so then every column counts.
+        if at == table.id_column() || (before.is_some() && !incoming.speaks_for(column.name)) {
             continue;
         }
         let (cell, mended) = clean(column, sent, incoming.face);
@@ -162,7 +163,7 @@ pub(crate) fn settle(
                 (Kind::Text(max), Cell::String(Some(text))) if fault.code == "too_long" => {
                     text.chars().take(max).collect::<String>().into()
                 }
-                _ => before.map_or_else(|| column.initial(), |before| before.cells[at].clone()),
+                _ => before.map_or_else(|| column.initial_or_zero(), |before| before.cells[at].clone()),
             };
             if merged.row.cells[at] != fallback {
                 merged.row.cells[at] = fallback;

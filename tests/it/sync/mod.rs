@@ -1,0 +1,5 @@
+//! Sync: the engine under random schedules, and what those schedules taught.
+
+mod agency;
+mod phones;
+mod simulation;

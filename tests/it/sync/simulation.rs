@@ -1,0 +1,506 @@
+//! The real engine on a real database under random schedules.
+//!
+//! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
+//! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed. After
+//! every pull a phone may hold only what its owner may see (or what it has not sent). At the end the faults stop, and
+//! within two rounds every phone is equal to its owner's view, and every word that anybody typed is somewhere.
+//!
+//! `FIELDSTONE_SIMULATION_SEEDS` sets how many seeds, `FIELDSTONE_SIMULATION_FROM` where to begin. A failure prints its
+//! seed and the fewest steps that still fail.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use entities::casework::goal;
+use entities::registry::TABLES;
+use entities::{read, sql};
+use serde_json::json;
+
+use super::agency::Agency;
+use super::phones::{Device, Habit, Network};
+use crate::support::{Kind, TestDb, run};
+
+/// One step of a schedule. Numbers are reduced to what there is when the step is taken.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Sync { device: usize, limit: usize, pull: usize, push: usize, twice: bool },
+    PullPage { device: usize, limit: usize },
+    WriteNote { device: usize, case: usize },
+    EditNote { device: usize, row: usize },
+    NarrowNote { device: usize, row: usize },
+    WriteGoal { device: usize, case: usize },
+    EditGoal { device: usize, row: usize, column: usize },
+    DropGoal { device: usize, row: usize },
+    OpenCase { device: usize },
+    EditPerson { device: usize, row: usize },
+    DeskEditsGoal { row: usize, column: usize },
+    HandOver { case: usize, to: usize, immediate: bool },
+    Cover { case: usize, who: usize, hours: i64 },
+    MovePerson { person: usize, case: usize },
+    TimePasses { minutes: i64 },
+}
+
+/// A small generator of our own numbers: the same seed gives the same schedule on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn any(&mut self) -> usize {
+        usize::try_from(self.roll(1 << 20)).unwrap_or(0)
+    }
+
+    fn step(&mut self) -> Step {
+        match self.roll(100) {
+            0..30 => Step::Sync {
+                device: self.any(),
+                limit: self.any(),
+                pull: self.any(),
+                push: self.any(),
+                twice: self.roll(8) == 0,
+            },
+            30..34 => Step::PullPage { device: self.any(), limit: self.any() },
+            34..46 => Step::WriteNote { device: self.any(), case: self.any() },
+            46..51 => Step::EditNote { device: self.any(), row: self.any() },
+            51..54 => Step::NarrowNote { device: self.any(), row: self.any() },
+            54..60 => Step::WriteGoal { device: self.any(), case: self.any() },
+            60..68 => Step::EditGoal { device: self.any(), row: self.any(), column: self.any() },
+            68..70 => Step::DropGoal { device: self.any(), row: self.any() },
+            70..72 => Step::OpenCase { device: self.any() },
+            72..75 => Step::EditPerson { device: self.any(), row: self.any() },
+            75..79 => Step::DeskEditsGoal { row: self.any(), column: self.any() },
+            79..87 => Step::HandOver { case: self.any(), to: self.any(), immediate: self.roll(4) == 0 },
+            87..90 => Step::Cover { case: self.any(), who: self.any(), hours: 1 + self.roll(30) as i64 },
+            90..94 => Step::MovePerson { person: self.any(), case: self.any() },
+            _ => Step::TimePasses { minutes: 1 + self.roll(900) as i64 },
+        }
+    }
+}
+
+const WORKERS: [&str; 3] = ["ana", "ben", "cleo"];
+const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
+
+struct World {
+    agency: Agency,
+    devices: Vec<Device>,
+    cases: Vec<String>,
+    persons: Vec<String>,
+    words: u32,
+    /// Every word typed on a device that uploads what it is about to lose, and every word any server answered for.
+    owed: BTreeSet<String>,
+    /// What each device's owner was ever able to see.
+    ever: Vec<BTreeSet<(String, String)>>,
+}
+
+impl World {
+    async fn open(db: &TestDb) -> World {
+        let agency = Agency::found(db).await;
+        let (mut cases, mut persons) = (Vec::new(), Vec::new());
+        for worker in ["ana", "ana", "ben", "cleo"] {
+            let (case, person) = agency.opens_case(worker).await;
+            cases.push(case);
+            persons.push(person);
+        }
+        let devices = vec![
+            Device::new(&agency, "ana", "ana-phone-1", Habit::Rescues),
+            Device::new(&agency, "ana", "ana-tablet-", Habit::AsksToWait),
+            Device::new(&agency, "ben", "ben-phone-1", Habit::Rescues),
+            Device::new(&agency, "cleo", "cleo-phone", Habit::Rescues),
+            Device::new(&agency, "sam", "sam-phone-1", Habit::Rescues),
+        ];
+        let ever = devices.iter().map(|_| BTreeSet::new()).collect();
+        let mut world = World { agency, devices, cases, persons, words: 0, owed: BTreeSet::new(), ever };
+        world.look().await;
+        world
+    }
+
+    fn word(&mut self) -> String {
+        self.words += 1;
+        format!("qzx{:06}x", self.words)
+    }
+
+    /// Notes what everybody can see at this moment.
+    async fn look(&mut self) {
+        let views = self.agency.views().await;
+        for (at, device) in self.devices.iter().enumerate() {
+            self.ever[at].extend(views[device.owner].iter().cloned());
+        }
+    }
+
+    async fn take(&mut self, step: Step) {
+        let devices = self.devices.len();
+        match step {
+            Step::Sync { device, limit, pull, push, twice } => {
+                self.sync(device % devices, limit, network(pull), network(push), twice).await;
+            }
+            Step::PullPage { device, limit } => {
+                let at = device % devices;
+                if self.devices[at].phone.cursor.is_some() {
+                    self.pull(at, Some(1 + limit % 12), Network::Works).await;
+                }
+            }
+            Step::WriteNote { device, case } => {
+                let (word, at) = (self.word(), device % devices);
+                let now = self.agency.clock.now().0;
+                let Some(case) = self.case_on(at, case) else { return };
+                let row = json!({"case_id": case, "body": word, "kind": "progress", "visibility": "team", "status": "draft",
+                    "occurred_at": now});
+                self.makes(at, "notes", row, &word);
+            }
+            Step::EditNote { device, row } => {
+                let (word, at) = (self.word(), device % devices);
+                self.edits(at, "notes", row, "body", &word);
+            }
+            Step::NarrowNote { device, row } => {
+                let at = device % devices;
+                let to = ["assigned", "author_supervisor"][row % 2];
+                if let Some(id) = pick(&self.devices[at].phone.ids("notes"), row) {
+                    self.devices[at].phone.edits("notes", &id, json!({"visibility": to}));
+                }
+            }
+            Step::WriteGoal { device, case } => {
+                let (word, at) = (self.word(), device % devices);
+                let Some(case) = self.case_on(at, case) else { return };
+                let row = json!({"case_id": case, "statement": word, "level": "individual", "lifecycle": "draft",
+                    "achievement": "in_progress"});
+                self.makes(at, "goals", row, &word);
+            }
+            Step::EditGoal { device, row, column } => {
+                let (word, at) = (self.word(), device % devices);
+                self.edits(at, "goals", row, COLUMNS[column % 4], &word);
+            }
+            Step::DropGoal { device, row } => {
+                let at = device % devices;
+                // A row that was never sent may be thrown away, and its words with it.
+                let known: BTreeSet<String> = self.devices[at]
+                    .phone
+                    .ids("goals")
+                    .into_iter()
+                    .filter(|id| self.ever[at].contains(&("goals".into(), id.clone())))
+                    .collect();
+                if let Some(id) = pick(&known, row) {
+                    let unsent = self.devices[at].phone.outgoing().to_string();
+                    if !unsent.contains(&id) {
+                        self.devices[at].phone.deletes("goals", &id);
+                    }
+                }
+            }
+            Step::OpenCase { device } => {
+                let (word, at) = (self.word(), device % devices);
+                if self.devices[at].phone.cursor.is_none() || self.devices[at].owner == "sam" {
+                    return;
+                }
+                let row = json!({"summary": word, "unit": "individual", "status": "intake", "intensity": "low",
+                    "stage": "engagement_assessment", "risk": "none"});
+                self.makes(at, "cases", row, &word);
+            }
+            Step::EditPerson { device, row } => {
+                let (word, at) = (self.word(), device % devices);
+                self.edits(at, "persons", row, "language", &word[3..9]);
+                self.owed.remove(&word[3..9]);
+            }
+            Step::DeskEditsGoal { row, column } => self.desk_edits(row, column).await,
+            Step::HandOver { case, to, immediate } => {
+                let case = self.cases[case % self.cases.len()].clone();
+                self.agency.reassigns(&case, WORKERS[to % 3], immediate).await;
+            }
+            Step::Cover { case, who, hours } => {
+                let case = self.cases[case % self.cases.len()].clone();
+                let from = self.agency.clock.now().plus_ms(hours % 5 * 3_600_000);
+                self.agency.covers(&case, WORKERS[who % 3], from, from.plus_ms(hours * 3_600_000)).await;
+            }
+            Step::MovePerson { person, case } => {
+                let person = self.persons[person % self.persons.len()].clone();
+                let case = self.cases[case % self.cases.len()].clone();
+                self.agency.moves_person(&person, &case).await;
+            }
+            Step::TimePasses { minutes } => {
+                self.agency.clock.advance_ms(minutes * 60_000);
+            }
+        }
+        self.look().await;
+        self.agency.clock.advance_ms(7);
+    }
+
+    async fn desk_edits(&mut self, row: usize, column: usize) {
+        let word = self.word();
+        let mut write = self.agency.store.write(&self.agency.system()).await.expect("door");
+        let goals = read::models::<goal::Entity>(write.conn(), "t.deleted_at is null order by t.id", vec![])
+            .await
+            .expect("goals");
+        if goals.is_empty() {
+            return;
+        }
+        let before = goals[row % goals.len()].clone();
+        let mut after = before.clone();
+        match column % 4 {
+            0 => after.statement = Some(word.clone()),
+            1 => after.measure = Some(word.clone()),
+            2 => after.why_it_matters = Some(word.clone()),
+            _ => after.unit = Some(word.clone()),
+        }
+        write.change::<goal::Entity>(&before, after).await.expect("edited");
+        write.commit().await.expect("commit");
+        self.owed.insert(word);
+    }
+
+    fn case_on(&self, at: usize, case: usize) -> Option<String> {
+        if self.devices[at].owner == "sam" {
+            return None;
+        }
+        pick(&self.devices[at].phone.ids("cases"), case)
+    }
+
+    fn makes(&mut self, at: usize, table: &str, row: serde_json::Value, word: &str) {
+        let mut row = row;
+        row["id"] = json!(self.agency.clock.mint());
+        let device = &mut self.devices[at];
+        let id = device.phone.creates(table, row);
+        device.made.insert((table.to_owned(), id.clone()));
+        if table == "cases" {
+            self.cases.push(id);
+        }
+        self.typed(at, word);
+    }
+
+    fn edits(&mut self, at: usize, table: &str, row: usize, column: &str, word: &str) {
+        if let Some(id) = pick(&self.devices[at].phone.ids(table), row) {
+            let before = self.devices[at].phone.column(table, &id, column);
+            // What this phone itself typed over before it was ever sent is its own to forget.
+            if let Some(before) = before.as_str()
+                && self.devices[at].phone.outgoing().to_string().contains(before)
+            {
+                self.owed.remove(before);
+            }
+            let mut columns = serde_json::Map::new();
+            columns.insert(column.to_owned(), json!(word));
+            self.devices[at].phone.edits(table, &id, columns.into());
+            self.typed(at, word);
+        }
+    }
+
+    fn typed(&mut self, at: usize, word: &str) {
+        if self.devices[at].habit == Habit::Rescues {
+            self.owed.insert(word.to_owned());
+        }
+    }
+
+    async fn sync(&mut self, at: usize, limit: usize, pull: Network, push: Network, twice: bool) {
+        let limit = (limit % 3 == 0).then_some(1 + limit % 20);
+        for _ in 0..200 {
+            if self.pull(at, limit, pull).await {
+                break;
+            }
+            if pull != Network::Works {
+                return;
+            }
+        }
+        let outgoing = self.devices[at].phone.outgoing().to_string();
+        if self.devices[at].pushes(&self.agency, push, twice).await {
+            // Acknowledged: from here on the server answers for it.
+            for at in outgoing.match_indices("qzx").map(|(at, _)| at) {
+                self.owed.extend(outgoing.get(at..at + 10).map(str::to_owned));
+            }
+        }
+    }
+
+    async fn pull(&mut self, at: usize, limit: Option<usize>, network: Network) -> bool {
+        self.devices[at].named.clear();
+        let done = self.devices[at].pulls(&self.agency, limit, network).await;
+        self.look().await;
+        let device = &self.devices[at];
+        for key in &device.named {
+            // A row that its author may not see is taken from the author, on whichever device it was made.
+            let made = self.devices.iter().any(|other| other.owner == device.owner && other.made.contains(key));
+            assert!(
+                self.ever[at].contains(key) || made,
+                "{} was told of the deletion of {key:?}, which {} could never see",
+                device.name,
+                device.owner
+            );
+        }
+        done
+    }
+
+    /// The faults have stopped: two rounds, and everybody is equal to their view.
+    async fn settle(&mut self) {
+        for round in 0..4 {
+            self.agency.clock.advance_ms(60_000);
+            for at in 0..self.devices.len() {
+                // A conflict costs one more exchange, and a device that asks to wait needs a push before deletes come.
+                for _ in 0..3 {
+                    self.sync(at, 1, Network::Works, Network::Works, false).await;
+                    if !self.devices[at].phone.has_unsynced_changes() {
+                        break;
+                    }
+                }
+                assert!(
+                    !self.devices[at].phone.has_unsynced_changes(),
+                    "round {round}: {} is stuck",
+                    self.devices[at].name
+                );
+            }
+        }
+        for at in 0..self.devices.len() {
+            self.compare(at).await;
+        }
+    }
+
+    async fn compare(&self, at: usize) {
+        let device = &self.devices[at];
+        let view = self.agency.views().await.remove(device.owner).expect("a view");
+        let mut held = BTreeSet::new();
+        for (table, rows) in device.phone.everything() {
+            held.extend(rows.into_keys().map(|id| (table.clone(), id)));
+        }
+        let missing: Vec<_> = view.difference(&held).collect();
+        let stale: Vec<_> = held.difference(&view).collect();
+        assert!(missing.is_empty(), "{} lacks {missing:?}", device.name);
+        assert!(stale.is_empty(), "{} still holds {stale:?}", device.name);
+        for table in TABLES.iter() {
+            let ids: Vec<String> = device.phone.ids(table.name).into_iter().collect();
+            for row in read::by_ids(self.agency.store.connection(), table, &ids).await.expect("rows") {
+                let stored = row.object(entities::registry::Face::Watermelon);
+                let local = device.phone.row(table.name, row.id()).expect("held");
+                for (name, value) in &stored {
+                    let same = local.get(name) == Some(value);
+                    assert!(
+                        same,
+                        "{}: {}/{}.{name}: {:?} here, {value} stored",
+                        device.name,
+                        table.name,
+                        row.id(),
+                        local.get(name)
+                    );
+                }
+            }
+        }
+    }
+
+    /// Every owed word is in a row, in history, in quarantine or still waiting on a phone.
+    async fn account(&self) {
+        let mut everything = String::new();
+        let conn = self.agency.store.connection();
+        let mut queries = vec!["select old from row_history".to_owned(), "select raw from sync_quarantine".to_owned()];
+        for table in
+            ["goals.statement", "goals.measure", "goals.why_it_matters", "goals.unit", "notes.body", "cases.summary"]
+        {
+            let (table, column) = table.split_once('.').expect("a column");
+            queries.push(format!("select {column} from {table} where {column} is not null"));
+        }
+        for query in queries {
+            for row in sql::all(conn, &query, vec![]).await.expect("words") {
+                everything.push_str(&row.try_get_by_index::<String>(0).expect("text"));
+                everything.push('\n');
+            }
+        }
+        for device in &self.devices {
+            let _ = write!(everything, "{}", device.phone.outgoing());
+        }
+        let lost: Vec<_> = self.owed.iter().filter(|word| !everything.contains(word.as_str())).collect();
+        assert!(lost.is_empty(), "lost: {lost:?}");
+    }
+}
+
+fn pick(ids: &BTreeSet<String>, at: usize) -> Option<String> {
+    if ids.is_empty() { None } else { ids.iter().nth(at % ids.len()).cloned() }
+}
+
+fn network(roll: usize) -> Network {
+    match roll % 10 {
+        0 => Network::LosesRequest,
+        1 | 2 => Network::LosesAnswer,
+        _ => Network::Works,
+    }
+}
+
+fn schedule(seed: u64) -> Vec<Step> {
+    let mut dice = Dice(seed);
+    let length = 20 + dice.roll(60);
+    (0..length).map(|_| dice.step()).collect()
+}
+
+/// Runs a schedule; the panic's text where it breaks a rule.
+fn attempt(kind: Kind, steps: &[Step]) -> Result<(), String> {
+    let steps = steps.to_vec();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(kind, |db: TestDb| async move {
+            let mut world = World::open(&db).await;
+            for step in steps {
+                world.take(step).await;
+            }
+            world.settle().await;
+            world.account().await;
+            for device in &world.devices {
+                assert!(device.most_conflicts <= 2, "{}: {} conflicts in a row", device.name, device.most_conflicts);
+            }
+            assert_eq!(entities::audit::verify(world.agency.store.connection()).await.expect("audit").err(), None);
+        });
+    }))
+    .map_err(|why| {
+        let text = why.downcast_ref::<String>().cloned();
+        text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    })
+}
+
+/// The fewest steps that still fail, by leaving out ever smaller runs of them.
+fn shrink(kind: Kind, steps: Vec<Step>) -> Vec<Step> {
+    let mut steps = steps;
+    let mut size = steps.len() / 2;
+    while size > 0 {
+        let mut at = 0;
+        while at < steps.len() {
+            let mut fewer = steps.clone();
+            fewer.drain(at..(at + size).min(fewer.len()));
+            if attempt(kind, &fewer).is_err() {
+                steps = fewer;
+            } else {
+                at += size;
+            }
+        }
+        size /= 2;
+    }
+    steps
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "how a longer run is asked for")]
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn seeds(kind: Kind, count: u64) {
+    let from = setting("FIELDSTONE_SIMULATION_FROM", 1);
+    let count = setting("FIELDSTONE_SIMULATION_SEEDS", count);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut failed = None;
+    for seed in from..from + count {
+        if let Err(why) = attempt(kind, &schedule(seed)) {
+            failed = Some((seed, why));
+            break;
+        }
+    }
+    let fewest = failed.as_ref().map(|(seed, _)| shrink(kind, schedule(*seed)));
+    let then = fewest.as_ref().map(|steps| attempt(kind, steps).err());
+    std::panic::set_hook(hook);
+    if let Some((seed, why)) = failed {
+        panic!("seed {seed}: {why}\nfewest steps: {fewest:#?}\nwhich fail with: {then:?}");
+    }
+}
+
+#[test]
+fn two_thousand_schedules_lose_nothing_and_converge_on_sqlite() {
+    seeds(Kind::Sqlite, 2000);
+}
+
+#[test]
+fn schedules_lose_nothing_and_converge_on_postgres() {
+    seeds(Kind::Postgres, 60);
+}
