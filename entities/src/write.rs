@@ -53,7 +53,7 @@ impl Store {
              where agency_id = $1 returning seq, {now}"
         );
         let row = sql::one(&tx, &text, vec![actor.agency_id.as_str().into()]).await?.ok_or(Error::NotFound)?;
-        Ok(Write {
+        let mut write = Write {
             seq: row.try_get_by_index(0)?,
             now: Instant(row.try_get_by_index(1)?),
             tx,
@@ -67,7 +67,9 @@ impl Store {
             immediate: false,
             objects: Vec::new(),
             note: None,
-        })
+        };
+        access::settle_windows(&mut write).await?;
+        Ok(write)
     }
 }
 

@@ -9,6 +9,7 @@ mod reach;
 mod settle;
 
 pub use reach::{has_open, sees, visible_sql};
+pub(crate) use settle::settle_windows;
 pub use settle::{settle_case, settle_due, settle_team, settle_user};
 
 use serde::{Deserialize, Serialize};

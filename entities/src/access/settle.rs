@@ -187,27 +187,33 @@ async fn cases_of(conn: &impl ConnectionTrait, text: &str, id: &str) -> Result<V
 }
 
 /// Settles, in a transaction of its own, what time alone has changed in an agency. Called before
-/// every pull and push and by the worker; costs one look-up when nothing is due.
+/// every pull and by the worker; costs one look-up when nothing is due. Writes settle by themselves.
 pub async fn settle_due(store: &Store, agency_id: &str) -> Result<bool> {
     let text = format!("select 1 from sync_due where agency_id = $1 and at <= {} limit 1", store.now_sql());
     if sql::one(store.connection(), &text, vec![agency_id.into()]).await?.is_none() {
         return Ok(false);
     }
     let mut write = store.write(&Actor::system(agency_id)).await?;
+    write.note("access_settled", "a window of time began or ended");
+    write.commit().await?;
+    Ok(true)
+}
+
+/// Settles windows of time that began or ended, first thing in every write: what is written next
+/// must not count as seen by somebody whose time with the case is over.
+pub(crate) async fn settle_windows(write: &mut Write) -> Result<()> {
     let due = sql::all(
         write.conn(),
         "select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500",
-        vec![agency_id.into(), write.now().0.into()],
+        vec![write.actor().agency_id.as_str().into(), write.now().0.into()],
     )
     .await?;
-    write.note("access_settled", "a window of time began or ended");
     for row in due {
         let case: String = row.try_get_by_index(0)?;
-        write.settle_access(&case);
+        settle_case(write, &case).await?;
         write.replan(&case);
     }
-    write.commit().await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Records the difference between what was open and what is to be open.

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::access::{self, Actor};
+use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
@@ -88,7 +88,6 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     if intake.rows.len() > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);
     }
-    access::settle_due(store, &actor.agency_id).await?;
     let mut write = store.write(actor).await?;
     let mut device = Device::load(write.conn(), actor).await?;
     let mut desk =

@@ -80,7 +80,6 @@ pub async fn mutate(
     actor: &Actor,
     mutations: &[Mutation],
 ) -> Result<Vec<Box<serde_json::value::RawValue>>> {
-    access::settle_due(store, &actor.agency_id).await?;
     let mut write = store.write(actor).await?;
     let mut answers: Vec<Option<String>> = Vec::with_capacity(mutations.len());
     for mutation in mutations {
