@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entities::clock::Instant;
+use entities::sync::native::cursor::CursorKey;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, new_error};
 use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
@@ -195,6 +196,13 @@ impl Keys {
             *keys = fresh;
         }
         changed
+    }
+
+    /// Keys for the cursors of native sync: the first seals, all open, so that a new signing key
+    /// sends nobody back to the beginning.
+    pub fn cursor_keys(&self) -> Vec<CursorKey> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().map(|key| CursorKey::derive(&key.raw)).collect()
     }
 
     /// A keyed fingerprint for short-lived counters, so that what failed cannot be read from them.

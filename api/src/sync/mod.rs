@@ -4,6 +4,7 @@
 //! decides is in `entities::sync`.
 
 mod answer;
+mod native;
 mod watermelon;
 
 use actix_web::http::Method;
@@ -16,7 +17,8 @@ use crate::problem::Problem;
 /// Every operation of this room.
 pub fn operations() -> Vec<Op> {
     let number = json!({"type": "integer", "minimum": 0});
-    vec![
+    let mut operations = native::operations();
+    operations.extend([
         Op::new(Method::GET, "/sync", "pull", watermelon::pull)
             .says("sync", "Pull what changed, as WatermelonDB's pullChanges expects it")
             .detail(
@@ -54,7 +56,8 @@ pub fn operations() -> Vec<Op> {
             .query("version", "A schema version; the newest when absent", json!({"type": "integer", "minimum": 1}))
             .gives(200, "The schema", json!({"type": "object"}), entities::sync::schema::describe(SCHEMA_VERSION))
             .errors(&[426]),
-    ]
+    ]);
+    operations
 }
 
 fn page_example() -> Value {

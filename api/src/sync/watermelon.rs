@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::table;
-use entities::sync::{self, MAX_ROWS, Migration, PullRequest, PushRefusal, PushRequest};
+use entities::sync::{self, Migration, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
+use super::native::refused;
 use super::{answer, schema_version};
 use crate::body::{self, Limits};
 use crate::problem::{Answer, Problem};
@@ -55,16 +56,7 @@ pub(super) async fn push(
     };
     match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body }).await {
         Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
-        Err(PushRefusal::Conflict(conflicts)) => Err(Problem::Conflict {
-            code: "sync_conflict",
-            detail: "another device changed the same columns: pull, merge and push again".into(),
-            conflicts: conflicts.iter().map(|row| json!(row)).collect(),
-        }),
-        Err(PushRefusal::TooManyRows) => {
-            Err(Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) })
-        }
-        Err(PushRefusal::Malformed(detail)) => Err(Problem::Malformed(detail)),
-        Err(PushRefusal::Failed(error)) => Err(error.into()),
+        Err(refusal) => Err(refused(refusal)),
     }
 }
 

@@ -17,6 +17,6 @@ pub mod schema;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, pull};
+pub use pull::{Migration, Pull, PullRequest, Timeline, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue};
 pub use text::mend;

@@ -67,6 +67,28 @@ impl Pull {
     }
 }
 
+/// Where an agency's timeline stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// Its number; a restored backup opens the next one.
+    pub epoch: i64,
+    /// The newest commit number.
+    pub head: i64,
+    /// Deletions before this number have been forgotten.
+    pub purged_below: i64,
+}
+
+/// Reads where an agency's timeline stands.
+pub async fn timeline(conn: &impl sea_orm::ConnectionTrait, agency_id: &str) -> Result<Timeline> {
+    let text = "select epoch, seq, purged_below from sync_clock where agency_id = $1";
+    let row = sql::one(conn, text, vec![agency_id.into()]).await?.ok_or(Error::NotFound)?;
+    Ok(Timeline {
+        epoch: row.try_get_by_index(0)?,
+        head: row.try_get_by_index(1)?,
+        purged_below: row.try_get_by_index(2)?,
+    })
+}
+
 /// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
     access::settle_due(store, &actor.agency_id).await?;
@@ -175,14 +197,7 @@ struct State {
 
 impl State {
     async fn load(snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
-        let clock = sql::one(
-            &**snapshot,
-            "select seq, epoch from sync_clock where agency_id = $1",
-            vec![actor.agency_id.as_str().into()],
-        )
-        .await?
-        .ok_or(Error::NotFound)?;
-        let (horizon, epoch) = (clock.try_get_by_index(0)?, clock.try_get_by_index(1)?);
+        let Timeline { epoch, head: horizon, .. } = timeline(&**snapshot, &actor.agency_id).await?;
         let stored = Device::load(&**snapshot, actor).await?;
         let mut device = stored.clone();
         // A number from the future belongs to another timeline: everything is sent again.

@@ -1,0 +1,207 @@
+//! `GET /sync/pull`, `POST /sync/push` and `POST /sync/quarantine`: the native face.
+
+use std::collections::HashMap;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use entities::registry::{is_id, table};
+use entities::sync::native::cursor::Cursor;
+use entities::sync::native::{Mutation, MutationOp, mutate, page};
+use entities::sync::{self, MAX_ROWS, PullRequest, PushRefusal};
+use serde_json::{Map, Value, json};
+
+use super::{answer, schema_version};
+use crate::body::{self, Limits};
+use crate::operation::{Access, Op, STAFF};
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+type Query = web::Query<HashMap<String, String>>;
+
+const DEFAULT_LIMIT: usize = 500;
+const MAX_LIMIT: usize = 2000;
+
+pub(super) fn operations() -> Vec<Op> {
+    let change = json!({"seq": 1_800_000_000_000_i64, "table": "goals", "id": "0190a0b0-0000-7000-8000-000000000001",
+        "op": "revoke"});
+    let mutation = json!({"id": "0190a0b0-0000-7000-8000-00000000000a", "op": "update", "table": "goals",
+        "row_id": "0190a0b0-0000-7000-8000-000000000001", "set": {"statement": {"from": null, "to": "Paint every week"}}});
+    vec![
+        Op::new(Method::GET, "/sync/pull", "native_pull", pull)
+            .says("sync", "Pull a page from an opaque cursor")
+            .detail(
+                "Without a cursor the first sync begins. 409 epoch_changed: a backup was restored; pull from the \
+                 start. 409 cursor_user_mismatch: the cursor is another user's. 410: the cursor is older than what is \
+                 kept.",
+            )
+            .access(Access::Recent(STAFF))
+            .query("cursor", "next_cursor of the last page", json!({"type": "string"}))
+            .query(
+                "limit",
+                "About how many rows to send",
+                json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+            )
+            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .gives(
+                200,
+                "A page",
+                json!({"type": "object"}),
+                json!({"epoch": 1, "changes": [change], "next_cursor": "opaque", "has_more": false,
+                    "head": 1_800_000_000_000_i64}),
+            )
+            .errors(&[409, 410, 426]),
+        Op::new(Method::POST, "/sync/push", "native_push", push)
+            .says("sync", "Push mutations, each with a result of its own")
+            .detail(
+                "op is create, update, delete or action (with verb). set names for each field what it was and what it \
+                 is to be. A mutation that was answered before gets the same answer again.",
+            )
+            .access(Access::Roles(STAFF))
+            .takes(
+                json!({"type": "object"}),
+                json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "mutations": [mutation]}),
+            )
+            .gives(
+                200,
+                "Results in the order sent; status is applied, merged, duplicate, conflict, quarantined or retry",
+                json!({"type": "object"}),
+                json!({"last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
+                    "results": [{"id": "0190a0b0-0000-7000-8000-00000000000a", "status": "applied"}]}),
+            )
+            .errors(&[413, 415]),
+        Op::new(Method::POST, "/sync/quarantine", "rescue", rescue)
+            .says("sync", "Keep rows that a reply is about to take from this device")
+            .detail("The body has the shape of a push. Nothing is applied; the people it concerns are told.")
+            .access(Access::Roles(STAFF))
+            .takes(json!({"type": "object"}), json!({"notes": {"created": [], "updated": [], "deleted": []}}))
+            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
+            .errors(&[413, 415]),
+    ]
+}
+
+async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
+    let keys = state.config.keys.cursor_keys();
+    let mut request = PullRequest {
+        limit: Some(limit(query.get("limit").map(String::as_str))?),
+        schema_version: schema_version(query.get("schema_version").map(String::as_str))?,
+        ..PullRequest::default()
+    };
+    if let Some(text) = query.get("cursor").filter(|text| !text.is_empty()) {
+        let cursor = keys
+            .iter()
+            .find_map(|key| Cursor::open(text, key))
+            .ok_or_else(|| Problem::malformed("cursor must be the next_cursor of an earlier page"))?;
+        let line = sync::timeline(state.store.connection(), &session.actor.agency_id).await?;
+        if cursor.user_id != session.user_id {
+            return Err(conflict("cursor_user_mismatch", "this cursor was made for another user"));
+        }
+        if cursor.epoch != line.epoch || cursor.seq > line.head {
+            return Err(conflict(
+                "epoch_changed",
+                "a backup was restored: offer what you hold, then pull from the start",
+            ));
+        }
+        if cursor.seq < line.purged_below {
+            return Err(Problem::CursorExpired);
+        }
+        request.cursor = cursor.seq;
+    }
+    let pull = sync::pull(&state.store, &session.actor, &request).await?;
+    if !pull.live.is_empty() || !pull.gone.is_empty() {
+        session.confirm(pull.connection(), state.store.clock().now()).await?;
+    }
+    let key = keys.first().ok_or_else(|| Problem::Internal("there is no signing key".into()))?;
+    let body = page::native(&pull, &session.user_id, key).await?;
+    drop(pull);
+    answer::json(&req, body).await
+}
+
+fn conflict(code: &'static str, detail: &str) -> Problem {
+    Problem::Conflict { code, detail: detail.into(), conflicts: Vec::new() }
+}
+
+fn limit(sent: Option<&str>) -> Result<usize, Problem> {
+    match sent.map(str::parse::<usize>) {
+        None => Ok(DEFAULT_LIMIT),
+        Some(Ok(limit)) if limit > 0 => Ok(limit.min(MAX_LIMIT)),
+        Some(_) => Err(Problem::malformed("limit must be a whole number of at least 1")),
+    }
+}
+
+async fn push(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+    let body = read(&req, payload).await?;
+    let list = body
+        .get("mutations")
+        .and_then(Value::as_array)
+        .ok_or_else(|| Problem::malformed("mutations must be a list"))?;
+    if list.len() > MAX_ROWS {
+        return Err(Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) });
+    }
+    let mutations = list.iter().enumerate().map(|(at, item)| mutation(at, item)).collect::<Result<Vec<_>, _>>()?;
+    // A table this server does not know is answered, never refused: the app may be newer.
+    let known: Vec<Mutation> = mutations.iter().filter_map(|read| read.as_ref().ok().cloned()).collect();
+    let mut results = mutate(&state.store, &session.actor, &known).await?.into_iter();
+    let mut answers = Vec::with_capacity(list.len());
+    for read in &mutations {
+        answers.push(match read {
+            Ok(_) => json!(results.next()),
+            Err(id) => json!({"id": id, "status": "conflict", "reason": "this server knows no such table or row id"}),
+        });
+    }
+    let last = list.last().and_then(|item| item.get("id")).cloned().unwrap_or(Value::Null);
+    let batch = body.get("batch_id").cloned().unwrap_or(Value::Null);
+    Ok(HttpResponse::Ok().json(json!({"batch_id": batch, "last_mutation_id": last, "results": answers})))
+}
+
+/// Reads a mutation; the inner error is the id of one whose table or row cannot be known here.
+fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem> {
+    let malformed = |what: &str| Problem::malformed(format!("mutation {at}: {what}"));
+    let text = |name: &str| item.get(name).and_then(Value::as_str);
+    let id = text("id").filter(|id| is_id(id)).ok_or_else(|| malformed("id must be a UUID"))?;
+    let op = match text("op") {
+        Some("create") => MutationOp::Create,
+        Some("update") => MutationOp::Update,
+        Some("delete") => MutationOp::Delete,
+        Some("action") => {
+            MutationOp::Action(text("verb").ok_or_else(|| malformed("an action needs its verb"))?.to_owned())
+        }
+        _ => return Err(malformed("op must be create, update, delete or action")),
+    };
+    let set = match item.get("set") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(set)) => set.clone(),
+        Some(_) => return Err(malformed("set must be an object of fields")),
+    };
+    let name = text("table").ok_or_else(|| malformed("table is missing"))?;
+    let row_id = text("row_id").ok_or_else(|| malformed("row_id is missing"))?;
+    let Some(table) = table(name).filter(|_| is_id(row_id)) else { return Ok(Err(id.to_owned())) };
+    Ok(Ok(Mutation { id: id.into(), op, table, row_id: row_id.into(), set, sent: item.to_string() }))
+}
+
+async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+    let body = read(&req, payload).await?;
+    match sync::rescue(&state.store, &session.actor, &body).await {
+        Ok(kept) => Ok(HttpResponse::Ok().json(json!({"kept": kept}))),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+async fn read(req: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
+    let bytes = body::read(req, &mut payload.into_inner(), Limits::SYNC).await?;
+    body::parse(sync::mend(&bytes).0.as_bytes())
+}
+
+/// A push that was not taken, as a problem.
+pub(super) fn refused(refusal: PushRefusal) -> Problem {
+    match refusal {
+        PushRefusal::Conflict(conflicts) => Problem::Conflict {
+            code: "sync_conflict",
+            detail: "another device changed the same columns: pull, merge and push again".into(),
+            conflicts: conflicts.iter().map(|row| json!(row)).collect(),
+        },
+        PushRefusal::TooManyRows => Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) },
+        PushRefusal::Malformed(detail) => Problem::Malformed(detail),
+        PushRefusal::Failed(error) => error.into(),
+    }
+}
