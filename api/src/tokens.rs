@@ -233,11 +233,15 @@ impl Claims {
 }
 
 /// Adds a new signing key in front of those in the file, keeping the last three so that tokens
-/// already out stay good. Running processes pick it up when they meet it.
+/// already out stay good. Running processes pick it up when they meet it. Makes the file, with its
+/// first key, where there is none.
 ///
 /// # Errors
 /// As [`Keys::open`].
 pub fn rotate(path: &Path, now: Instant) -> Result<(), KeyError> {
+    if !path.exists() {
+        return create_file(path);
+    }
     let mut file = read_file(path)?;
     file.keys.insert(0, fresh_entry(&format!("k{}", now.0))?);
     file.keys.truncate(4);

@@ -62,7 +62,7 @@ enum What {
         /// The user's address
         email: String,
     },
-    /// Adds a new key for signing access tokens; those already out stay good
+    /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
     RotateSigningKey,
 }
 

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod faults;
 mod house;
 mod people;
 mod sync;

@@ -42,4 +42,14 @@ export class Person {
       headers: { 'content-type': 'application/json' },
     })
   }
+
+  // A merge patch on the version just read.
+  async patch(path, body) {
+    const read = await this.fetch(path)
+    return this.json(path, {
+      method: 'PATCH',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', 'if-match': read.headers.get('etag') },
+    })
+  }
 }

@@ -84,11 +84,12 @@ export class Phone {
     })
   }
 
-  // As the documentation advises: once more after a failure.
+  // As the documentation advises: once more after a conflict.
   async syncs(options) {
     try {
       await this.syncsOnce(options)
-    } catch {
+    } catch (error) {
+      if (error.status !== 409) throw error
       await this.syncsOnce()
     }
   }
@@ -113,9 +114,11 @@ export class Phone {
     return hasUnsyncedChanges({ database: this.database })
   }
 
-  async creates(table, columns) {
+  // Makes a row here, under an id of the library's own unless one is given, and says its id.
+  async creates(table, { id, ...columns }) {
     const record = await this.database.write(() =>
       this.database.get(table).create((row) => {
+        if (id) row._raw.id = id
         for (const [name, value] of Object.entries(columns)) row._setRaw(name, value)
       }),
     )

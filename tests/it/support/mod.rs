@@ -14,7 +14,7 @@ pub use person::Person;
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
 pub use server::Server;
-pub use world::World;
+pub use world::{Town, World};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///

@@ -7,14 +7,65 @@ use entities::access::{Actor, Role};
 use entities::clock::{Clock, Instant};
 use entities::people::{agency, team, user};
 use entities::store::Store;
+use sea_orm::sqlx;
 use secrecy::SecretString;
 use tokio::sync::{OnceCell, oneshot};
 
-use super::database::{Stage, TestDb};
+use super::database::{Kind, Stage, TestDb};
 use super::person::{PASSWORD, Person};
+use super::server::Server;
 
 /// When every world begins: a Monday in New York, 10:00 in the morning (EST), 15:00 in London.
 pub const BEGIN: &str = "2027-03-01T15:00:00Z";
+
+/// The sample agencies on a fresh database and nothing that serves them: for the real binary, and on its clock.
+#[derive(Debug)]
+pub struct Town {
+    pub db: TestDb,
+    pub store: Store,
+    /// Riverbend's id.
+    pub riverbend: String,
+    folder: tempfile::TempDir,
+}
+
+impl Stage for Town {
+    async fn open(db: TestDb) -> Town {
+        let store = db.store(Clock::System).await;
+        let (riverbend, _) = settle_in(&store).await;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        api::Keys::open(&folder.path().join("signing.json"), true).expect("signing keys");
+        Town { db, store, riverbend, folder }
+    }
+}
+
+impl Town {
+    /// `fieldstone serve` on this database.
+    pub async fn server(&self) -> Server {
+        let settings = self.settings();
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Server::start(&["serve"], &settings).await
+    }
+
+    /// Asks the database itself whether anything in it is damaged.
+    pub async fn is_intact(&self) {
+        let pool = match self.db.kind {
+            Kind::Sqlite => self.store.connection().get_sqlite_connection_pool(),
+            Kind::Postgres => return, // it would not have started again
+        };
+        let said: String = sqlx::query_scalar("pragma integrity_check").fetch_one(pool).await.expect("an answer");
+        assert_eq!(said, "ok");
+    }
+
+    /// The settings that point the binary at this database.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let key = self.folder.path().join("signing.json");
+        vec![
+            ("FIELDSTONE_DATABASE_URL", self.db.url.clone()),
+            ("FIELDSTONE_SIGNING_KEY_FILE", key.display().to_string()),
+            ("FIELDSTONE_RATE_PER_SECOND", "0".to_owned()),
+        ]
+    }
+}
 
 /// Riverbend (New York) with teams North and South, Hillside (London) with one caseworker; no cases yet.
 #[derive(Debug)]

@@ -1,0 +1,3 @@
+//! What is killed, broken off or full, and what must be left standing then.
+
+mod killed_server;
