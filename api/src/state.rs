@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use entities::Store;
+use entities::sync::Quiet;
 use tokio::sync::watch;
 
 use crate::limit::Limiter;
@@ -102,6 +103,8 @@ pub struct Inner {
     pub recent: Recent,
     /// Requests by address.
     pub limiter: Limiter,
+    /// Devices for which nothing is pending.
+    pub quiet: Quiet,
     stopping: watch::Sender<bool>,
 }
 
@@ -114,6 +117,7 @@ impl State {
             config,
             passwords: Passwords::default(),
             recent: Recent::default(),
+            quiet: Quiet::default(),
             stopping: watch::Sender::new(false),
         }))
     }

@@ -27,11 +27,15 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
         migration: migration(query.get("migration").map(String::as_str))?,
         pending: query.get("pending").is_some_and(|word| word == "1" || word == "true"),
     };
+    if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await? {
+        return answer::json(&req, sync::page::nothing(request.schema_version, timestamp, epoch)?).await;
+    }
     let pull = sync::pull(&state.store, &session.actor, &request).await?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;
     }
     let body = sync::page::watermelon(&pull).await?;
+    pull.remember(&state.quiet, &session.actor);
     drop(pull);
     answer::json(&req, body).await
 }

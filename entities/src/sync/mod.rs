@@ -13,10 +13,12 @@ pub mod page;
 mod pull;
 mod push;
 mod quarantine;
+mod quiet;
 pub mod schema;
 mod text;
 
 pub use device::Device;
 pub use pull::{Migration, Pull, PullRequest, Timeline, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue};
+pub use quiet::Quiet;
 pub use text::mend;

@@ -48,12 +48,30 @@ pub async fn watermelon(pull: &Pull) -> Result<Vec<u8>> {
         }
         out.extend_from_slice(b"]}");
     }
-    let tail = format!(
-        "}},\"timestamp\":{},\"has_more\":{},\"complete\":{},\"epoch\":{}}}",
-        pull.timestamp, pull.has_more, !pull.has_more, pull.epoch
-    );
-    out.extend_from_slice(tail.as_bytes());
+    tail(&mut out, pull.timestamp, pull.has_more, pull.epoch);
     Ok(out)
+}
+
+/// The body that says that nothing is new.
+pub fn nothing(schema_version: u32, timestamp: i64, epoch: i64) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(2048);
+    out.extend_from_slice(b"{\"changes\":{");
+    let mut first = true;
+    for table in TABLES.iter().filter(|table| table.since <= schema_version) {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        string(&mut out, table.name)?;
+        out.extend_from_slice(b":{\"created\":[],\"updated\":[],\"deleted\":[]}");
+    }
+    tail(&mut out, timestamp, false, epoch);
+    Ok(out)
+}
+
+fn tail(out: &mut Vec<u8>, timestamp: i64, has_more: bool, epoch: i64) {
+    let text =
+        format!("}},\"timestamp\":{timestamp},\"has_more\":{has_more},\"complete\":{},\"epoch\":{epoch}}}", !has_more);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// One row in the WatermelonDB dialect: strings, numbers, booleans and null only.

@@ -58,9 +58,16 @@ pub struct Pull {
     pub epoch: i64,
     /// Schema version to write rows for.
     pub schema_version: u32,
+    /// Something about the device is not settled yet: deletes held back, a schema on its way.
+    pub(crate) unsettled: bool,
 }
 
 impl Pull {
+    /// Takes note in `quiet` of what this reply leaves open.
+    pub fn remember(&self, quiet: &super::Quiet, actor: &Actor) {
+        quiet.note(actor, self);
+    }
+
     /// The view the page is read from, for a last check of the session that asked.
     pub fn connection(&self) -> &sea_orm::DatabaseTransaction {
         &self.snapshot
@@ -136,7 +143,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     if request.cursor > 0 {
         resend(&snapshot, actor, state.since, &mut live, &mut gone).await?;
     }
-    let pull = Pull {
+    let mut pull = Pull {
         live: by_table(live, request.schema_version),
         gone: by_table(gone, request.schema_version),
         timestamp: upto,
@@ -145,8 +152,9 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         epoch: state.epoch,
         schema_version: request.schema_version,
         snapshot,
+        unsettled: true,
     };
-    state.remember(store, actor, request, &pull, held_back).await?;
+    pull.unsettled = state.remember(store, actor, request, &pull, held_back).await?;
     Ok(pull)
 }
 
@@ -242,7 +250,8 @@ impl State {
             .collect()
     }
 
-    /// Keeps what has changed about the device; a pull that brings nothing new writes nothing.
+    /// Keeps what has changed about the device, and answers whether something is left open; a pull
+    /// that brings nothing new writes nothing.
     async fn remember(
         mut self,
         store: &Store,
@@ -250,7 +259,7 @@ impl State {
         request: &PullRequest,
         reply: &Pull,
         held_back: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let now = reply.snapshot.now().0;
         if held_back && self.device.held_from.is_none() {
             self.device.held_from = Some(self.since);
@@ -273,7 +282,7 @@ impl State {
             self.device.save(&*side, &actor.agency_id).await?;
             side.commit().await?;
         }
-        Ok(())
+        Ok(self.device.held_from.is_some())
     }
 }
 
@@ -284,12 +293,14 @@ impl Device {
         if self.held_reply.is_some_and(|reply| cursor >= reply) {
             self.held_from = None;
             self.held_since = None;
-            self.held_reply = None;
         }
         if self.schema_reply.is_some_and(|reply| cursor >= reply) {
             self.schema_version = self.schema_offered.unwrap_or(self.schema_version);
-            self.schema_offered = None;
-            self.schema_reply = None;
         }
+        // A reply that has not arrived by now is lost: a later one with a greater number must not
+        // be taken for it.
+        self.held_reply = None;
+        self.schema_offered = None;
+        self.schema_reply = None;
     }
 }
