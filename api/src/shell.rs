@@ -76,6 +76,7 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
             None => Ok(()),
         }
     };
+    let listening = tokio::spawn(crate::sync::live::keep(state.clone()));
     let mut serving = std::pin::pin!(futures_util::future::try_join(server, admin));
     tokio::select! {
         done = &mut serving => return done.map(|_| ()),
@@ -89,6 +90,7 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
         }
     };
     let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_admin);
+    listening.abort();
     done.map(|_| ())
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::limit::Limiter;
 use crate::password::Passwords;
 use crate::session::Recent;
+use crate::sync::live::Heads;
 use crate::tokens::Keys;
 
 /// What the api is told when it starts. The root package reads it from file and environment.
@@ -105,6 +106,8 @@ pub struct Inner {
     pub limiter: Limiter,
     /// Devices for which nothing is pending.
     pub quiet: Quiet,
+    /// The newest commit numbers, for those who listen.
+    pub heads: Heads,
     stopping: watch::Sender<bool>,
 }
 
@@ -118,6 +121,7 @@ impl State {
             passwords: Passwords::default(),
             recent: Recent::default(),
             quiet: Quiet::default(),
+            heads: Heads::default(),
             stopping: watch::Sender::new(false),
         }))
     }

@@ -153,10 +153,44 @@ impl Store {
             .await?)
     }
 
+    /// Commits as they happen in any process on PostgreSQL; `None` on SQLite, which tells nobody.
+    /// Takes a connection of the pool for good.
+    pub async fn commits(&self) -> Result<Option<Commits>> {
+        if self.backend() != DbBackend::Postgres {
+            return Ok(None);
+        }
+        let broken = |err: sqlx::Error| Error::Busy(err.to_string());
+        let pool = self.reader.get_postgres_connection_pool();
+        let mut listener = sqlx::postgres::PgListener::connect_with(pool).await.map_err(broken)?;
+        listener.listen(CHANNEL).await.map_err(broken)?;
+        Ok(Some(Commits(listener)))
+    }
+
     /// Closes every connection.
     pub async fn close(self) -> Result<()> {
         self.reader.close_by_ref().await?;
         Ok(self.writer.close_by_ref().await?)
+    }
+}
+
+/// The channel on which commits are told.
+pub(crate) const CHANNEL: &str = "fieldstone_commits";
+
+/// A line on which commits are heard.
+#[derive(Debug)]
+pub struct Commits(sqlx::postgres::PgListener);
+
+impl Commits {
+    /// The next commit: agency and number. `None` when the line has broken.
+    pub async fn next(&mut self) -> Option<(String, i64)> {
+        loop {
+            let note = self.0.try_recv().await.ok()??;
+            if let Some((agency, seq)) = note.payload().rsplit_once(':')
+                && let Ok(seq) = seq.parse()
+            {
+                return Some((agency.to_owned(), seq));
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! decides is in `entities::sync`.
 
 mod answer;
+pub mod live;
 mod native;
 mod watermelon;
 
@@ -18,6 +19,7 @@ use crate::problem::Problem;
 pub fn operations() -> Vec<Op> {
     let number = json!({"type": "integer", "minimum": 0});
     let mut operations = native::operations();
+    operations.push(live::operation());
     operations.extend([
         Op::new(Method::GET, "/sync", "pull", watermelon::pull)
             .says("sync", "Pull what changed, as WatermelonDB's pullChanges expects it")

@@ -18,7 +18,7 @@ pub mod schema;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, Timeline, pull, timeline};
+pub use pull::{Migration, Pull, PullRequest, Timeline, heads, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue};
 pub use quiet::Quiet;
 pub use text::mend;

@@ -96,6 +96,12 @@ pub async fn timeline(conn: &impl sea_orm::ConnectionTrait, agency_id: &str) -> 
     })
 }
 
+/// The newest commit number of every agency.
+pub async fn heads(conn: &impl sea_orm::ConnectionTrait) -> Result<Vec<(String, i64)>> {
+    let rows = sql::all(conn, "select agency_id, seq from sync_clock", vec![]).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
 /// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
     access::settle_due(store, &actor.agency_id).await?;
