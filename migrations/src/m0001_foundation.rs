@@ -92,6 +92,7 @@ impl MigrationTrait for Migration {
                     op TEXT NOT NULL,
                     reason TEXT NOT NULL,
                     raw TEXT NOT NULL,
+                    face TEXT NOT NULL,
                     state TEXT NOT NULL,
                     settled_at BIGINT,
                     settled_by TEXT,

@@ -4,6 +4,8 @@
 //! decides is in `entities::sync`.
 
 mod answer;
+mod custody;
+mod digest;
 pub mod live;
 mod native;
 mod watermelon;
@@ -20,6 +22,8 @@ pub fn operations() -> Vec<Op> {
     let number = json!({"type": "integer", "minimum": 0});
     let mut operations = native::operations();
     operations.push(live::operation());
+    operations.extend(custody::operations());
+    operations.extend(digest::operations());
     operations.extend([
         Op::new(Method::GET, "/sync", "pull", watermelon::pull)
             .says("sync", "Pull what changed, as WatermelonDB's pullChanges expects it")

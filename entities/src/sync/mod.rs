@@ -5,7 +5,9 @@
 //! the people it concerns. No table is known by name here. The rules named S, M and H in comments
 //! are listed in docs/sync.md.
 
+pub mod custody;
 mod device;
+pub mod digest;
 mod feed;
 pub mod issue;
 pub mod native;

@@ -177,9 +177,12 @@ async fn resend(
     }
     for (name, ids) in again {
         let Some(table) = table(&name) else { continue };
-        for place in feed::places(&**snapshot, actor.user(), table, &ids).await? {
-            let into = if place.live { &mut *live } else { &mut *gone };
-            into.entry(place.table.name).or_default().insert(place.id);
+        let seen = feed::places(&**snapshot, actor.user(), table, &ids).await?;
+        let seen: BTreeSet<String> = seen.into_iter().filter(|place| place.live).map(|place| place.id).collect();
+        for id in ids {
+            // The device named these rows itself, so saying that one is not its to hold tells nothing.
+            let into = if seen.contains(&id) { &mut *live } else { &mut *gone };
+            into.entry(table.name).or_default().insert(id);
         }
     }
     Ok(())

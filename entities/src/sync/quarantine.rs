@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::audit::hex;
 use crate::doc::Doc;
 use crate::error::Result;
-use crate::registry::{Row, Synced, Table, table};
+use crate::registry::{Face, Row, Synced, Table, table};
 use crate::sql;
 use crate::write::Write;
 
@@ -45,7 +45,7 @@ pub(crate) async fn keep(
     case_id: Option<&str>,
     op: &str,
     reason: &str,
-    raw: &Map<String, Value>,
+    (raw, face): (&Map<String, Value>, Face),
 ) -> Result<String> {
     let raw = Value::Object(raw.clone()).to_string();
     let actor = write.actor();
@@ -53,7 +53,7 @@ pub(crate) async fn keep(
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
-         state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'open') on conflict (id) do nothing",
+         face, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open') on conflict (id) do nothing",
         vec![
             entry.as_str().into(),
             actor.agency_id.as_str().into(),
@@ -66,6 +66,7 @@ pub(crate) async fn keep(
             op.into(),
             reason.into(),
             raw.into(),
+            if face == Face::Rest { "rest" } else { "watermelon" }.into(),
         ],
     )
     .await?;

@@ -21,6 +21,7 @@ use crate::registry::{Checked, Row, Table, ask};
 use crate::store::Store;
 use crate::write::Write;
 
+use super::custody::Kept;
 use super::device::{self, Device};
 use super::quarantine::{self, Telling};
 use intake::{Incoming, Op};
@@ -133,6 +134,32 @@ pub async fn rescue(store: &Store, actor: &Actor, body: &Value) -> std::result::
     Ok(kept)
 }
 
+/// Applies quarantined work now, in its author's name and under the actor's rights; to another
+/// case where one is named.
+///
+/// Fails with `Conflict` when it cannot be applied even now.
+pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&str>) -> Result<()> {
+    let mut raw = kept.raw.clone();
+    if let Some(case) = case_id {
+        raw.insert("case_id".into(), case.into());
+    }
+    let op = match kept.op.as_str() {
+        "create" => Op::Created,
+        "delete" => Op::Deleted,
+        _ => Op::Updated,
+    };
+    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face }];
+    let mut desk = Desk::open(write, &incoming, i64::MAX, true).await?;
+    desk.behalf = Some(kept.author.clone());
+    desk.take(&incoming[0]).await?;
+    // Work that is there already, because its author could send it after all, is settled too.
+    if let Some(telling) = desk.tellings.pop().filter(|_| desk.applied == 0) {
+        let why = telling.message;
+        return Err(Error::Conflict { code: "not_applicable", detail: format!("It cannot be applied. {why}") });
+    }
+    desk.flush().await
+}
+
 /// The desk on which a push is sorted.
 struct Desk<'a> {
     write: &'a mut Write,
@@ -150,6 +177,8 @@ struct Desk<'a> {
     conflicts: Vec<Conflict>,
     applied: usize,
     quarantined: usize,
+    /// Whose work it is, where that is not the actor.
+    behalf: Option<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -176,6 +205,7 @@ impl<'a> Desk<'a> {
             conflicts: Vec::new(),
             applied: 0,
             quarantined: 0,
+            behalf: None,
         })
     }
 
@@ -198,6 +228,9 @@ impl<'a> Desk<'a> {
         let (now, actor) = (self.write.now(), self.write.actor().clone());
         let table = incoming.table;
         let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &actor)?;
+        if let Some(author) = &self.behalf {
+            merged.row.set("author_id", author.as_str().into());
+        }
         let Some(checked) = merge::settle(&mut merged, None, now, &actor)? else {
             return self.quarantine(incoming, None, "the row lacks what it needs to be stored", false).await;
         };
@@ -377,9 +410,16 @@ impl<'a> Desk<'a> {
     ) -> Result<()> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
-        let entry =
-            quarantine::keep(self.write, table, id, case_id.as_deref(), incoming.op.as_str(), reason, &incoming.raw)
-                .await?;
+        let entry = quarantine::keep(
+            self.write,
+            table,
+            id,
+            case_id.as_deref(),
+            incoming.op.as_str(),
+            reason,
+            (&incoming.raw, incoming.face),
+        )
+        .await?;
         let sent = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
         self.tellings.push(Telling {
             kind: "quarantined",

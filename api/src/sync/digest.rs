@@ -1,0 +1,83 @@
+//! Verify and heal: compare what a phone holds with what it should hold, and mend row by row.
+
+use std::collections::HashMap;
+
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use entities::Fault;
+use entities::sync::{self, MAX_ROWS, digest};
+use serde_json::{Value, json};
+
+use crate::body::JsonBody;
+use crate::operation::{Access, Op, STAFF};
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+pub(super) fn operations() -> Vec<Op> {
+    let id = "0190a0b0-0000-7000-8000-000000000002";
+    let sum = json!({"goals": {"rows": 3, "hash": "00f1a2b3c4d5e6f7"}});
+    vec![
+        Op::new(Method::GET, "/sync/digest", "digest", read)
+            .says("sync", "Rows and hash of each table, by case")
+            .detail(
+                "A table's hash is the sum modulo 2^64 of its rows' fingerprints; a fingerprint is the first 8 bytes \
+                 of SHA-256 over id:updated_at in milliseconds, big-endian. With case_id: that case's ids and \
+                 updated_at, to find the rows that differ.",
+            )
+            .access(Access::Roles(STAFF))
+            .query("scope", "case, the only one", json!({"enum": ["case"]}))
+            .query("case_id", "One case's rows instead of hashes", json!({"type": "string"}))
+            .gives(
+                200,
+                "The digest",
+                json!({"type": "object"}),
+                json!({"head": 1_800_000_000_000_i64, "cases": [{"case_id": id, "tables": sum}], "other": {}}),
+            ),
+        Op::new(Method::POST, "/sync/repair", "repair", repair)
+            .says("sync", "Have rows sent to this device again with the next pull")
+            .access(Access::Roles(STAFF))
+            .takes(
+                json!({"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array"}}}),
+                json!({"rows": [{"table": "goals", "id": id}]}),
+            )
+            .gives(200, "How many will come", json!({"type": "object"}), json!({"rows": 1})),
+    ]
+}
+
+async fn read(state: web::Data<State>, session: Session, query: web::Query<HashMap<String, String>>) -> Answer {
+    let snapshot = state.store.read().await?;
+    if let Some(case) = query.get("case_id") {
+        let tables = digest::rows_of(&*snapshot, &session.actor, case).await?;
+        return Ok(HttpResponse::Ok().json(json!({"case_id": case, "tables": tables})));
+    }
+    let line = sync::timeline(&*snapshot, &session.actor.agency_id).await?;
+    let mut body = digest::by_case(&*snapshot, &session.actor).await?;
+    body["head"] = line.head.into();
+    Ok(HttpResponse::Ok().json(body))
+}
+
+async fn repair(state: web::Data<State>, session: Session, body: JsonBody) -> Answer {
+    let list = body.0.get("rows").and_then(Value::as_array).cloned();
+    let list = list.ok_or_else(|| Problem::invalid("rows", "required", "must be a list of {table, id}"))?;
+    if list.len() > MAX_ROWS {
+        return Err(Problem::TooLarge { max_bytes: crate::body::Limits::REST.inflated, max_rows: Some(MAX_ROWS) });
+    }
+    let mut rows = Vec::with_capacity(list.len());
+    let mut faults = Vec::new();
+    for (at, row) in list.iter().enumerate() {
+        match (row.get("table").and_then(Value::as_str), row.get("id").and_then(Value::as_str)) {
+            (Some(table), Some(id)) if entities::registry::is_id(id) => rows.push((table.to_owned(), id.to_owned())),
+            _ => faults.push(Fault {
+                pointer: format!("/rows/{at}"),
+                code: "row",
+                detail: "must be an object with table and id".into(),
+            }),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Problem::Invalid(faults));
+    }
+    let count = digest::repair(&state.store, &session.actor, &rows).await?;
+    Ok(HttpResponse::Ok().json(json!({"rows": count})))
+}
