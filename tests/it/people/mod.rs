@@ -1,3 +1,7 @@
 //! Who works here, and how they prove it.
 
+mod managing;
+mod passwords;
+mod sessions;
 mod signing_in;
+mod throttling;

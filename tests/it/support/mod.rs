@@ -10,11 +10,11 @@ mod world;
 
 pub use answer::Answer;
 pub use database::{Kind, TestDb, run};
-pub use person::Person;
+pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
 pub use server::Server;
-pub use world::{Town, World};
+pub use world::{Town, World, mails_queued};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///

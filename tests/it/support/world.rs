@@ -158,6 +158,13 @@ impl World {
         url
     }
 
+    /// A server on this world's database with settings of its own; it lives as long as the test.
+    pub fn serve_with(&self, settings: impl FnOnce(&mut api::Config)) -> String {
+        let (url, serving) = serve_as(self.store.clone(), settings);
+        std::mem::forget(serving);
+        url
+    }
+
     /// A user's id.
     pub async fn id_of(&self, email: &str) -> String {
         let snapshot = self.store.read().await.expect("a snapshot");
@@ -165,19 +172,32 @@ impl World {
     }
 }
 
+/// Ids of the users for whom mail of this template is queued, sorted.
+pub async fn mails_queued(store: &Store, template: &str) -> Vec<String> {
+    let text = "select to_user from outbound_message where template = $1 order by to_user";
+    let snapshot = store.read().await.expect("a snapshot");
+    let rows = entities::sql::all(&*snapshot, text, vec![template.into()]).await.expect("the outbox");
+    rows.iter().map(|row| row.try_get_by_index(0).expect("a user")).collect()
+}
+
 fn serve(store: Store) -> (String, oneshot::Sender<()>) {
+    serve_as(store, |_| ())
+}
+
+fn serve_as(store: Store, settings: impl FnOnce(&mut api::Config)) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let url = format!("http://{}", listener.local_addr().expect("it has an address"));
     // One set of keys for all servers, as processes of one installation have.
     static KEYS: LazyLock<Arc<api::Keys>> = LazyLock::new(|| Arc::new(api::Keys::ephemeral().expect("keys")));
     let keys = api::Keys::ephemeral().expect("keys");
-    let config = api::Config {
+    let mut config = api::Config {
         keys: Arc::clone(&KEYS),
         rate_per_second: 0,
         workers: 1,
         stop_secs: 1,
         ..api::Config::new(&url, keys)
     };
+    settings(&mut config);
     let (serving, told) = oneshot::channel::<()>();
     let listeners = api::Listeners { public: listener, admin: None };
     tokio::spawn(api::run(api::State::new(config, store), listeners, async {

@@ -1,0 +1,163 @@
+//! Administrators manage; everyone else reads what they need and changes what is their own.
+
+use serde_json::json;
+
+use crate::support::{World, mails_queued, on_both};
+
+on_both!(
+    administrators_make_teams_and_users,
+    a_change_needs_the_version_that_was_read,
+    an_address_is_used_once_in_the_installation,
+    the_last_administrator_stays,
+    people_change_what_is_their_own_and_nothing_else,
+    another_agency_does_not_exist,
+    settings_that_make_no_sense_are_all_named,
+    a_holiday_stands_once_and_can_be_taken_out,
+    staff_follow_their_users,
+    a_team_cannot_stand_above_itself,
+);
+
+async fn administrators_make_teams_and_users(world: World) {
+    let ada = world.ada().await;
+    let team = ada.post("/teams", json!({"name": "West"})).await.ok();
+    let new =
+        json!({"display_name": "Wes West", "email": "wes@demo.example", "role": "supervisor", "team_id": team["id"]});
+    let wes = ada.post("/users", new).await.ok();
+    let path = format!("/teams/{}", team["id"].as_str().expect("an id"));
+    let led = ada.patch(&path, json!({"supervisor_user_id": wes["id"]})).await.ok();
+    assert_eq!(led["supervisor_user_id"], wes["id"]);
+    let problem = ada.patch(&path, json!({"supervisor_user_id": world.id_of("ana@demo.example").await})).await;
+    assert_eq!(problem.refused(422)["errors"][0]["pointer"], "/supervisor_user_id");
+    let first = ada.get("/users?limit=3").await.ok();
+    let cursor = first["next_cursor"].as_str().expect("more");
+    let rest = ada.get(&format!("/users?limit=200&cursor={cursor}")).await.ok();
+    let count = |page: &serde_json::Value| page["items"].as_array().map_or(0, Vec::len);
+    assert_eq!((count(&first), count(&rest)), (3, 4));
+    assert!(rest["next_cursor"].is_null());
+    ada.get("/users?limit=0").await.refused(422);
+    ada.get("/users?limit=x").await.refused(400);
+    assert_eq!(ada.post(&format!("/users/{}/invite", wes["id"].as_str().expect("an id")), json!({})).await.status, 202);
+    assert_eq!(mails_queued(&world.store, "invitation").await.len(), 2);
+}
+
+async fn a_change_needs_the_version_that_was_read(world: World) {
+    let ada = world.ada().await;
+    let path = format!("/agencies/{}", world.riverbend);
+    let read = ada.get(&path).await;
+    let version = read.header("etag").to_owned();
+    let change = json!({"name": "Riverbend"});
+    let unconditional = ada.request(reqwest::Method::PATCH, &path).json(&change);
+    ada.send("without If-Match", unconditional).await.refused(428);
+    ada.patch_at(&path, "\"99\"", change.clone()).await.refused(412);
+    let changed = ada.patch_at(&path, &version, change.clone()).await;
+    assert_ne!(changed.header("etag"), version);
+    assert_eq!(changed.ok()["name"], "Riverbend");
+    ada.patch_at(&path, &version, change).await.refused(412);
+}
+
+async fn an_address_is_used_once_in_the_installation(world: World) {
+    let ada = world.ada().await;
+    let new = json!({"display_name": "Omar II", "email": "OMAR@other.example", "role": "caseworker"});
+    assert_eq!(ada.post("/users", new).await.refused(409)["code"], "email_in_use");
+    let id = world.id_of("ana@demo.example").await;
+    ada.patch(&format!("/users/{id}"), json!({"email": "ben@demo.example"})).await.refused(409);
+}
+
+async fn the_last_administrator_stays(world: World) {
+    let ada = world.ada().await;
+    let own = format!("/users/{}", ada.user_id());
+    assert_eq!(ada.post(&format!("{own}/deactivate"), json!({})).await.refused(409)["code"], "last_administrator");
+    ada.patch(&own, json!({"role": "auditor"})).await.refused(409);
+    ada.get("/users").await.ok();
+}
+
+async fn people_change_what_is_their_own_and_nothing_else(world: World) {
+    let ana = world.ana().await;
+    let own = format!("/users/{}", ana.user_id());
+    let away = json!({"away_from": "2027-07-05", "away_to": "2027-07-16", "cover_user_id": world.id_of("ben@demo.example").await,
+        "digest_hour": 9, "languages": ["en", "es"], "tz": "America/Chicago"});
+    let changed = ana.patch(&own, away).await.ok();
+    assert_eq!(changed["away_to"], "2027-07-16");
+    assert_eq!(ana.patch(&own, json!({"away_from": null, "away_to": null})).await.ok()["away_to"], json!(null));
+    for (field, value) in [
+        ("role", json!("administrator")),
+        ("team_id", json!(null)),
+        ("active", json!(false)),
+        ("email", json!("x@y.example")),
+    ] {
+        let problem = ana.patch(&own, json!({field: value})).await.refused(422);
+        assert_eq!(problem["errors"][0]["code"], "unknown_field", "{field}");
+    }
+    ana.get(&format!("/users/{}", world.id_of("ben@demo.example").await)).await.refused(404);
+    for path in ["/users", "/teams", "/holidays"] {
+        let body = json!({"name": "x", "display_name": "x", "email": "x@y.example", "role": "caseworker", "day": "2027-01-01"});
+        ana.post(path, body).await.refused(403);
+    }
+    ana.patch(&format!("/agencies/{}", world.riverbend), json!({"name": "Mine"})).await.refused(403);
+}
+
+async fn another_agency_does_not_exist(world: World) {
+    let omar = world.id_of("omar@other.example").await;
+    let ada = world.ada().await;
+    ada.get(&format!("/users/{omar}")).await.refused(404);
+    ada.get(&format!("/agencies/{}", world.hillside)).await.refused(404);
+    ada.post(&format!("/users/{omar}/deactivate"), json!({})).await.refused(404);
+    let own = format!("/users/{}", world.id_of("ana@demo.example").await);
+    let problem = ada.patch(&own, json!({"cover_user_id": omar})).await.refused(422);
+    assert_eq!(problem["errors"][0]["code"], "unknown");
+    assert_eq!(ada.get("/agencies").await.ok()["items"].as_array().map(Vec::len), Some(1));
+}
+
+async fn settings_that_make_no_sense_are_all_named(world: World) {
+    let ada = world.ada().await;
+    let path = format!("/agencies/{}", world.riverbend);
+    let wrong = json!({"tz": "Mars/Olympus", "work_days": [0], "quiet_from": "25:00", "settings": []});
+    let problem = ada.patch(&path, wrong).await.refused(422);
+    let named: Vec<_> =
+        problem["errors"].as_array().expect("a list").iter().map(|fault| fault["pointer"].clone()).collect();
+    assert_eq!(named, [json!("/tz"), json!("/work_days"), json!("/quiet_from"), json!("/settings")]);
+    let problem = ada.post("/users", json!({"email": "x", "id": "mine"})).await.refused(422);
+    let named: Vec<_> =
+        problem["errors"].as_array().expect("a list").iter().map(|fault| fault["pointer"].clone()).collect();
+    assert_eq!(named, [json!("/display_name"), json!("/email"), json!("/role"), json!("/id")]);
+}
+
+async fn a_holiday_stands_once_and_can_be_taken_out(world: World) {
+    let ada = world.ada().await;
+    let day = json!({"day": "2027-07-05", "name": "Independence Day (observed)"});
+    let made = ada.post("/holidays", day.clone()).await.ok();
+    ada.post("/holidays", day).await.refused(409);
+    ada.post("/holidays", json!({"day": "2027-02-30", "name": "Never"})).await.refused(422);
+    assert_eq!(world.ana().await.get("/holidays").await.ok()["items"][0]["day"], "2027-07-05");
+    let path = format!("/holidays/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(ada.delete(&path).await.status, 204);
+    ada.delete(&path).await.refused(404);
+}
+
+async fn staff_follow_their_users(world: World) {
+    let (ada, ben) = (world.ada().await, world.ben().await);
+    let pull = |since: i64| format!("/sync?last_pulled_at={since}&schema_version=1");
+    let first = ben.get(&pull(0)).await.ok();
+    let all = first["changes"]["staff"]["updated"].as_array().expect("staff").len();
+    assert_eq!(all, 6, "everyone of Riverbend and nobody of Hillside");
+    let id = world.id_of("ana@demo.example").await;
+    ada.patch(&format!("/users/{id}"), json!({"display_name": "Ana Ortiz-Bell"})).await.ok();
+    ada.patch(&format!("/users/{id}"), json!({"digest_hour": 5})).await.ok();
+    let then = ben.get(&pull(first["timestamp"].as_i64().expect("a number"))).await.ok();
+    let changed = then["changes"]["staff"]["updated"].as_array().expect("staff");
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0]["display_name"], "Ana Ortiz-Bell");
+    for secret in ["email", "password_hash", "digest_hour"] {
+        assert!(changed[0].get(secret).is_none(), "{secret}");
+    }
+}
+
+async fn a_team_cannot_stand_above_itself(world: World) {
+    let ada = world.ada().await;
+    let upper = ada.post("/teams", json!({"name": "Upper"})).await.ok();
+    let lower = ada.post("/teams", json!({"name": "Lower", "parent_team_id": upper["id"]})).await.ok();
+    let path = format!("/teams/{}", upper["id"].as_str().expect("an id"));
+    let problem = ada.patch(&path, json!({"parent_team_id": lower["id"]})).await.refused(422);
+    assert_eq!(problem["errors"][0]["code"], "circle");
+    ada.patch(&path, json!({"parent_team_id": upper["id"]})).await.refused(422);
+}

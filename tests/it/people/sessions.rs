@@ -1,0 +1,209 @@
+//! Refresh tokens, and how soon a session that must end has ended.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Person, World, mails_queued, on_both};
+
+on_both!(
+    a_lost_answer_is_given_again_to_the_same_device,
+    twenty_refreshes_at_once_give_one_successor,
+    a_spent_token_ends_the_session_once_its_successor_was_used,
+    a_copy_on_another_device_ends_the_session_and_people_are_told,
+    a_lost_answer_cannot_be_had_again_after_ten_minutes,
+    a_spent_token_is_a_copy_once_the_new_ones_have_arrived,
+    a_made_up_token_ends_nobodys_session,
+    a_session_ends_after_thirty_idle_days_and_after_ninety_in_all,
+    signing_out_ends_the_session_on_every_path,
+    a_user_who_is_switched_off_is_out_at_the_next_request_everywhere,
+    a_new_role_holds_at_the_next_request,
+    a_revoked_device_is_out_and_may_sign_in_again,
+    a_wiped_device_hears_it_from_every_path,
+    nobody_else_can_shut_out_a_device,
+);
+
+struct Held {
+    access: String,
+    refresh: String,
+}
+
+fn held(answer: &Value) -> Held {
+    let part = |name: &str| answer[name].as_str().expect("tokens").to_owned();
+    Held { access: part("access_token"), refresh: part("refresh_token") }
+}
+
+async fn refresh(world: &World, token: &str, device: &str) -> Answer {
+    world.stranger().post("/auth/refresh", json!({"refresh_token": token, "device_id": device})).await
+}
+
+/// Status of `GET /me` with this very token.
+async fn me(base: &str, token: &str) -> u16 {
+    let asked = reqwest::Client::new().get(format!("{base}/api/v1/me")).bearer_auth(token);
+    asked.send().await.expect("an answer").status().as_u16()
+}
+
+async fn signed_in(world: &World) -> (Person, Held) {
+    let ana = world.ana().await;
+    let tokens = held(&ana.session());
+    (ana, tokens)
+}
+
+async fn a_lost_answer_is_given_again_to_the_same_device(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    let second = held(&refresh(&world, &first.refresh, &ana.device_id).await.ok());
+    world.pass_secs(9 * 60);
+    let again = held(&refresh(&world, &first.refresh, &ana.device_id).await.ok());
+    assert_eq!(second.refresh, again.refresh);
+    assert_ne!(first.refresh, second.refresh);
+    assert_eq!(me(&world.url, &again.access).await, 200);
+    refresh(&world, &again.refresh, &ana.device_id).await.ok();
+}
+
+async fn twenty_refreshes_at_once_give_one_successor(mut world: World) {
+    let (ana, first) = signed_in(&world).await;
+    let other = world.another_server().await;
+    let tries = (0..20).map(|at| {
+        let person = world.stranger();
+        let person = if at % 2 == 0 { person } else { person.through(&other) };
+        let body = json!({"refresh_token": first.refresh, "device_id": ana.device_id});
+        async move { held(&person.post("/auth/refresh", body).await.ok()).refresh }
+    });
+    let mut successors = join_all(tries).await;
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+}
+
+async fn a_spent_token_ends_the_session_once_its_successor_was_used(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    let second = held(&refresh(&world, &first.refresh, &ana.device_id).await.ok());
+    let third = held(&refresh(&world, &second.refresh, &ana.device_id).await.ok());
+    refresh(&world, &first.refresh, &ana.device_id).await.refused(401);
+    refresh(&world, &third.refresh, &ana.device_id).await.refused(401);
+    assert_eq!(me(&world.url, &third.access).await, 401, "the access token already out is worthless too");
+}
+
+async fn a_copy_on_another_device_ends_the_session_and_people_are_told(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    refresh(&world, &first.refresh, "a-thief").await.refused(401);
+    refresh(&world, &first.refresh, &ana.device_id).await.refused(401);
+    let told = mails_queued(&world.store, "session_ended").await;
+    let mut expected = vec![world.id_of("ana@demo.example").await, world.id_of("sam@demo.example").await];
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+async fn a_lost_answer_cannot_be_had_again_after_ten_minutes(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    refresh(&world, &first.refresh, &ana.device_id).await.ok();
+    world.pass_secs(601);
+    refresh(&world, &first.refresh, &ana.device_id).await.refused(401);
+}
+
+async fn a_spent_token_is_a_copy_once_the_new_ones_have_arrived(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    let second = held(&refresh(&world, &first.refresh, &ana.device_id).await.ok());
+    assert_eq!(me(&world.url, &second.access).await, 200);
+    refresh(&world, &first.refresh, &ana.device_id).await.ok();
+    world.pass_secs(61);
+    refresh(&world, &first.refresh, &ana.device_id).await.refused(401);
+    assert_eq!(me(&world.url, &second.access).await, 401);
+}
+
+async fn a_made_up_token_ends_nobodys_session(world: World) {
+    let (ana, first) = signed_in(&world).await;
+    let session = first.refresh.rsplit_once('.').expect("three parts").0;
+    let guess = format!("{session}.{}", "A".repeat(43));
+    for wrong in [guess.as_str(), "nonsense", "fsr1.x.y", "fsr1..", "\u{1F600}"] {
+        refresh(&world, wrong, &ana.device_id).await.refused(401);
+    }
+    refresh(&world, &first.refresh, &ana.device_id).await.ok();
+}
+
+async fn a_session_ends_after_thirty_idle_days_and_after_ninety_in_all(world: World) {
+    let (ana, idle) = signed_in(&world).await;
+    world.pass_secs(30 * 86_400);
+    refresh(&world, &idle.refresh, &ana.device_id).await.refused(401);
+    let (ana, mut used) = signed_in(&world).await;
+    for _ in 0..3 {
+        world.pass_secs(29 * 86_400);
+        used = held(&refresh(&world, &used.refresh, &ana.device_id).await.ok());
+    }
+    world.pass_secs(3 * 86_400);
+    refresh(&world, &used.refresh, &ana.device_id).await.refused(401);
+}
+
+async fn signing_out_ends_the_session_on_every_path(world: World) {
+    let (ana, tokens) = signed_in(&world).await;
+    assert_eq!(ana.post("/auth/logout", json!({})).await.status, 204);
+    assert_eq!(me(&world.url, &tokens.access).await, 401);
+    refresh(&world, &tokens.refresh, &ana.device_id).await.refused(401);
+}
+
+async fn a_user_who_is_switched_off_is_out_at_the_next_request_everywhere(mut world: World) {
+    let other = world.another_server().await;
+    let (ana, tokens) = signed_in(&world).await;
+    assert_eq!(me(&other, &tokens.access).await, 200);
+    let ada = world.ada().await;
+    ada.post(&format!("/users/{}/deactivate", ana.user_id()), json!({})).await.ok();
+    for base in [&world.url, &other] {
+        assert_eq!(me(base, &tokens.access).await, 401);
+    }
+    refresh(&world, &tokens.refresh, &ana.device_id).await.refused(401);
+    ana.tries_to_log_in(crate::support::PASSWORD).await.refused(401);
+    ada.post(&format!("/users/{}/reactivate", ana.user_id()), json!({})).await.ok();
+    ana.tries_to_log_in(crate::support::PASSWORD).await.ok();
+}
+
+async fn a_new_role_holds_at_the_next_request(mut world: World) {
+    let other = world.another_server().await;
+    let ben = world.ben().await;
+    let elsewhere = ben.through(&other);
+    elsewhere.get("/users").await.refused(403);
+    let ada = world.ada().await;
+    ada.patch(&format!("/users/{}", ben.user_id()), json!({"role": "administrator", "team_id": null})).await.ok();
+    elsewhere.get("/users").await.ok();
+    ada.patch(&format!("/users/{}", ben.user_id()), json!({"role": "caseworker"})).await.ok();
+    elsewhere.get("/users").await.refused(403);
+}
+
+async fn a_revoked_device_is_out_and_may_sign_in_again(world: World) {
+    let (ana, tokens) = signed_in(&world).await;
+    let tablet = ana.on_another_device();
+    tablet.logs_in().await;
+    assert_eq!(tablet.post(&format!("/devices/{}/revoke", ana.device_id), json!({})).await.status, 204);
+    assert_eq!(me(&world.url, &tokens.access).await, 401);
+    refresh(&world, &tokens.refresh, &ana.device_id).await.refused(401);
+    tablet.get("/me").await.ok();
+    ana.tries_to_log_in(crate::support::PASSWORD).await.ok();
+}
+
+async fn a_wiped_device_hears_it_from_every_path(world: World) {
+    let (ana, tokens) = signed_in(&world).await;
+    let ada = world.ada().await;
+    assert_eq!(ada.post(&format!("/devices/{}/wipe", ana.device_id), json!({})).await.status, 204);
+    let heard = [
+        ana.get("/me").await,
+        ana.get("/sync?last_pulled_at=0&schema_version=1").await,
+        ana.post("/sync?last_pulled_at=0&schema_version=1", json!({})).await,
+        refresh(&world, &tokens.refresh, &ana.device_id).await,
+        ana.tries_to_log_in(crate::support::PASSWORD).await,
+    ];
+    for answer in heard {
+        assert_eq!(answer.refused(403)["code"], "device_wiped");
+    }
+    let guess = ana.tries_to_log_in("not the password").await;
+    assert_eq!(guess.refused(401)["code"], "sign_in_failed", "only who knows the password is told");
+    ana.on_another_device().logs_in().await;
+}
+
+async fn nobody_else_can_shut_out_a_device(world: World) {
+    let ana = world.ana().await;
+    for person in [world.ben().await, world.sam().await, world.omar().await] {
+        for verb in ["revoke", "wipe"] {
+            person.post(&format!("/devices/{}/{verb}", ana.device_id), json!({})).await.refused(404);
+        }
+    }
+    let listed = ana.get("/devices").await.ok();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
+    ana.get("/me").await.ok();
+}

@@ -1,0 +1,87 @@
+//! Guessing passwords, and being left alone by those who do.
+
+use crate::support::{PASSWORD, Person, World, on_both};
+
+on_both!(
+    guessing_one_account_is_stopped_for_a_quarter_of_an_hour,
+    all_processes_count_together,
+    a_device_that_the_account_knows_is_not_locked_out_by_strangers,
+    one_password_tried_on_many_accounts_is_stopped,
+    success_does_not_use_up_tries,
+    a_flood_from_one_address_is_told_to_wait,
+);
+
+/// A stranger on a device never seen before, trying an account.
+async fn guess(base: &str, email: &str, password: &str) -> u16 {
+    Person::at(base, email).tries_to_log_in(password).await.status
+}
+
+async fn guessing_one_account_is_stopped_for_a_quarter_of_an_hour(world: World) {
+    for at in 0..10 {
+        assert_eq!(guess(&world.url, "ben@demo.example", &format!("wrong guess {at}")).await, 401);
+    }
+    let stopped = Person::at(&world.url, "ben@demo.example").tries_to_log_in(PASSWORD).await;
+    let wait: u64 = stopped.header("retry-after").parse().expect("seconds");
+    assert!((1..=900).contains(&wait), "{wait}");
+    stopped.refused(429);
+    assert_eq!(guess(&world.url, "BEN@demo.example ", PASSWORD).await, 429, "however the address is written");
+    world.pass_secs(901);
+    assert_eq!(guess(&world.url, "ben@demo.example", PASSWORD).await, 200);
+}
+
+async fn all_processes_count_together(mut world: World) {
+    let other = world.another_server().await;
+    for at in 0..10 {
+        let base = if at % 2 == 0 { &world.url } else { &other };
+        assert_eq!(guess(base, "nobody@demo.example", &format!("wrong guess {at}")).await, 401);
+    }
+    for base in [&world.url, &other] {
+        assert_eq!(
+            guess(base, "nobody@demo.example", "another guess").await,
+            429,
+            "an unknown account is no different"
+        );
+    }
+}
+
+async fn a_device_that_the_account_knows_is_not_locked_out_by_strangers(world: World) {
+    let ana = world.ana().await;
+    for at in 0..12 {
+        guess(&world.url, "ana@demo.example", &format!("wrong guess {at}")).await;
+    }
+    assert_eq!(guess(&world.url, "ana@demo.example", PASSWORD).await, 429);
+    ana.tries_to_log_in(PASSWORD).await.ok();
+    for at in 0..10 {
+        ana.tries_to_log_in(&format!("mistyped {at}")).await.refused(401);
+    }
+    ana.tries_to_log_in(PASSWORD).await.refused(429);
+}
+
+async fn one_password_tried_on_many_accounts_is_stopped(world: World) {
+    for at in 0..20 {
+        assert_eq!(guess(&world.url, &format!("user{at}@demo.example"), "Spring2027!!").await, 401);
+    }
+    assert_eq!(guess(&world.url, "user20@demo.example", "Spring2027!!").await, 429);
+    assert_eq!(guess(&world.url, "user21@demo.example", "another one").await, 401);
+}
+
+async fn success_does_not_use_up_tries(world: World) {
+    for _ in 0..25 {
+        assert_eq!(guess(&world.url, "ana@demo.example", PASSWORD).await, 200);
+    }
+}
+
+async fn a_flood_from_one_address_is_told_to_wait(world: World) {
+    let url = world.serve_with(|config| {
+        config.rate_per_second = 1;
+        config.rate_burst = 5;
+    });
+    let client = reqwest::Client::new();
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        let answer = client.get(format!("{url}/healthz")).header("x-forwarded-for", "192.0.2.1").send().await;
+        seen.push(answer.expect("an answer").status().as_u16());
+    }
+    assert_eq!(seen[..5], [200; 5]);
+    assert!(seen[5..].contains(&429), "{seen:?}: a claim to be somebody else is not believed");
+}
