@@ -12,3 +12,4 @@ mod faults;
 mod house;
 mod people;
 mod sync;
+mod worker;

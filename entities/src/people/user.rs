@@ -80,7 +80,7 @@ impl Model {
             tz: None,
             languages: Doc(json!([])),
             active: true,
-            digest_hour: 7,
+            digest_hour: 8,
             away_from: None,
             away_to: None,
             cover_user_id: None,

@@ -8,14 +8,12 @@
 
 pub mod calendar;
 pub mod cron;
+pub mod facts;
+pub mod load;
 pub mod outbox;
+pub mod planner;
 pub mod prompt;
+pub mod rule;
+pub mod rules;
+pub mod timers;
 pub mod zone;
-
-pub mod timers {
-    //! Planning inside the write door.
-    /// Plans a case again.
-    pub async fn plan_case(_write: &mut crate::Write, _case: &str) -> crate::Result<()> {
-        Ok(())
-    }
-}

@@ -1,0 +1,159 @@
+//! What the rules may look at: one case with its goals, contacts and referrals, the people to
+//! tell, and the agency's calendar. `load.rs` reads it; everything else in this room is given it.
+
+use std::sync::Arc;
+
+use super::calendar::Calendar;
+use super::rule::{Audience, Because};
+use super::zone::Zone;
+use crate::clock::{Day, Instant};
+
+/// The agency's time.
+#[derive(Clone, Debug)]
+pub struct AgencyFacts {
+    /// Row id.
+    pub id: String,
+    /// Its zone.
+    pub zone: Zone,
+    /// Its working days and quiet hours.
+    pub calendar: Calendar,
+}
+
+/// Somebody to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    /// User id.
+    pub user_id: String,
+    /// Their zone, where they have set one.
+    pub zone: Option<Zone>,
+    /// The hour of the day at which they want to be told, 0 to 23.
+    pub hour: u32,
+    /// First and last day of an absence.
+    pub away: Option<(Day, Day)>,
+}
+
+impl Person {
+    /// True on a day of their absence.
+    pub fn is_away(&self, on: Day) -> bool {
+        self.away.is_some_and(|(from, to)| from <= on && on <= to)
+    }
+}
+
+/// A goal, as far as rules look at it.
+#[derive(Clone, Debug)]
+pub struct GoalFact {
+    /// Row id.
+    pub id: String,
+    /// State.
+    pub lifecycle: String,
+    /// Day by which it is to be reached.
+    pub due_on: Option<Day>,
+}
+
+/// A contact, as far as rules look at it.
+#[derive(Clone, Debug)]
+pub struct ContactFact {
+    /// Row id.
+    pub id: String,
+    /// State.
+    pub status: String,
+    /// When it was or is to be: the actual start, else the planned one, else when it was written.
+    pub at: Instant,
+    /// Day by which the next one was promised.
+    pub next_contact_on: Option<Day>,
+    /// How many no-shows in a row this one makes.
+    pub no_show_seq: i64,
+}
+
+/// A referral, as far as rules look at it.
+#[derive(Clone, Debug)]
+pub struct ReferralFact {
+    /// Row id.
+    pub id: String,
+    /// The random reference of this one referral, for the partner.
+    pub reference: String,
+    /// State.
+    pub status: String,
+    /// `routine` or `urgent`.
+    pub priority: String,
+    /// Whom it is addressed to.
+    pub partner_org_id: Option<String>,
+    /// When it was requested.
+    pub requested_at: Instant,
+}
+
+/// One case with all that rules look at.
+#[derive(Clone, Debug)]
+pub struct CaseFacts {
+    /// The agency's time.
+    pub agency: Arc<AgencyFacts>,
+    /// Row id.
+    pub id: String,
+    /// The random reference that may stand in a mail.
+    pub reference: String,
+    /// State.
+    pub status: String,
+    /// The case's zone, where it has one of its own.
+    pub zone: Option<Zone>,
+    /// Who has the case.
+    pub caseworker: Option<Person>,
+    /// Who covers it.
+    pub covering: Option<Person>,
+    /// Who leads the case's team, or the nearest team above that has somebody.
+    pub supervisor: Option<Person>,
+    /// Its goals.
+    pub goals: Vec<GoalFact>,
+    /// Its contacts of the last year and all planned ones.
+    pub contacts: Vec<ContactFact>,
+    /// Its referrals.
+    pub referrals: Vec<ReferralFact>,
+}
+
+impl CaseFacts {
+    /// True while somebody works on the case, a pause included.
+    pub fn is_open(&self) -> bool {
+        ["intake", "active", "on_hold", "closing"].contains(&self.status.as_str())
+    }
+
+    /// The case's own zone, else the agency's.
+    pub fn case_zone(&self) -> &Zone {
+        self.zone.as_ref().unwrap_or(&self.agency.zone)
+    }
+
+    /// Who holds this role for the case on a day, and why it is not the one you would expect.
+    /// `None` where nobody can be told, and for partners, who are an organisation.
+    pub fn holder(&self, role: Audience, on: Day) -> (Option<&Person>, Option<Because>) {
+        let there = |person: &Option<Person>| person.as_ref().is_some_and(|person| !person.is_away(on));
+        match role {
+            Audience::Partner => (None, None),
+            Audience::Caseworker if there(&self.caseworker) => (self.caseworker.as_ref(), None),
+            Audience::Caseworker if there(&self.covering) => {
+                (self.covering.as_ref(), Some(Because::of("fallback", "the caseworker is away: who covers is told")))
+            }
+            Audience::Caseworker if self.caseworker.is_some() => (self.caseworker.as_ref(), None),
+            Audience::Caseworker => {
+                (self.supervisor.as_ref(), Some(Because::of("fallback", "nobody has the case: the supervisor is told")))
+            }
+            Audience::Supervisor if self.supervisor.is_some() => (self.supervisor.as_ref(), None),
+            Audience::Supervisor => (
+                self.caseworker.as_ref(),
+                Some(Because::of("fallback", "the team has no supervisor: the caseworker is told")),
+            ),
+        }
+    }
+
+    /// Zone and hour at which this role is told: recipient, then case, then agency. A partner
+    /// organisation is told in the agency's time.
+    pub fn told_at(&self, role: Audience) -> (Zone, u32) {
+        let person = match role {
+            Audience::Caseworker => self.caseworker.as_ref().or(self.supervisor.as_ref()),
+            Audience::Supervisor => self.supervisor.as_ref().or(self.caseworker.as_ref()),
+            Audience::Partner => return (self.agency.zone.clone(), DEFAULT_HOUR),
+        };
+        let zone = person.and_then(|person| person.zone.clone()).unwrap_or_else(|| self.case_zone().clone());
+        (zone, person.map_or(DEFAULT_HOUR, |person| person.hour))
+    }
+}
+
+/// The hour of the day at which people are told who have not chosen another.
+pub const DEFAULT_HOUR: u32 = 8;

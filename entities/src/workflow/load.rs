@@ -1,0 +1,252 @@
+//! Reads the facts of cases and what the engine remembers of them: a fixed number of statements,
+//! however many cases are asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::NaiveTime;
+use sea_orm::{ConnectionTrait, QueryResult, Value};
+
+use super::calendar::{Calendar, Quiet};
+use super::facts::{AgencyFacts, CaseFacts, ContactFact, GoalFact, Person, ReferralFact};
+use super::planner::{Memory, Watch};
+use super::zone::Zone;
+use crate::clock::{Day, Instant};
+use crate::doc::Doc;
+use crate::error::Result;
+use crate::sql;
+
+/// Contacts older than this have nothing left to remind of.
+const CONTACTS_FOR_DAYS: i64 = 400;
+
+/// An agency's zone and calendar; `None` when there is no such agency.
+pub async fn agency(conn: &impl ConnectionTrait, id: &str) -> Result<Option<AgencyFacts>> {
+    let text = "select tz, work_days, quiet_from, quiet_to from agencies where id = $1";
+    let Some(row) = sql::one(conn, text, vec![id.into()]).await? else { return Ok(None) };
+    let tz: String = row.try_get_by_index(0)?;
+    let days: Doc = row.try_get_by_index(1)?;
+    let mut calendar = Calendar { work_days: [false; 7], ..Calendar::default() };
+    for number in days.0.as_array().into_iter().flatten().filter_map(serde_json::Value::as_u64) {
+        if let Some(day) = usize::try_from(number).ok().and_then(|n| calendar.work_days.get_mut(n.wrapping_sub(1))) {
+            *day = true;
+        }
+    }
+    let time = |text: Option<String>| text.and_then(|text| NaiveTime::parse_from_str(&text, "%H:%M").ok());
+    if let (Some(from), Some(to)) = (time(row.try_get_by_index(2)?), time(row.try_get_by_index(3)?))
+        && from != to
+    {
+        calendar.quiet = Some(Quiet { from, to });
+    }
+    for row in sql::all(conn, "select day from holidays where agency_id = $1", vec![id.into()]).await? {
+        calendar.holidays.insert(row.try_get_by_index(0)?);
+    }
+    let zone = Zone::named(&tz).unwrap_or_else(Zone::utc);
+    Ok(Some(AgencyFacts { id: id.to_owned(), zone, calendar }))
+}
+
+/// The facts of these cases, in the order asked for; cases that are gone are left out.
+pub async fn cases(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Result<Vec<CaseFacts>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(500) {
+        found.extend(chunk(conn, some, now).await?);
+    }
+    Ok(found)
+}
+
+/// The facts of one case; `None` when it is gone.
+pub async fn case(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<Option<CaseFacts>> {
+    Ok(cases(conn, &[id.to_owned()], now).await?.pop())
+}
+
+async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Result<Vec<CaseFacts>> {
+    let marks = sql::marks(1, ids.len());
+    let bound = || ids.iter().map(|id| id.as_str().into()).collect::<Vec<Value>>();
+    let text = format!(
+        "select id, agency_id, reference, status, tz, team_id from cases where deleted_at is null and id in ({marks})"
+    );
+    let mut agencies: HashMap<String, Arc<AgencyFacts>> = HashMap::new();
+    let mut teams: HashMap<String, Vec<String>> = HashMap::new();
+    let mut found: HashMap<String, CaseFacts> = HashMap::new();
+    for row in sql::all(conn, &text, bound()).await? {
+        let (id, agency_id): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if !agencies.contains_key(&agency_id) {
+            let Some(facts) = agency(conn, &agency_id).await? else { continue };
+            agencies.insert(agency_id.clone(), Arc::new(facts));
+        }
+        let Some(agency) = agencies.get(&agency_id).cloned() else { continue };
+        if let Some(team) = row.try_get_by_index::<Option<String>>(5)? {
+            teams.entry(team).or_default().push(id.clone());
+        }
+        let facts = CaseFacts {
+            agency,
+            reference: row.try_get_by_index(2)?,
+            status: row.try_get_by_index(3)?,
+            zone: row.try_get_by_index::<Option<String>>(4)?.as_deref().and_then(Zone::named),
+            id: id.clone(),
+            caseworker: None,
+            covering: None,
+            supervisor: None,
+            goals: Vec::new(),
+            contacts: Vec::new(),
+            referrals: Vec::new(),
+        };
+        found.insert(id, facts);
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    assignments(conn, ids, now, &mut found).await?;
+    supervisors(conn, &teams, &mut found).await?;
+    let text = format!(
+        "select case_id, id, lifecycle, due_on from goals where deleted_at is null and case_id in ({marks}) order by id"
+    );
+    for row in sql::all(conn, &text, bound()).await? {
+        if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
+            case.goals.push(GoalFact {
+                id: row.try_get_by_index(1)?,
+                lifecycle: row.try_get_by_index(2)?,
+                due_on: row.try_get_by_index(3)?,
+            });
+        }
+    }
+    contacts(conn, ids, now, &mut found).await?;
+    let text = format!(
+        "select case_id, id, reference, status, priority, partner_org_id, coalesce(sent_at, created_at) \
+         from referrals where deleted_at is null and case_id in ({marks}) order by id"
+    );
+    for row in sql::all(conn, &text, bound()).await? {
+        if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
+            case.referrals.push(ReferralFact {
+                id: row.try_get_by_index(1)?,
+                reference: row.try_get_by_index(2)?,
+                status: row.try_get_by_index(3)?,
+                priority: row.try_get_by_index(4)?,
+                partner_org_id: row.try_get_by_index(5)?,
+                requested_at: row.try_get_by_index(6)?,
+            });
+        }
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+const PERSON: &str = "u.id, u.tz, u.digest_hour, u.away_from, u.away_to";
+
+fn person(row: &QueryResult, from: usize) -> Result<Person> {
+    let away: (Option<Day>, Option<Day>) = (row.try_get_by_index(from + 3)?, row.try_get_by_index(from + 4)?);
+    let hour: i64 = row.try_get_by_index(from + 2)?;
+    Ok(Person {
+        user_id: row.try_get_by_index(from)?,
+        zone: row.try_get_by_index::<Option<String>>(from + 1)?.as_deref().and_then(Zone::named),
+        hour: u32::try_from(hour.clamp(0, 23)).unwrap_or(super::facts::DEFAULT_HOUR),
+        away: match away {
+            (Some(from), to) => Some((from, to.unwrap_or(Day(chrono::NaiveDate::MAX)))),
+            _ => None,
+        },
+    })
+}
+
+async fn assignments(
+    conn: &impl ConnectionTrait,
+    ids: &[String],
+    now: Instant,
+    found: &mut HashMap<String, CaseFacts>,
+) -> Result<()> {
+    let text = format!(
+        "select a.case_id, a.role, {PERSON} from case_assignments a join users u on u.id = a.user_id \
+         where a.deleted_at is null and u.active and a.role in ('primary', 'covering') \
+         and a.from_ts <= $1 and (a.to_ts is null or a.to_ts > $1) and a.case_id in ({}) order by a.from_ts, a.id",
+        sql::marks(2, ids.len())
+    );
+    let bound = std::iter::once(now.0.into()).chain(ids.iter().map(|id| id.as_str().into())).collect();
+    for row in sql::all(conn, &text, bound).await? {
+        let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) else { continue };
+        let who = Some(person(&row, 2)?);
+        match row.try_get_by_index::<String>(1)?.as_str() {
+            "primary" => case.caseworker = who,
+            _ => case.covering = who,
+        }
+    }
+    Ok(())
+}
+
+/// The supervisor of each team, or of the nearest team above it that has an active one.
+async fn supervisors(
+    conn: &impl ConnectionTrait,
+    teams: &HashMap<String, Vec<String>>,
+    found: &mut HashMap<String, CaseFacts>,
+) -> Result<()> {
+    if teams.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "with recursive up(start, id, depth) as (\
+         select id, id, 0 from teams where id in ({}) \
+         union all select up.start, t.parent_team_id, up.depth + 1 from up join teams t on t.id = up.id \
+         where t.parent_team_id is not null and up.depth < 20) \
+         select up.start, {PERSON} from up join teams t on t.id = up.id \
+         join users u on u.id = t.supervisor_user_id and u.active order by up.depth desc",
+        sql::marks(1, teams.len())
+    );
+    for row in sql::all(conn, &text, teams.keys().map(|id| id.as_str().into()).collect()).await? {
+        let who = person(&row, 1)?;
+        for case in teams.get(&row.try_get_by_index::<String>(0)?).into_iter().flatten() {
+            if let Some(case) = found.get_mut(case) {
+                case.supervisor = Some(who.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn contacts(
+    conn: &impl ConnectionTrait,
+    ids: &[String],
+    now: Instant,
+    found: &mut HashMap<String, CaseFacts>,
+) -> Result<()> {
+    let at = "coalesce(occurred_at, started_at, planned_start, created_at)";
+    let text = format!(
+        "select case_id, id, status, {at}, next_contact_on, no_show_seq from contacts \
+         where deleted_at is null and {at} >= $1 and case_id in ({}) order by id",
+        sql::marks(2, ids.len())
+    );
+    let since = now.plus_secs(-CONTACTS_FOR_DAYS * 86_400);
+    let bound = std::iter::once(since.0.into()).chain(ids.iter().map(|id| id.as_str().into())).collect();
+    for row in sql::all(conn, &text, bound).await? {
+        if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
+            case.contacts.push(ContactFact {
+                id: row.try_get_by_index(1)?,
+                status: row.try_get_by_index(2)?,
+                at: row.try_get_by_index(3)?,
+                next_contact_on: row.try_get_by_index(4)?,
+                no_show_seq: row.try_get_by_index(5)?,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What the engine remembers of a case.
+pub async fn memory(conn: &impl ConnectionTrait, case_id: &str) -> Result<Memory> {
+    let mut memory = Memory::default();
+    let bound = || vec![case_id.into()];
+    for row in sql::all(conn, "select key, outcome from wf_ledger where case_id = $1", bound()).await? {
+        memory.outcomes.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    }
+    let text = "select rule_id, subject_id, anchor, first_at, since, active, episode from wf_watch where case_id = $1";
+    for row in sql::all(conn, text, bound()).await? {
+        let watch = Watch {
+            first_at: row.try_get_by_index(3)?,
+            since: row.try_get_by_index(4)?,
+            active: row.try_get_by_index(5)?,
+            episode: row.try_get_by_index(6)?,
+        };
+        let key = (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+        memory.watches.insert(key, watch);
+    }
+    let text = "select rule, subject_id, anchor from prompts where case_id = $1 and status = 'done'";
+    for row in sql::all(conn, text, bound()).await? {
+        memory.done.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+    }
+    Ok(memory)
+}

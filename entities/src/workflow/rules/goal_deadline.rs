@@ -1,0 +1,43 @@
+//! Goal deadline: two weeks, one week and one day before, on the day, and three working days
+//! after to the supervisor. Silent when the goal is closed, moved or paused with its case.
+
+use crate::workflow::facts::CaseFacts;
+use crate::workflow::rule::Audience::{Caseworker, Supervisor};
+use crate::workflow::rule::Offset::{Days, WorkingDays};
+use crate::workflow::rule::{Anchor, Because, CatchUp, Occurrence, Rule, Step};
+
+const STEPS: &[Step] = &[
+    Step::new("d14", Days(-14), &[Caseworker], "goal_deadline"),
+    Step::new("d7", Days(-7), &[Caseworker], "goal_deadline"),
+    Step::new("d1", Days(-1), &[Caseworker], "goal_deadline"),
+    Step::new("d0", Days(0), &[Caseworker], "goal_deadline"),
+    Step::new("late", WorkingDays(3), &[Supervisor], "goal_overdue"),
+];
+
+/// The rule.
+pub static RULE: Rule =
+    Rule { id: "goal.deadline", version: 1, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
+
+fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
+    facts
+        .goals
+        .iter()
+        .filter_map(|goal| {
+            let due = goal.due_on?;
+            let mut stops = Vec::new();
+            if !["agreed", "active"].contains(&goal.lifecycle.as_str()) {
+                stops.push(Because::condition(
+                    "only agreed and active goals are reminded",
+                    format!("goals.lifecycle = {}", goal.lifecycle),
+                ));
+            }
+            if !facts.is_open() || facts.status == "on_hold" {
+                stops.push(Because::condition(
+                    "goals are reminded while the case is open and not on hold",
+                    format!("cases.status = {}", facts.status),
+                ));
+            }
+            Some(Occurrence { subject_id: goal.id.clone(), anchor: Anchor::Day(due), steps: STEPS, stops })
+        })
+        .collect()
+}

@@ -1,0 +1,272 @@
+//! Firing: a step that is due becomes a prompt and mail, in one transaction with its record.
+//!
+//! The transaction takes the agency's clock row, as every writer does, and then asks the planner
+//! once more what is due: two workers that saw the same timer queue up there, and the second finds
+//! nothing left. A case whose firing fails holds up no other.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+
+use entities::access::Actor;
+use entities::sql;
+use entities::workflow::facts::CaseFacts;
+use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
+use entities::workflow::planner::{Chain, Memory, Planned, Standing, plan};
+use entities::workflow::prompt;
+use entities::workflow::rule::Audience;
+use entities::workflow::{load, rules};
+use entities::{Instant, Result, Store, Write};
+use futures_util::FutureExt;
+use serde_json::json;
+
+use crate::digest;
+
+/// Timers looked at in one round.
+const ROUND: u64 = 200;
+/// Cases fired in one transaction.
+const TOGETHER: usize = 25;
+/// After this many failures a timer waits for a person.
+const ATTEMPTS: i64 = 5;
+/// A reminder that could not be sent for this long is not sent any more.
+const STALE_AFTER_SECS: i64 = 7 * 86_400;
+
+/// One thing to fire: a case with all that is due in it, or one person's digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Case(String),
+    Digest(String),
+}
+
+/// Fires what is due at `due`, one round; says how many timers were looked at, 0 when none is due.
+pub(crate) async fn round(store: &Store, due: Instant) -> Result<usize> {
+    let text = format!(
+        "select agency_id, case_id, subject_id from wf_timer where state = 'pending' and try_at <= $1 \
+         order by try_at, id limit {ROUND}"
+    );
+    let mut agencies: BTreeMap<String, Vec<Due>> = BTreeMap::new();
+    let rows = sql::all(store.connection(), &text, vec![due.0.into()]).await?;
+    for row in &rows {
+        let what = match row.try_get_by_index::<Option<String>>(1)? {
+            Some(case) => Due::Case(case),
+            None => Due::Digest(row.try_get_by_index(2)?),
+        };
+        let list = agencies.entry(row.try_get_by_index(0)?).or_default();
+        if !list.contains(&what) {
+            list.push(what);
+        }
+    }
+    for (agency, list) in agencies {
+        for some in list.chunks(TOGETHER) {
+            if guarded(store, &agency, some, due).await.is_err() {
+                one_by_one(store, &agency, some, due).await?;
+            }
+        }
+    }
+    Ok(rows.len())
+}
+
+/// Everything in one transaction; a panic is a failure like any other.
+async fn guarded(store: &Store, agency: &str, some: &[Due], due: Instant) -> Result<()> {
+    match AssertUnwindSafe(together(store, agency, some, due)).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(_) => Err(entities::Error::Internal("firing broke".into())),
+    }
+}
+
+async fn together(store: &Store, agency: &str, some: &[Due], due: Instant) -> Result<()> {
+    let mut write = store.write(&Actor::system(agency)).await?;
+    write.note("workflow_fired", "");
+    for what in some {
+        match what {
+            Due::Case(case) => fire_case(&mut write, case, due).await?,
+            Due::Digest(user) => digest::fire(&write, user, due).await?,
+        }
+    }
+    write.commit().await?;
+    Ok(())
+}
+
+/// After a failure: each alone, so that only the one that fails is put off.
+async fn one_by_one(store: &Store, agency: &str, some: &[Due], due: Instant) -> Result<()> {
+    for what in some {
+        match guarded(store, agency, std::slice::from_ref(what), due).await {
+            Ok(()) => (),
+            // Nothing is wrong with the timer: the database is busy or gone.
+            Err(why @ (entities::Error::Busy(_) | entities::Error::StorageFull)) => return Err(why),
+            Err(why) => put_off(store, what, due, &why.to_string()).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn put_off(store: &Store, what: &Due, due: Instant, why: &str) -> Result<()> {
+    let (column, id) = match what {
+        Due::Case(id) => ("case_id", id),
+        Due::Digest(id) => ("case_id is null and subject_id", id),
+    };
+    tracing::error!(error = why, "a timer could not fire");
+    let side = store.side().await?;
+    let text = format!(
+        "update wf_timer set attempts = attempts + 1, try_at = $1 + 60000 * (attempts + 1) * (attempts + 1), \
+         state = case when attempts + 1 >= {ATTEMPTS} then 'dead' else state end, \
+         reason = 'firing failed; see the log', changed_at = $2 \
+         where {column} = $3 and state = 'pending' and try_at <= $1"
+    );
+    sql::exec(&*side, &text, vec![due.0.into(), side.now().0.into(), id.as_str().into()]).await?;
+    side.commit().await
+}
+
+async fn fire_case(write: &mut Write, case_id: &str, due: Instant) -> Result<()> {
+    let text = "select 1 from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 limit 1";
+    if sql::one(write.conn(), text, vec![case_id.into(), due.0.into()]).await?.is_none() {
+        return Ok(());
+    }
+    write.replan(case_id);
+    let Some(facts) = load::case(write.conn(), case_id, due).await? else { return Ok(()) };
+    let memory: Memory = load::memory(write.conn(), case_id).await?;
+    for chain in plan(rules::ALL, &facts, &memory, due) {
+        if !chain.stops.is_empty() {
+            continue;
+        }
+        for planned in &chain.steps {
+            match &planned.standing {
+                Standing::Due => {
+                    if record(write, &chain, planned, case_id, "fired", "").await? {
+                        tell(write, &facts, &chain, planned, due).await?;
+                    }
+                }
+                Standing::Superseded(by) if planned.due_at <= due => {
+                    record(write, &chain, planned, case_id, "superseded", &format!("{by} speaks for it")).await?;
+                }
+                Standing::Missed(why) => {
+                    record(write, &chain, planned, case_id, "missed", &why.text).await?;
+                }
+                _ => (),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes down what a key came to; false when it had come to an end before.
+async fn record(
+    write: &Write,
+    chain: &Chain,
+    planned: &Planned,
+    case_id: &str,
+    outcome: &str,
+    why: &str,
+) -> Result<bool> {
+    let fresh = ledger(write, &planned.key, Some(case_id), chain.rule.version, outcome, why).await?;
+    metrics::counter!("fieldstone_timers_total", "outcome" => outcome.to_owned()).increment(1);
+    Ok(fresh)
+}
+
+/// The ledger row and the timer's own state, together.
+pub(crate) async fn ledger(
+    write: &Write,
+    key: &str,
+    case_id: Option<&str>,
+    version: i64,
+    outcome: &str,
+    why: &str,
+) -> Result<bool> {
+    let agency = write.actor().agency_id.clone();
+    let fresh = sql::exec(
+        write.conn(),
+        "insert into wf_ledger (key, agency_id, case_id, at, rule_version, outcome, reason) \
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict (key) do nothing",
+        vec![
+            key.into(),
+            agency.into(),
+            case_id.map(str::to_owned).into(),
+            write.now().0.into(),
+            version.into(),
+            outcome.into(),
+            why.into(),
+        ],
+    )
+    .await?;
+    sql::exec(
+        write.conn(),
+        "update wf_timer set state = $2, reason = $3, changed_at = $4 where key = $1 and state = 'pending'",
+        vec![key.into(), outcome.into(), why.into(), write.now().0.into()],
+    )
+    .await?;
+    Ok(fresh == 1)
+}
+
+/// Prompts and mail for everybody the step is for; a person with two roles is told once.
+async fn tell(write: &mut Write, facts: &CaseFacts, chain: &Chain, planned: &Planned, due: Instant) -> Result<()> {
+    let today = facts.case_zone().day(due);
+    let about = chain.on.or_else(|| chain.at.map(|at| facts.case_zone().day(at)));
+    let origin = Origin {
+        rule_id: chain.rule.id.into(),
+        rule_version: chain.rule.version,
+        step: planned.step.id.into(),
+        timer_key: planned.key.clone(),
+        anchor: chain.anchor.clone(),
+        subject_kind: chain.rule.subject_kind.into(),
+        subject_id: chain.subject_id.clone(),
+        case_id: Some(facts.id.clone()),
+    };
+    let mut told: Vec<String> = Vec::new();
+    for role in planned.step.to {
+        let (to, user) = match role {
+            Audience::Partner => {
+                let referral = facts.referrals.iter().find(|referral| referral.id == chain.subject_id);
+                match referral.and_then(|referral| referral.partner_org_id.clone()) {
+                    Some(org) => (Recipient::Organization(org), None),
+                    None => continue,
+                }
+            }
+            Audience::Caseworker | Audience::Supervisor => {
+                let Some(holder) = facts.holder(*role, today).0 else { continue };
+                if told.contains(&holder.user_id) {
+                    continue;
+                }
+                told.push(holder.user_id.clone());
+                (Recipient::Role(role.as_str()), Some(holder.user_id.clone()))
+            }
+        };
+        if let Some(user) = &user {
+            let model = prompt::Model {
+                case_id: facts.id.clone(),
+                rule: chain.rule.id.into(),
+                step: planned.step.id.into(),
+                subject_kind: chain.rule.subject_kind.into(),
+                subject_id: chain.subject_id.clone(),
+                anchor: chain.anchor.clone(),
+                recipient_user_id: user.clone(),
+                recipient_role: role.as_str().into(),
+                due_at: planned.due_at,
+                due_on: about,
+                status: "pending".into(),
+                dedupe_key: format!("{}|{}", planned.key, role.as_str()),
+                ..prompt::Model::default()
+            };
+            write.create::<prompt::Entity>(model).await?;
+        }
+        let message = NewMessage {
+            agency_id: write.actor().agency_id.clone(),
+            message_key: format!("{}|mail|{}", planned.key, role.as_str()),
+            template: planned.step.template.into(),
+            to,
+            data: json!({ "on": about.map(|day| day.to_string()) }),
+            not_before: None,
+            expires_at: Some(due.max(write.now()).plus_secs(STALE_AFTER_SECS)),
+            resend_policy: ResendPolicy::Once,
+        };
+        outbox::queue_from(write.conn(), write.now(), message, Some(&origin)).await?;
+        if let Some(user) = user {
+            // Whom it was meant for when it was queued; the person is bound when it is sent.
+            sql::exec(
+                write.conn(),
+                "update outbound_message set to_user = $2 where message_key = $1 and state = 'queued'",
+                vec![format!("{}|mail|{}", planned.key, role.as_str()).into(), user.into()],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! The last question before a mail goes out: does its reason still stand, who holds the role at
+//! this moment, and may they see the case? Answered from committed facts, in one snapshot.
+
+use entities::clock::Day;
+use entities::sql;
+use entities::workflow::facts::CaseFacts;
+use entities::workflow::rule::Audience;
+use entities::workflow::rules::{self, digest};
+use entities::workflow::{load, planner, timers};
+use entities::{Instant, Result, Snapshot, Store};
+use serde_json::{Value, json};
+
+use super::claim::Claimed;
+
+/// A message with a person and values.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    /// The user, where it is one.
+    pub(super) user_id: Option<String>,
+    /// Where it goes.
+    pub(super) addresses: Vec<String>,
+    /// Why it goes there rather than elsewhere; empty when that is plain.
+    pub(super) why: String,
+    /// Values for the template.
+    pub(super) data: Value,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub(super) enum Bound {
+    /// Send it.
+    To(Letter),
+    /// Do not, for this reason.
+    Nobody(String),
+    /// It may have reached the holder before; this user is to get one of their own.
+    Passed(String),
+}
+
+pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
+    if row.expires_at.is_some_and(|until| until <= due) {
+        return Ok(Bound::Nobody("it could not be sent before it was too late".into()));
+    }
+    let snapshot = store.read().await?;
+    match (row.to_role.as_str(), row.rule_id.as_deref()) {
+        ("address", _) => Ok(match row.to_address.clone() {
+            Some(address) => plain(row, None, address, public_url),
+            None => Bound::Nobody("no address".into()),
+        }),
+        ("user", Some(digest::ID)) => morning(&snapshot, row, due, public_url).await,
+        ("user", _) => {
+            let user = row.to_user.clone().unwrap_or_default();
+            Ok(match address_of(&snapshot, &user).await? {
+                Some(address) => plain(row, Some(user), address, public_url),
+                None => Bound::Nobody("the account is closed".into()),
+            })
+        }
+        _ => from_rule(&snapshot, row, due, public_url).await,
+    }
+}
+
+/// A message that no rule stands behind: it goes to the person or the address it was made for.
+fn plain(row: &Claimed, user_id: Option<String>, address: String, public_url: &str) -> Bound {
+    let mut data = row.data.clone();
+    if let Some(map) = data.as_object_mut()
+        && !map.contains_key("link")
+    {
+        map.insert("link".into(), public_url.into());
+    }
+    Bound::To(Letter { user_id, addresses: vec![address], why: String::new(), data })
+}
+
+async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
+    let (Some(rule), Some(subject), Some(anchor), Some(case_id)) =
+        (&row.rule_id, &row.subject_id, &row.anchor, &row.case_id)
+    else {
+        return Ok(Bound::Nobody("it does not say what it is about".into()));
+    };
+    let Some(facts) = load::case(&**snapshot, case_id, due).await? else {
+        return Ok(Bound::Nobody("the case is gone".into()));
+    };
+    let memory = load::memory(&**snapshot, case_id).await?;
+    let chains = planner::plan(rules::ALL, &facts, &memory, due);
+    if let Err(stop) = timers::holds(&chains, rule, subject, anchor) {
+        return Ok(Bound::Nobody(stop.text));
+    }
+    let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
+    if role == Audience::Partner {
+        return partner(snapshot, row, &facts, due, public_url).await;
+    }
+    let today = facts.case_zone().day(due);
+    let (Some(holder), fallback) = facts.holder(role, today) else {
+        return Ok(Bound::Nobody(format!("nobody is {} of the case", role.as_str())));
+    };
+    let seen = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
+    let bound = vec![holder.user_id.as_str().into(), format!("case:{case_id}").into()];
+    if sql::one(&**snapshot, seen, bound).await?.is_none() {
+        return Ok(Bound::Nobody(format!("the {} may not see the case", role.as_str())));
+    }
+    let moved = row.to_user.as_ref().is_some_and(|before| *before != holder.user_id);
+    if moved && row.resent {
+        return Ok(Bound::Passed(holder.user_id.clone()));
+    }
+    let Some(address) = address_of(snapshot, &holder.user_id).await? else {
+        return Ok(Bound::Nobody("the account is closed".into()));
+    };
+    let why = match (moved, fallback) {
+        (true, _) => "the case has passed on since it was queued: its new holder gets it".to_owned(),
+        (false, Some(fallback)) => fallback.text,
+        (false, None) => String::new(),
+    };
+    let zone = holder.zone.as_ref().unwrap_or_else(|| facts.case_zone());
+    let data = values(row, &facts, zone.day(due), public_url);
+    Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data }))
+}
+
+/// The partner organisation of the referral: its users, or its own address where it has none.
+async fn partner(
+    snapshot: &Snapshot,
+    row: &Claimed,
+    facts: &CaseFacts,
+    due: Instant,
+    public_url: &str,
+) -> Result<Bound> {
+    let referral = facts.referrals.iter().find(|referral| Some(&referral.id) == row.subject_id.as_ref());
+    let Some(org) = referral.and_then(|referral| referral.partner_org_id.clone()) else {
+        return Ok(Bound::Nobody("the referral names no partner".into()));
+    };
+    if row.to_org.as_ref().is_some_and(|before| *before != org) {
+        return Ok(Bound::Nobody("the referral is addressed to another partner now".into()));
+    }
+    let users = "select email from users where partner_org_id = $1 and active and role = 'partner' order by id";
+    let mut addresses = Vec::new();
+    for user in sql::all(&**snapshot, users, vec![org.as_str().into()]).await? {
+        addresses.push(user.try_get_by_index::<String>(0)?);
+    }
+    if addresses.is_empty() {
+        let own = "select email from organizations where id = $1 and deleted_at is null and email is not null";
+        if let Some(found) = sql::one(&**snapshot, own, vec![org.as_str().into()]).await? {
+            addresses.push(found.try_get_by_index(0)?);
+        }
+    }
+    if addresses.is_empty() {
+        return Ok(Bound::Nobody("the partner has no user and no address".into()));
+    }
+    let data = values(row, facts, facts.agency.zone.day(due), public_url);
+    Ok(Bound::To(Letter { user_id: None, addresses, why: String::new(), data }))
+}
+
+/// What the templates may say: references, days and a link. Nothing else about a case is passed.
+fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Value {
+    let on = row.data["on"].as_str().and_then(|text| text.parse::<Day>().ok());
+    let days = on.map(|on| (on.0 - today.0).num_days());
+    let when = match days {
+        Some(0) => "is due today".to_owned(),
+        Some(1) => "is due tomorrow".to_owned(),
+        Some(days) if days > 1 => format!("is due in {days} days"),
+        _ => "was due".to_owned(),
+    };
+    let kind = row.subject_kind.as_deref().unwrap_or("case");
+    let subject = row.subject_id.as_deref().unwrap_or_default();
+    let referral = facts.referrals.iter().find(|referral| referral.id == subject);
+    let reference = referral.map_or(&facts.reference, |referral| &referral.reference);
+    json!({
+        "reference": reference,
+        "case_reference": facts.reference,
+        "on": on.map(|on| on.to_string()),
+        "days": days,
+        "when": when,
+        "link": format!("{public_url}/#/{kind}s/{subject}"),
+    })
+}
+
+/// The digest asks the facts now, whatever they were when it was queued.
+async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
+    let user = row.to_user.clone().unwrap_or_default();
+    let Some(address) = address_of(snapshot, &user).await? else {
+        return Ok(Bound::Nobody("the account is closed".into()));
+    };
+    let cases = crate::digest::cases_of(&**snapshot, &user).await?;
+    let said = digest::sections(&load::cases(&**snapshot, &cases, due).await?, due);
+    if said.is_empty() {
+        return Ok(Bound::Nobody("there is nothing to say any more".into()));
+    }
+    let sections: Vec<Value> = [
+        ("Overdue goals", &said.overdue),
+        ("Goals due within a week", &said.due_soon),
+        ("Referrals without an answer", &said.unanswered),
+        ("Missed appointments to follow up", &said.no_shows),
+        ("Cases that may be ready to close", &said.ready_to_close),
+    ]
+    .into_iter()
+    .filter(|(_, lines)| !lines.is_empty())
+    .map(|(title, lines)| {
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| json!({"reference": line.reference, "on": line.on.map(|on| on.to_string())}))
+            .collect();
+        json!({"title": title, "lines": lines})
+    })
+    .collect();
+    let data = json!({"on": row.anchor, "sections": sections, "link": public_url});
+    Ok(Bound::To(Letter { user_id: Some(user), addresses: vec![address], why: String::new(), data }))
+}
+
+async fn address_of(snapshot: &Snapshot, user: &str) -> Result<Option<String>> {
+    let text = "select email from users where id = $1 and active";
+    match sql::one(&**snapshot, text, vec![user.into()]).await? {
+        Some(row) => Ok(Some(row.try_get_by_index(0)?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,331 @@
+//! The outbox's states: who has a message, until when, and how it ended.
+//!
+//! `queued` -> `sending` (leased, fence raised) -> `sent`, back to `queued` with a later time, or
+//! `uncertain`, `held`, `dead`, `suppressed`. An attempt is finished only by whoever holds the
+//! fence, so that a worker that was thought dead and wakes up cannot write over what another did.
+
+use entities::sql;
+use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
+use entities::workflow::timers::REASON_GONE;
+use entities::{Doc, Instant, Result, Store};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
+
+use super::bind::Letter;
+use super::smtp::Outcome;
+use super::words::Words;
+
+/// How long a message belongs to the worker that claimed it.
+pub const LEASE_SECS: i64 = 60;
+/// How long after an attempt without an answer the message is sent once more.
+pub const RESEND_AFTER_SECS: i64 = 15 * 60;
+/// Waits after the first, second, … attempt that a server put off; then it is dead.
+const BACK_OFF_SECS: [i64; 5] = [60, 300, 1800, 7200, 21_600];
+
+/// A message under lease.
+#[derive(Clone, Debug)]
+pub(super) struct Claimed {
+    pub(super) id: String,
+    pub(super) agency_id: String,
+    pub(super) message_key: String,
+    pub(super) message_id: String,
+    pub(super) rule_id: Option<String>,
+    pub(super) rule_version: i64,
+    pub(super) step: Option<String>,
+    pub(super) timer_key: Option<String>,
+    pub(super) anchor: Option<String>,
+    pub(super) subject_kind: Option<String>,
+    pub(super) subject_id: Option<String>,
+    pub(super) case_id: Option<String>,
+    pub(super) to_role: String,
+    pub(super) to_user: Option<String>,
+    pub(super) to_org: Option<String>,
+    pub(super) to_address: Option<String>,
+    pub(super) template: String,
+    pub(super) data: serde_json::Value,
+    pub(super) at_once: bool,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) attempts: i64,
+    /// It was handed over before and nobody knows whether it arrived.
+    pub(super) resent: bool,
+    pub(super) fence: i64,
+}
+
+/// How a message's round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Taken, or caught.
+    Sent,
+    /// Nobody to send it to, or no reason any more.
+    Suppressed,
+    /// Something else; it is written on the row.
+    Troubled,
+}
+
+const COLUMNS: &str = "id, agency_id, message_key, message_id, rule_id, rule_version, step, timer_key, anchor, \
+                       subject_kind, subject_id, case_id, to_role, to_user, to_org, to_address, template, data, \
+                       resend_policy, expires_at, attempts, resent, fence";
+
+fn read(row: &QueryResult) -> Result<Claimed> {
+    Ok(Claimed {
+        id: row.try_get_by_index(0)?,
+        agency_id: row.try_get_by_index(1)?,
+        message_key: row.try_get_by_index(2)?,
+        message_id: row.try_get_by_index(3)?,
+        rule_id: row.try_get_by_index(4)?,
+        rule_version: row.try_get_by_index(5)?,
+        step: row.try_get_by_index(6)?,
+        timer_key: row.try_get_by_index(7)?,
+        anchor: row.try_get_by_index(8)?,
+        subject_kind: row.try_get_by_index(9)?,
+        subject_id: row.try_get_by_index(10)?,
+        case_id: row.try_get_by_index(11)?,
+        to_role: row.try_get_by_index(12)?,
+        to_user: row.try_get_by_index(13)?,
+        to_org: row.try_get_by_index(14)?,
+        to_address: row.try_get_by_index(15)?,
+        template: row.try_get_by_index(16)?,
+        data: row.try_get_by_index::<Doc>(17)?.0,
+        at_once: row.try_get_by_index::<String>(18)? == "at_once",
+        expires_at: row.try_get_by_index(19)?,
+        attempts: row.try_get_by_index(20)?,
+        resent: row.try_get_by_index(21)?,
+        fence: row.try_get_by_index(22)?,
+    })
+}
+
+/// False for a restored or cloned database until the operator confirms it: it must not write to
+/// people a second time.
+pub(super) async fn enabled(store: &Store) -> Result<bool> {
+    let text = "select mail_enabled from wf_instance where id = 1";
+    match sql::one(store.connection(), text, vec![]).await? {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Ok(false),
+    }
+}
+
+/// Messages whose worker is gone: nobody knows how far it came, so they are uncertain. A lease
+/// that lies further ahead than its length counts as run out: a clock that was set back must not
+/// stall mail.
+pub(super) async fn expire_leases(store: &Store) -> Result<()> {
+    let now = store.now().await?;
+    let text = "select 1 from outbound_message where state = 'sending' and (lease_until <= $1 or lease_until > $2) \
+                limit 1";
+    let far = now.plus_secs(LEASE_SECS + 5);
+    if sql::one(store.connection(), text, vec![now.0.into(), far.0.into()]).await?.is_none() {
+        return Ok(());
+    }
+    let side = store.side().await?;
+    // Not begun (no attempt under this fence): nothing was handed over, it simply goes back.
+    sql::exec(
+        &*side,
+        "update outbound_message set \
+         state = case when lease_owner like '%/begun' then case when resent then 'held' else 'uncertain' end \
+                 else 'queued' end, \
+         next_at = case when lease_owner like '%/begun' and resend_policy = 'once' then $3 else $1 end, \
+         reason = 'the worker that had it is gone', fence = fence + 1, lease_owner = null, lease_until = null \
+         where state = 'sending' and (lease_until <= $1 or lease_until > $2)",
+        vec![now.0.into(), far.0.into(), now.plus_secs(RESEND_AFTER_SECS).0.into()],
+    )
+    .await?;
+    side.commit().await
+}
+
+/// Takes up to `limit` due messages under a lease.
+pub(super) async fn claim(store: &Store, worker: &str, due: Instant, limit: usize) -> Result<Vec<Claimed>> {
+    let look = "select 1 from outbound_message where state in ('queued', 'uncertain') and next_at <= $1 limit 1";
+    if sql::one(store.connection(), look, vec![due.0.into()]).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let side = store.side().await?;
+    // On SQLite the transaction holds the only write lock, so nothing can be claimed twice.
+    let skip = if store.backend() == DbBackend::Postgres { " for update skip locked" } else { "" };
+    let text = format!(
+        "update outbound_message set state = 'sending', resent = resent or state = 'uncertain', fence = fence + 1, \
+         lease_owner = $1, lease_until = $2 where id in (select id from outbound_message \
+         where state in ('queued', 'uncertain') and next_at <= $3 order by next_at, id limit {limit}{skip}) \
+         returning {COLUMNS}"
+    );
+    let until = side.now().plus_secs(LEASE_SECS);
+    let rows = sql::all(&*side, &text, vec![worker.into(), until.0.into(), due.0.into()]).await?;
+    let claimed = rows.iter().map(read).collect();
+    side.commit().await?;
+    claimed
+}
+
+/// Writes down whom the message is for and that an attempt begins. False when the lease is lost.
+pub(super) async fn begin(store: &Store, row: &Claimed, letter: &Letter) -> Result<bool> {
+    let side = store.side().await?;
+    let touched = sql::exec(
+        &*side,
+        "update outbound_message set to_user = $3, sent_to = $4, reason = $5, attempts = attempts + 1, \
+         lease_owner = lease_owner || '/begun', lease_until = $6 where id = $1 and fence = $2 and state = 'sending'",
+        vec![
+            row.id.as_str().into(),
+            row.fence.into(),
+            letter.user_id.clone().into(),
+            letter.addresses.join(", ").into(),
+            letter.why.as_str().into(),
+            side.now().plus_secs(LEASE_SECS).0.into(),
+        ],
+    )
+    .await?;
+    side.commit().await?;
+    Ok(touched == 1)
+}
+
+struct End<'a> {
+    state: &'a str,
+    reason: String,
+    code: Option<u16>,
+    error: Option<String>,
+    next_at: Option<Instant>,
+    words: Option<&'a Words>,
+}
+
+async fn end(store: &Store, row: &Claimed, end: End<'_>) -> Result<()> {
+    let side = store.side().await?;
+    end_in(&*side, side.now(), row, end).await?;
+    side.commit().await
+}
+
+async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: End<'_>) -> Result<()> {
+    let over = !["queued", "uncertain"].contains(&end.state);
+    let words = |part: fn(&Words) -> &str| Value::from(end.words.map(|words| part(words).to_owned()));
+    let touched = sql::exec(
+        conn,
+        "update outbound_message set state = $3, reason = case when $4 = '' then reason else $4 end, \
+         last_code = $5, last_error = $6, next_at = coalesce($7, next_at), finished_at = $8, \
+         subject = $9, body_text = $10, body_html = $11, lease_owner = null, lease_until = null \
+         where id = $1 and fence = $2 and state = 'sending'",
+        vec![
+            row.id.as_str().into(),
+            row.fence.into(),
+            end.state.into(),
+            end.reason.into(),
+            end.code.map(i64::from).into(),
+            end.error.into(),
+            end.next_at.map(|at| at.0).into(),
+            over.then_some(now.0).into(),
+            words(|words| &words.subject),
+            words(|words| &words.text),
+            words(|words| &words.html),
+        ],
+    )
+    .await?;
+    if touched == 0 {
+        tracing::warn!(message = row.id, "a message was finished by somebody else meanwhile");
+    }
+    Ok(())
+}
+
+/// Writes down how an attempt ended. `due` is what counts as now for the next attempt.
+pub(super) async fn finish(
+    store: &Store,
+    row: &Claimed,
+    outcome: &Outcome,
+    keep: Option<&Words>,
+    due: Instant,
+) -> Result<Verdict> {
+    let mut said = End { state: "sent", reason: String::new(), code: None, error: None, next_at: None, words: keep };
+    match outcome {
+        Outcome::Sent => (),
+        Outcome::Refused { code, said: text } => {
+            (said.state, said.code, said.error) = ("dead", *code, Some(text.clone()));
+            said.reason = "the mail server refuses it".into();
+        }
+        Outcome::Later { code, said: text } => {
+            (said.code, said.error) = (*code, Some(text.clone()));
+            let tried = usize::try_from(row.attempts).unwrap_or(usize::MAX);
+            match BACK_OFF_SECS.get(tried) {
+                Some(wait) => {
+                    said.state = "queued";
+                    said.reason = "the mail server could not take it; tried again later".into();
+                    said.next_at = Some(due.plus_secs(jitter(*wait, row)));
+                }
+                None => {
+                    said.state = "dead";
+                    said.reason = "the mail server could not take it, six times".into();
+                }
+            }
+        }
+        Outcome::Uncertain { said: text } => {
+            said.error = Some(text.clone());
+            // Somebody waits for it and two are better than none: again at once, a few times.
+            let again = if row.at_once { row.attempts < 3 } else { !row.resent };
+            (said.state, said.reason) = if again {
+                ("uncertain", "handed over, and no answer: it may have arrived; sent once more".into())
+            } else {
+                ("held", "handed over twice without an answer: it may have arrived; waits for a person".into())
+            };
+            said.next_at = again.then(|| due.plus_secs(if row.at_once { 0 } else { RESEND_AFTER_SECS }));
+        }
+    }
+    let verdict = if said.state == "sent" { Verdict::Sent } else { Verdict::Troubled };
+    if verdict == Verdict::Troubled {
+        tracing::warn!(message = row.id, state = said.state, code = said.code, "a mail was not sent");
+    }
+    metrics::counter!("fieldstone_mail_total", "state" => said.state.to_owned()).increment(1);
+    end(store, row, said).await?;
+    Ok(verdict)
+}
+
+/// The reason is gone, or there is nobody to send it to.
+pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<Verdict> {
+    let reason = if row.rule_id.is_some() { format!("{REASON_GONE}{why}") } else { why.to_owned() };
+    end(store, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None }).await?;
+    metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
+    Ok(Verdict::Suppressed)
+}
+
+/// It may have reached somebody who no longer holds the role: that copy ends here, and the new
+/// holder gets one of their own.
+pub(super) async fn pass_on(store: &Store, row: &Claimed, to: &str) -> Result<Verdict> {
+    let side = store.side().await?;
+    let now = side.now();
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let origin = Origin {
+        rule_id: text(&row.rule_id),
+        rule_version: row.rule_version,
+        step: text(&row.step),
+        timer_key: text(&row.timer_key),
+        anchor: text(&row.anchor),
+        subject_kind: text(&row.subject_kind),
+        subject_id: text(&row.subject_id),
+        case_id: row.case_id.clone(),
+    };
+    let message = NewMessage {
+        agency_id: row.agency_id.clone(),
+        message_key: format!("{}|{to}", row.message_key),
+        template: row.template.clone(),
+        to: match row.to_role.as_str() {
+            "supervisor" => Recipient::Role("supervisor"),
+            _ => Recipient::Role("caseworker"),
+        },
+        data: row.data.clone(),
+        not_before: None,
+        expires_at: row.expires_at,
+        resend_policy: ResendPolicy::Once,
+    };
+    outbox::queue_from(&*side, now, message, Some(&origin)).await?;
+    let reason = "it may have reached the one before; the case has passed on, and the new one gets their own".into();
+    end_in(&*side, now, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None })
+        .await?;
+    side.commit().await?;
+    Ok(Verdict::Suppressed)
+}
+
+/// The message itself is broken: it alone is given up.
+pub(super) async fn poison(store: &Store, row: &Claimed, why: &str) -> Result<Verdict> {
+    tracing::error!(message = row.id, "a message could not be made");
+    let reason = "the message could not be made".into();
+    let error = Some(why.chars().filter(|letter| !letter.is_control()).take(300).collect());
+    end(store, row, End { state: "dead", reason, code: None, error, next_at: None, words: None }).await?;
+    metrics::counter!("fieldstone_mail_total", "state" => "dead").increment(1);
+    Ok(Verdict::Troubled)
+}
+
+/// 20 % more or less, different for each message and attempt and the same when asked again.
+fn jitter(wait: i64, row: &Claimed) -> i64 {
+    let sum = row.id.bytes().fold(row.attempts, |sum, byte| (sum * 31 + i64::from(byte)) % 401);
+    wait * (800 + sum) / 1000
+}

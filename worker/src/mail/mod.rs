@@ -1,0 +1,168 @@
+//! From a row in the outbox to a mail server's yes.
+//!
+//! `claim` takes rows under a lease, `bind` asks once more whether the reason still stands and who
+//! is to get it, `words` and `build` make the message, `smtp` hands it over, and `claim` again
+//! writes down how it went. No network is ever touched inside a transaction. Whatever goes wrong
+//! with one message is written on that message, and the others go on.
+
+mod bind;
+mod build;
+mod claim;
+mod smtp;
+mod words;
+
+pub use build::{Sender, Unbuilt};
+pub use claim::{LEASE_SECS, RESEND_AFTER_SECS};
+pub use smtp::{BadUrl, Outcome, Server};
+pub use words::{NAMES, Templates, Unworded, Words};
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use entities::{Instant, Result, Store};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use bind::Bound;
+use claim::{Claimed, Verdict};
+
+/// How many messages are on their way at once.
+const AT_ONCE: usize = 8;
+
+/// Where mail goes.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// To a mail server.
+    Smtp(Server),
+    /// Nowhere: worded, kept in the database and shown by the demo.
+    Capture,
+    /// No mail server is configured: mail waits in the outbox.
+    None,
+}
+
+/// Everything needed to send.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    route: Route,
+    sender: Sender,
+    public_url: String,
+    templates: Arc<Templates>,
+}
+
+/// Why a mailer cannot be made from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSettings {
+    /// The mail server's URL.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+    /// The address that mail is from.
+    #[error("the address that mail is from: {0}")]
+    From(#[from] Unbuilt),
+    /// A template in this program.
+    #[error(transparent)]
+    Template(#[from] Unworded),
+}
+
+/// What became of a round of mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Posted {
+    /// Taken by the server, or caught.
+    pub sent: usize,
+    /// Not sent because the reason or the recipient is gone.
+    pub suppressed: usize,
+    /// Left for another attempt, uncertain, held or dead.
+    pub troubled: usize,
+}
+
+impl Mailer {
+    /// A mailer that sends from `from` (`Name <address>`) with links that begin with `public_url`.
+    pub fn new(route: Route, from: &str, public_url: &str) -> std::result::Result<Mailer, BadSettings> {
+        Ok(Mailer {
+            route,
+            sender: Sender::parse(from)?,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            templates: Arc::new(Templates::new()?),
+        })
+    }
+
+    /// A mailer for a mail server's URL, or for none.
+    pub fn to_server(url: Option<&str>, from: &str, public_url: &str) -> std::result::Result<Mailer, BadSettings> {
+        let route = match url {
+            Some(url) => Route::Smtp(Server::parse(url)?),
+            None => Route::None,
+        };
+        Mailer::new(route, from, public_url)
+    }
+
+    /// Sends what is due at `due`, at most `limit` messages, several at once. `due` moves only
+    /// what counts as due; leases and times of sending are the clock's.
+    pub async fn post(&self, store: &Store, worker: &str, due: Instant, limit: usize) -> Result<Posted> {
+        let mut posted = Posted::default();
+        if matches!(self.route, Route::None) || !claim::enabled(store).await? {
+            return Ok(posted);
+        }
+        claim::expire_leases(store).await?;
+        let mut under_way = FuturesUnordered::new();
+        let mut left = limit;
+        let mut dry = false;
+        loop {
+            while !dry && left > 0 && under_way.len() < AT_ONCE {
+                let wanted = (AT_ONCE - under_way.len()).min(left);
+                let claimed = claim::claim(store, worker, due, wanted).await?;
+                dry = claimed.is_empty();
+                left -= claimed.len();
+                under_way.extend(claimed.into_iter().map(|row| self.deliver(store, row, due)));
+            }
+            match under_way.next().await {
+                Some(verdict) => match verdict? {
+                    Verdict::Sent => posted.sent += 1,
+                    Verdict::Suppressed => posted.suppressed += 1,
+                    Verdict::Troubled => posted.troubled += 1,
+                },
+                None => return Ok(posted),
+            }
+        }
+    }
+
+    /// One message, whatever happens to it. A panic is that message's own failure.
+    async fn deliver(&self, store: &Store, row: Claimed, due: Instant) -> Result<Verdict> {
+        let worked = AssertUnwindSafe(self.work(store, &row, due)).catch_unwind().await;
+        match worked {
+            Ok(Ok(verdict)) => Ok(verdict),
+            // The database is not there: the lease runs out and the message is found again.
+            Ok(Err(why @ (entities::Error::Busy(_) | entities::Error::StorageFull))) => Err(why),
+            Ok(Err(why)) => claim::poison(store, &row, &why.to_string()).await,
+            Err(_) => claim::poison(store, &row, "preparing the message broke").await,
+        }
+    }
+
+    async fn work(&self, store: &Store, row: &Claimed, due: Instant) -> Result<Verdict> {
+        let bound = match bind::bind(store, row, due, &self.public_url).await? {
+            Bound::To(letter) => letter,
+            Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
+            Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
+        };
+        let words = match self.templates.render(&row.template, &bound.data) {
+            Ok(words) => words,
+            Err(why) => return claim::poison(store, row, &why.to_string()).await,
+        };
+        let now = store.now().await?;
+        let addresses: std::result::Result<Vec<_>, _> =
+            bound.addresses.iter().map(|text| build::address(text)).collect();
+        let built = addresses.and_then(|to| Ok((self.sender.build(&row.message_id, &to, &words, now)?, to)));
+        let (message, to) = match built {
+            Ok(built) => built,
+            Err(why) => return claim::poison(store, row, &why.to_string()).await,
+        };
+        if !claim::begin(store, row, &bound).await? {
+            return Ok(Verdict::Troubled);
+        }
+        let outcome = match &self.route {
+            Route::Smtp(server) => server.send(self.sender.address(), &to, &message).await,
+            Route::Capture => Outcome::Sent,
+            Route::None => return Ok(Verdict::Troubled),
+        };
+        let keep = matches!(self.route, Route::Capture).then_some(&words);
+        claim::finish(store, row, &outcome, keep, due).await
+    }
+}

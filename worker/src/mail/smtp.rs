@@ -1,0 +1,264 @@
+//! Handing a message to a mail server, step by step, so that we know how far it came.
+//!
+//! Until the final dot is written nothing has been handed over and the message can be tried again.
+//! After it, an answer that does not come means that nobody knows: the server may have taken it.
+//! The library's own `send` does not tell the two apart, so the steps are taken one at a time.
+
+use std::time::Duration;
+
+use lettre::Address;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant as Tick;
+
+/// All of one attempt, from the connection to the answer after the final dot.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(30);
+/// Not later than this after the start is a message handed over: the lease must outlast it.
+pub(super) const HAND_OVER: Duration = Duration::from_secs(25);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Security {
+    None,
+    StartTls,
+    Tls,
+}
+
+/// A mail server as configured.
+#[derive(Clone, Debug)]
+pub struct Server {
+    host: String,
+    port: u16,
+    security: Security,
+    login: Option<(String, SecretString)>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server has taken it.
+    Sent,
+    /// It was not handed over, and may be later: busy, unreachable, a broken line before the end.
+    Later {
+        /// The server's code, if it gave one.
+        code: Option<u16>,
+        /// What was said or what broke.
+        said: String,
+    },
+    /// The server refuses it for good.
+    Refused {
+        /// The server's code.
+        code: Option<u16>,
+        /// What was said.
+        said: String,
+    },
+    /// It was handed over and the answer did not come.
+    Uncertain {
+        /// What broke.
+        said: String,
+    },
+}
+
+/// The URL of a mail server that this program cannot use; says what is wrong, never the password.
+#[derive(Debug, thiserror::Error)]
+#[error("mail server URL: {0}")]
+pub struct BadUrl(&'static str);
+
+impl Server {
+    /// Reads `smtp://`, `smtps://` or `smtp+starttls://`, with `user:password@` where needed.
+    pub fn parse(url: &str) -> Result<Server, BadUrl> {
+        let (scheme, rest) =
+            url.split_once("://").ok_or(BadUrl("must begin with smtp://, smtps:// or smtp+starttls://"))?;
+        let (security, default_port) = match scheme {
+            "smtp" => (Security::None, 25),
+            "smtp+starttls" => (Security::StartTls, 587),
+            "smtps" => (Security::Tls, 465),
+            _ => return Err(BadUrl("must begin with smtp://, smtps:// or smtp+starttls://")),
+        };
+        let rest = rest.split(['/', '?']).next().unwrap_or_default();
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, rest),
+        };
+        let login = match login {
+            Some(login) => {
+                let (user, password) =
+                    login.split_once(':').ok_or(BadUrl("a user needs a password: user:password@"))?;
+                Some((unescape(user)?, SecretString::from(unescape(password)?)))
+            }
+            None => None,
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| BadUrl("the port is a number"))?)
+            }
+            _ => (place, default_port),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(BadUrl("names no host"));
+        }
+        Ok(Server { host: host.to_owned(), port, security, login })
+    }
+
+    /// One attempt for one message. Never takes longer than [`ATTEMPT`].
+    pub async fn send(&self, from: &Address, to: &[Address], message: &[u8]) -> Outcome {
+        let mut handed_over = false;
+        match tokio::time::timeout(ATTEMPT, self.attempt(from, to, message, &mut handed_over)).await {
+            Ok(outcome) => outcome,
+            Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot for 30 s".into() },
+            Err(_) => Outcome::Later { code: None, said: "no answer for 30 s".into() },
+        }
+    }
+
+    async fn attempt(&self, from: &Address, to: &[Address], message: &[u8], handed_over: &mut bool) -> Outcome {
+        let begun = Tick::now();
+        let mut line = match self.connect().await {
+            Ok(line) => line,
+            Err(why) => return early(&why),
+        };
+        let outcome = converse(&mut line, from, to, message, begun, handed_over).await;
+        if outcome == Outcome::Sent {
+            // The message is theirs already; how the farewell goes changes nothing.
+            let _ = line.quit().await;
+        } else {
+            line.abort().await;
+        }
+        outcome
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
+        let hello = ClientId::default();
+        let tls = || TlsParameters::new(self.host.clone());
+        let wrapped = if self.security == Security::Tls { Some(tls()?) } else { None };
+        let place = (self.host.as_str(), self.port);
+        let mut line = AsyncSmtpConnection::connect_tokio1(place, Some(ATTEMPT), &hello, wrapped, None).await?;
+        if self.security == Security::StartTls {
+            line.starttls(tls()?, &hello).await?;
+        }
+        if let Some((user, password)) = &self.login {
+            let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
+            line.auth(DEFAULT_MECHANISMS, &credentials).await?;
+        }
+        Ok(line)
+    }
+}
+
+async fn converse(
+    line: &mut AsyncSmtpConnection,
+    from: &Address,
+    to: &[Address],
+    message: &[u8],
+    begun: Tick,
+    handed_over: &mut bool,
+) -> Outcome {
+    let mut options = Vec::new();
+    if !message.is_ascii() {
+        if !line.server_info().supports_feature(Extension::EightBitMime) {
+            return Outcome::Refused { code: None, said: "the server takes no 8-bit mail".into() };
+        }
+        options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    if let Err(why) = line.command(Mail::new(Some(from.clone()), options)).await {
+        return early(&why);
+    }
+    let mut refusal = None;
+    let mut taken = 0;
+    for address in to {
+        match line.command(Rcpt::new(address.clone(), vec![])).await {
+            Ok(_) => taken += 1,
+            // One address of several that is refused keeps the mail from nobody else.
+            Err(why) if why.is_permanent() => refusal = Some(early(&why)),
+            Err(why) => return early(&why),
+        }
+    }
+    if taken == 0 {
+        return refusal.unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() });
+    }
+    if let Err(why) = line.command(Data).await {
+        return early(&why);
+    }
+    if begun.elapsed() > HAND_OVER {
+        return Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() };
+    }
+    *handed_over = true;
+    match line.message(message).await {
+        Ok(_) => Outcome::Sent,
+        Err(why) => match why.status() {
+            Some(code) if why.is_permanent() => Outcome::Refused { code: Some(code.into()), said: said(&why) },
+            Some(code) => Outcome::Later { code: Some(code.into()), said: said(&why) },
+            None => Outcome::Uncertain { said: said(&why) },
+        },
+    }
+}
+
+/// An error before anything was handed over.
+fn early(why: &lettre::transport::smtp::Error) -> Outcome {
+    let code = why.status().map(u16::from);
+    if why.is_permanent() {
+        Outcome::Refused { code, said: said(why) }
+    } else {
+        Outcome::Later { code, said: said(why) }
+    }
+}
+
+/// What went wrong, in one line and without an end. A server's words are shown to operators only.
+fn said(why: &lettre::transport::smtp::Error) -> String {
+    let mut text = why.to_string();
+    let mut source = std::error::Error::source(why);
+    while let Some(inner) = source {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = inner.source();
+    }
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect()
+}
+
+fn unescape(text: &str) -> Result<String, BadUrl> {
+    let wrong = || BadUrl("percent signs in user and password are written %25");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16)).ok_or_else(wrong);
+        let value = digit()? * 16 + digit()?;
+        bytes.push(u8::try_from(value).map_err(|_| wrong())?);
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_schemes_have_their_usual_ports() {
+        for (url, port, security) in [
+            ("smtp://mail.example", 25, Security::None),
+            ("smtp://127.0.0.1:2525", 2525, Security::None),
+            ("smtps://mail.example/", 465, Security::Tls),
+            ("smtp+starttls://mail.example", 587, Security::StartTls),
+        ] {
+            let server = Server::parse(url).unwrap();
+            assert_eq!((server.port, server.security), (port, security), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_unescaped_and_never_shown() {
+        let server = Server::parse("smtps://us%40er:p%3Ass%25@mail.example:4650").unwrap();
+        let (user, password) = server.login.as_ref().unwrap();
+        assert_eq!((user.as_str(), password.expose_secret()), ("us@er", "p:ss%"));
+        assert!(!format!("{server:?}").contains("p:ss"));
+        for wrong in ["imap://x", "smtp://", "smtp://user@host", "smtp://host:port", "mail.example"] {
+            assert!(Server::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Wording: templates in `worker/templates/`, one text and one HTML part each, and nothing that
+//! is not in them.
+//!
+//! The first line of the text part is the subject. Undefined values are errors, so that a slip in
+//! a template is found by the test that renders each with sample data and not by a reader.
+
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+
+/// A message in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Subject line: neutral, never about a person.
+    pub subject: String,
+    /// Plain text part.
+    pub text: String,
+    /// HTML part.
+    pub html: String,
+}
+
+/// Why a message could not be worded.
+#[derive(Debug, thiserror::Error)]
+pub enum Unworded {
+    /// There is no such template, or it failed on the values it was given.
+    #[error("template: {0}")]
+    Template(#[from] minijinja::Error),
+    /// The text part does not begin with a subject.
+    #[error("template: the text part of {0} must begin with `Subject: `")]
+    NoSubject(String),
+}
+
+macro_rules! templates {
+    ($($name:literal),+ $(,)?) => {
+        /// Names of all templates.
+        pub const NAMES: &[&str] = &[$($name),+];
+        const SOURCES: &[(&str, &str)] = &[
+            ("layout.html", include_str!("../../templates/layout.html")),
+            $(
+                (concat!($name, ".txt"), include_str!(concat!("../../templates/", $name, ".txt"))),
+                (concat!($name, ".html"), include_str!(concat!("../../templates/", $name, ".html"))),
+            )+
+        ];
+    };
+}
+
+templates!(
+    "closure_ready",
+    "digest",
+    "follow_up",
+    "goal_deadline",
+    "goal_overdue",
+    "invitation",
+    "no_show",
+    "password_reset",
+    "referral_reminder",
+    "referral_requested",
+    "referral_silent",
+    "security_notice",
+);
+
+/// The templates, parsed.
+#[derive(Debug)]
+pub struct Templates(Environment<'static>);
+
+impl Templates {
+    /// Parses every template.
+    pub fn new() -> Result<Templates, Unworded> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(
+            |name| {
+                if name.ends_with(".txt") { AutoEscape::None } else { AutoEscape::Html }
+            },
+        );
+        for (name, source) in SOURCES {
+            environment.add_template(name, source)?;
+        }
+        Ok(Templates(environment))
+    }
+
+    /// Words a message. `data` is an object; what a template asks for must be in it.
+    pub fn render(&self, name: &str, data: &serde_json::Value) -> Result<Words, Unworded> {
+        let values = Value::from(Serde(data));
+        let text = self.0.get_template(&format!("{name}.txt"))?.render(&values)?;
+        let html = self.0.get_template(&format!("{name}.html"))?.render(&values)?;
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let subject = first.strip_prefix("Subject: ").ok_or_else(|| Unworded::NoSubject(name.to_owned()))?;
+        Ok(Words { subject: subject.trim().to_owned(), text: rest.to_owned(), html })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sample() -> serde_json::Value {
+        json!({
+            "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "days": 7,
+            "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "notice": "A session was ended.",
+            "sections": [{"title": "Overdue goals", "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
+        })
+    }
+
+    #[test]
+    fn every_template_can_be_worded() {
+        let templates = Templates::new().unwrap();
+        for name in NAMES {
+            let words = templates.render(name, &sample()).unwrap();
+            assert!(!words.subject.is_empty() && !words.subject.contains("QX7"), "{name}: {}", words.subject);
+            assert!(words.text.contains("https://desk.example/#/goals/1"), "{name}");
+            assert!(words.html.contains("https:&#x2f;&#x2f;desk.example"), "{name}: {}", words.html);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_missing_is_an_error_and_not_a_gap() {
+        let templates = Templates::new().unwrap();
+        assert!(templates.render("goal_overdue", &json!({"reference": "X"})).is_err());
+        assert!(templates.render("no_such_template", &sample()).is_err());
+    }
+
+    #[test]
+    fn markup_in_a_value_stays_text() {
+        let mut data = sample();
+        data["reference"] = json!("<script>x</script>");
+        let words = Templates::new().unwrap().render("goal_overdue", &data).unwrap();
+        assert!(!words.html.contains("<script>"));
+    }
+}
