@@ -14,6 +14,7 @@ pub mod operation;
 pub mod password;
 pub mod people;
 pub mod problem;
+pub mod rest;
 pub mod session;
 pub mod shell;
 pub mod state;
@@ -30,13 +31,19 @@ pub use tokens::Keys;
 /// Every operation that is served, with those of the demonstration where it is one. Adding one here
 /// serves, guards and documents it.
 pub fn operations(_demo: bool) -> Vec<Op> {
-    let rooms =
-        [health::operations(), docs::operations(), auth::operations(), people::operations(), sync::operations()];
+    let rooms = [
+        health::operations(),
+        docs::operations(),
+        auth::operations(),
+        people::operations(),
+        rest::operations(),
+        sync::operations(),
+    ];
     rooms.into_iter().flatten().collect()
 }
 
 /// Named schemas of the document.
 pub fn schemas() -> Vec<(String, serde_json::Value)> {
-    let rooms = [auth::schemas(), people::schemas()];
+    let rooms = [auth::schemas(), people::schemas(), rest::schemas()];
     rooms.into_iter().flatten().collect()
 }

@@ -10,7 +10,7 @@ use crate::access::visible_sql;
 use crate::clock::Instant;
 use crate::error::{Fault, Result};
 use crate::read;
-use crate::registry::{Kind, Row, Table};
+use crate::registry::{Kind, Row, Table, is_id};
 use crate::sql;
 
 /// What a reader asks for.
@@ -44,7 +44,9 @@ impl Wanted {
                 }
                 self.only.push((name, values));
             }
-            Some((name, Kind::Id)) if values.len() <= 100 => self.only.push((name, values)),
+            Some((name, Kind::Id)) if values.len() <= 100 && values.iter().all(|value| is_id(value)) => {
+                self.only.push((name, values))
+            }
             _ => return Err(Fault::field(name, "unknown_filter", "this list has no such filter")),
         }
         Ok(())

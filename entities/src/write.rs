@@ -105,6 +105,11 @@ impl Write {
         self.note = Some((action, reason.into()));
     }
 
+    /// Names a row in the audit event although it does not change: it was read, and that is told.
+    pub fn witness(&mut self, row: &Row) {
+        self.objects.push(audit::object(row.table.name, row.id()));
+    }
+
     /// Asks for the case's access to be settled before the commit.
     pub fn settle_access(&mut self, case_id: &str) {
         self.access.insert(case_id.to_owned());

@@ -128,6 +128,7 @@ impl Synced for Entity {
     const NAME: &'static str = "goals";
     const RANK: u8 = 30;
     const WRITERS: &'static [Role] = &[Role::Caseworker];
+    const DELETES: bool = true;
     const MOVES: &'static [Move<Model>] = &[
         Move { column: "lifecycle", ..Move::plain("propose", &["draft"], "proposed") },
         Move {

@@ -78,6 +78,7 @@ impl Synced for Entity {
     const NAME: &'static str = "notes";
     const RANK: u8 = 40;
     const WRITERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor];
+    const DELETES: bool = true;
     const STARTS: &'static [&'static str] = &["signed"];
     const MOVES: &'static [Move<Model>] = &[Move {
         guard: |note, _| match note.body.as_deref() {
@@ -143,6 +144,13 @@ impl Synced for Entity {
     /// The author may throw a draft away.
     fn may_delete(row: &Model, actor: &Actor) -> bool {
         row.status == "draft" && row.author_id.as_deref() == Some(actor.user())
+    }
+
+    /// A restricted note read by anyone but its author.
+    fn watched(row: &Model, actor: &Actor) -> bool {
+        let restricted =
+            row.visibility == "author_supervisor" || ["restricted", "supervision"].contains(&row.kind.as_str());
+        restricted && row.author_id.as_deref() != Some(actor.user())
     }
 
     fn occurred(row: &Model) -> Option<Instant> {

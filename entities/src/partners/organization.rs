@@ -64,6 +64,8 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Synced for Entity {
     const NAME: &'static str = "organizations";
     const RANK: u8 = 5;
+    const READERS: &'static [Role] =
+        &[Role::Caseworker, Role::Supervisor, Role::Administrator, Role::Auditor, Role::Partner];
     const WRITERS: &'static [Role] = &[Role::Administrator];
 
     fn field(column: Column) -> Field {

@@ -138,6 +138,7 @@ const EITHER: &[Role] = &[Role::Partner, Role::Caseworker, Role::Supervisor];
 impl Synced for Entity {
     const NAME: &'static str = "referrals";
     const RANK: u8 = 35;
+    const READERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor, Role::Partner];
     const MOVES: &'static [Move<Model>] = &[
         Move {
             who: &[Role::Caseworker],

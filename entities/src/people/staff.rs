@@ -47,6 +47,7 @@ const ROLES: &[&str] = &["caseworker", "supervisor", "administrator", "auditor"]
 impl Synced for Entity {
     const NAME: &'static str = "staff";
     const RANK: u8 = 0;
+    const READERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor, Role::Administrator, Role::Auditor];
     const WRITERS: &'static [Role] = &[];
 
     fn field(column: Column) -> Field {

@@ -91,8 +91,12 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     /// Place in the order of dependency: a row may refer only to tables of a lower rank (or to
     /// its own), so that a push is stored parents first.
     const RANK: u8;
+    /// Roles to whom rows can be visible at all; which rows is the scopes' to say.
+    const READERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor];
     /// Roles that may create and edit rows over REST and sync, where they see them.
     const WRITERS: &'static [Role] = &[Role::Caseworker];
+    /// Some rows may be deleted; see `may_delete`.
+    const DELETES: bool = false;
     /// Rows are only ever added; a correction is a new row.
     const APPEND_ONLY: bool = false;
     /// The moves of its state machine.
@@ -148,6 +152,11 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     /// row. They are stored as they are, and nothing follows from them in turn.
     fn follow(_before: Option<&Self::Model>, _after: &Self::Model, _now: Instant, _actor: &Actor) -> Vec<Row> {
         Vec::new()
+    }
+
+    /// Whether this reader's look at the row is told in the audit trail.
+    fn watched(_row: &Self::Model, _actor: &Actor) -> bool {
+        false
     }
 
     /// Whether a partner may read this column of this row, among the columns that partners may

@@ -39,6 +39,7 @@ pub struct MoveSpec {
 }
 
 type Check = fn(Option<&Row>, &Row) -> Result<Vec<Fault>>;
+type Of<T> = fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<T>>;
 type MayWrite = fn(Option<&Row>, &Row, &Actor) -> Result<bool>;
 
 /// A synced table as the generic rooms see it.
@@ -53,6 +54,10 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Its moves.
     pub moves: Vec<MoveSpec>,
+    /// Roles to whom rows can be visible at all.
+    pub readers: &'static [Role],
+    /// Some rows may be deleted.
+    pub deletes: bool,
     /// Roles that may write.
     pub writers: &'static [Role],
     /// Rows are only ever added.
@@ -79,8 +84,9 @@ pub struct Table {
     derive: fn(&mut Row, Instant, &Actor) -> Result<()>,
     touches: fn(Option<&Row>, &Row) -> Result<Vec<Touch>>,
     fills: fn(Option<&Row>, &Row, &Actor) -> Result<Vec<Fill>>,
-    needs: fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<Need>>,
-    follow: fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<Row>>,
+    needs: Of<Need>,
+    follow: Of<Row>,
+    watched: fn(&Row, &Actor) -> Result<bool>,
     partner_reads: fn(&Row, &str) -> Result<bool>,
     guard: fn(usize, &Row, Instant) -> Result<Vec<Fault>>,
     effect: fn(usize, &mut Row, Instant, &Actor) -> Result<()>,
@@ -122,6 +128,8 @@ impl Table {
                     index,
                 })
                 .collect(),
+            readers: E::READERS,
+            deletes: E::DELETES,
             writers: E::WRITERS,
             append_only: E::APPEND_ONLY,
             starts: E::STARTS,
@@ -171,6 +179,7 @@ impl Table {
                 let before = before.map(Row::model::<E>).transpose()?;
                 Ok(E::follow(before.as_ref(), &after.model::<E>()?, now, actor))
             },
+            watched: |row, actor| Ok(E::watched(&row.model::<E>()?, actor)),
             partner_reads: |row, column| Ok(E::partner_reads(&row.model::<E>()?, column)),
             guard: |at, row, now| Ok((E::MOVES[at].guard)(&row.model::<E>()?, now)),
             effect: |at, row, now, actor| {
@@ -266,6 +275,11 @@ impl Table {
     /// New rows that come with a change.
     pub fn follow(&self, before: Option<&Row>, after: &Row, now: Instant, actor: &Actor) -> Result<Vec<Row>> {
         (self.follow)(before, after, now, actor)
+    }
+
+    /// Whether this reader's look at the row is told in the audit trail.
+    pub fn watched(&self, row: &Row, actor: &Actor) -> Result<bool> {
+        (self.watched)(row, actor)
     }
 
     /// Whether a partner may read this column of this row.

@@ -1,0 +1,178 @@
+//! What is more than a move: assigning a case, and its status by name.
+
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use entities::casework::case_assignment::{self, Assign};
+use entities::registry::{Synced, is_id, table};
+use entities::{Instant, Role, access, acts};
+use serde_json::{Map, Value, json};
+
+use super::{document, members, object, rows};
+use crate::body::JsonBody;
+use crate::form::Form;
+use crate::operation::Op;
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+const WORKERS: &[Role] = &[Role::Caseworker, Role::Supervisor];
+const LEAD: &[Role] = &[Role::Supervisor];
+
+pub(super) fn operations() -> Vec<Op> {
+    let Some(assignments) = table(case_assignment::Entity::NAME) else { return Vec::new() };
+    let Some(cases) = table("cases") else { return Vec::new() };
+    let text = |says: &str, most: usize| json!({"type": "string", "description": says, "maxLength": most});
+    let instant = |says: &str| json!({"type": "string", "format": "date-time", "description": says});
+    let roles = json!({"enum": ["primary", "secondary", "covering"]});
+    let flag = |says: &str| json!({"type": "boolean", "description": says, "default": false});
+    let assign_schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["user_id", "role", "reason"],
+        "properties": {
+            "user_id": {"type": "string"}, "role": roles, "reason": text("Why", 1000),
+            "handover_note": text("What the next worker should know", 4000),
+            "immediate": flag("Whoever loses the case loses it at the next pull, unsent work or not"),
+            "from": instant("From when, for covering and secondary"), "to": instant("Until when"),
+            "part2": flag("May see substance-use records"),
+        },
+    });
+    let status_schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["to"],
+        "properties": {
+            "to": {"enum": ["active", "on_hold", "closing", "closed", "screened_out", "withdrawn", "transferred_out",
+                            "entered_in_error"]},
+            "reason": text("Why", 1000),
+            "resume_on": {"type": "string", "format": "date", "description": "When work resumes, for on_hold"},
+            "receiving_agency": text("Who takes the case over, for transferred_out", 200),
+        },
+    });
+    let end_schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["reason"],
+        "properties": {"reason": text("Why", 1000), "immediate": flag("As for an assignment")},
+    });
+    let who = "0192f0c1-7a1b-7c00-8000-000000000001";
+    vec![
+        Op::new(Method::POST, "/cases/{id}/assignments", "assign_Case", assign)
+            .says("cases", "Give a case to a worker")
+            .detail(
+                "Ends the open assignment of that role and starts the new one; secondary and covering workers may be \
+                 several. A primary from another team takes the case along. For a supervisor of the case's team or of \
+                 a team above it.",
+            )
+            .only(LEAD)
+            .takes(assign_schema, json!({"user_id": who, "role": "primary", "reason": "Moves to another town"}))
+            .gives(201, "Assigned", document::reference(assignments), document::example(assignments))
+            .errors(&[409]),
+        Op::new(Method::POST, "/case_assignments/{id}/end", "end_CaseAssignment", end)
+            .says("case_assignments", "End a secondary or covering assignment")
+            .only(LEAD)
+            .takes(end_schema, json!({"reason": "Back from leave"}))
+            .gives(200, "Ended", document::reference(assignments), document::example(assignments))
+            .errors(&[409]),
+        Op::new(Method::POST, "/cases/{id}/status", "set_Case_status", status)
+            .says("cases", "Change a case's status")
+            .detail("The same moves as the verbs of cases, by the status they lead to.")
+            .only(WORKERS)
+            .takes(status_schema, json!({"to": "on_hold", "reason": "In hospital", "resume_on": "2027-03-14"}))
+            .gives(200, "Changed", document::reference(cases), document::example(cases))
+            .errors(&[409]),
+    ]
+}
+
+async fn assign(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
+    let wish = wish(body.0)?;
+    if !is_id(&id) {
+        return Err(Problem::NotFound);
+    }
+    access::settle_due(&state.store, &session.actor.agency_id).await?;
+    let mut write = state.store.write(&session.actor).await?;
+    let made = case_assignment::assign(&mut write, &id, wish).await?;
+    write.commit().await?;
+    let row = entities::registry::erased::<case_assignment::Entity>(&made).ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Created().json(object(&row, &session.actor)?))
+}
+
+fn wish(body: Value) -> Answer<Assign> {
+    let mut form = Form::new(body)?;
+    let user_id = form.text("user_id", 1, 64);
+    let role = form.text("role", 1, 20);
+    if !role.is_empty() && !["primary", "secondary", "covering"].contains(&role.as_str()) {
+        form.fault("role", "code", "must be primary, secondary or covering");
+    }
+    if user_id.contains(char::is_whitespace) {
+        form.fault("user_id", "unknown_user", "must be an active caseworker or supervisor");
+    }
+    let wish = Assign {
+        user_id,
+        role,
+        reason: form.text("reason", 1, 1000),
+        handover_note: form.maybe_text("handover_note", 0, 4000),
+        from: instant(&mut form, "from"),
+        to: instant(&mut form, "to"),
+        part2: flag(&mut form, "part2"),
+        immediate: flag(&mut form, "immediate"),
+    };
+    form.finish()?;
+    Ok(wish)
+}
+
+fn instant(form: &mut Form, name: &str) -> Option<Instant> {
+    let text = form.maybe_text(name, 1, 40)?;
+    let at = Instant::parse(&text);
+    if at.is_none() {
+        form.fault(name, "instant", "must be an instant in RFC 3339");
+    }
+    at
+}
+
+fn flag(form: &mut Form, name: &str) -> bool {
+    match form.raw(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(yes)) => yes,
+        Some(_) => {
+            form.fault(name, "type", "must be true or false");
+            false
+        }
+    }
+}
+
+async fn end(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
+    let mut form = Form::new(body.0)?;
+    let reason = form.text("reason", 1, 1000);
+    let immediate = flag(&mut form, "immediate");
+    form.finish()?;
+    if !is_id(&id) {
+        return Err(Problem::NotFound);
+    }
+    access::settle_due(&state.store, &session.actor.agency_id).await?;
+    let mut write = state.store.write(&session.actor).await?;
+    let ended = case_assignment::end(&mut write, &id, reason, immediate).await?;
+    write.commit().await?;
+    let row = entities::registry::erased::<case_assignment::Entity>(&ended).ok_or(Problem::NotFound)?;
+    rows::shown(HttpResponse::Ok(), &row, &session.actor)
+}
+
+async fn status(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
+    let mut body: Map<String, Value> = members(body.0)?;
+    let Some(Value::String(to)) = body.shift_remove("to") else {
+        return Err(Problem::invalid("to", "required", "say which status"));
+    };
+    if let Some(reason) = body.shift_remove("reason") {
+        body.insert("status_reason".into(), reason);
+    }
+    let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
+    access::settle_due(&state.store, &session.actor.agency_id).await?;
+    let mut write = state.store.write(&session.actor).await?;
+    write.note("status", to.clone());
+    let row = acts::act_to(&mut write, cases, &id, "status", &to, &body).await.map_err(|err| match err {
+        // The body says `reason`; so must what is said of it.
+        entities::Error::Invalid(mut faults) => {
+            for fault in faults.iter_mut().filter(|fault| fault.pointer == "/status_reason") {
+                fault.pointer = "/reason".into();
+            }
+            entities::Error::Invalid(faults)
+        }
+        other => other,
+    })?;
+    write.commit().await?;
+    rows::shown(HttpResponse::Ok(), &row, &session.actor)
+}

@@ -1,0 +1,95 @@
+//! Every synced table over REST: one set of handlers for all of them.
+//!
+//! What a table is stands in `entities::registry`; what may be done to a row, in `entities::acts`;
+//! which rows somebody sees, in `entities::lists`. Here is only HTTP: `rows` (one row), `list`
+//! (pages), `cases` (the few actions that are more than a move), `document` (what OpenAPI says).
+
+mod cases;
+mod cursor;
+mod document;
+mod list;
+mod rows;
+
+pub use document::schemas;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use entities::registry::{Row, Table};
+use entities::{Actor, Result, Role};
+use serde_json::{Map, Value};
+
+use crate::operation::Op;
+use crate::problem::Problem;
+
+/// Every operation of this room.
+pub fn operations() -> Vec<Op> {
+    let mut all = Vec::new();
+    for table in entities::registry::TABLES.iter() {
+        all.push(list::operation(table));
+        all.extend(rows::operations(table));
+    }
+    all.extend(cases::operations());
+    all
+}
+
+/// A row as this reader may see it. A partner gets the columns marked for partners and nothing
+/// that the packet does not hold.
+pub(crate) fn object(row: &Row, actor: &Actor) -> Result<Map<String, Value>> {
+    let mut object = Map::new();
+    for (at, column) in row.table.wire_columns() {
+        if actor.role != Role::Partner || column.name == "id" || row.table.partner_reads(row, column)? {
+            object.insert(column.name.to_owned(), row.json(at, entities::registry::Face::Rest));
+        }
+    }
+    object.insert("rev".into(), row.seq().into());
+    Ok(object)
+}
+
+/// The version of a row, as `ETag` gives it and `If-Match` takes it.
+fn etag(row: &Row) -> String {
+    format!("\"{}\"", row.seq())
+}
+
+/// What `If-Match` asks for.
+enum Match {
+    /// No header.
+    Absent,
+    /// Whatever the version.
+    Any,
+    /// This commit number.
+    Version(i64),
+    /// Something that no version has.
+    Nothing,
+}
+
+fn if_match(req: &HttpRequest) -> Match {
+    let Some(text) = req.headers().get(header::IF_MATCH) else { return Match::Absent };
+    let text = text.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Match::Any;
+    }
+    let inner = text.strip_prefix("W/").unwrap_or(text).strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.and_then(|number| number.parse().ok()).map_or(Match::Nothing, Match::Version)
+}
+
+/// The members of a JSON object; anything else is a fault of the body as a whole.
+fn members(body: Value) -> Result<Map<String, Value>, Problem> {
+    match body {
+        Value::Object(members) => Ok(members),
+        _ => Err(Problem::Invalid(vec![entities::Fault {
+            pointer: String::new(),
+            code: "not_an_object",
+            detail: "the body must be a JSON object".into(),
+        }])),
+    }
+}
+
+/// `CaseParty` for `case_parties`: what one row is called in the document.
+fn singular(table: &Table) -> String {
+    let one = match table.name {
+        name if name.ends_with("ies") => format!("{}y", &name[..name.len() - 3]),
+        name => name.strip_suffix('s').unwrap_or(name).to_owned(),
+    };
+    let capital = |part: &str| part.chars().next().map(|first| first.to_ascii_uppercase().to_string() + &part[1..]);
+    one.split('_').filter_map(capital).collect()
+}
