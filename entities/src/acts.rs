@@ -179,6 +179,10 @@ async fn make(
     }
     let mut after = before.clone();
     let mut faults = Vec::new();
+    // Why a row has its state is said anew at each move, or it would explain the one before.
+    if let Some(at) = table.index("status_reason") {
+        after.cells[at] = table.columns[at].null();
+    }
     for (name, json) in body {
         match table.index(name).filter(|_| step.takes.contains(&name.as_str())) {
             None => faults.push(Fault::field(name, "unknown_field", "does not come with this move")),

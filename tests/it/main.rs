@@ -11,5 +11,6 @@ mod support;
 mod faults;
 mod house;
 mod people;
+mod rest;
 mod sync;
 mod worker;

@@ -155,6 +155,7 @@ impl Synced for Entity {
             column: "lifecycle",
             effect: |goal, _, _| {
                 goal.achievement = "in_progress".into();
+                goal.outcome_reason = None;
                 goal.completed_at = None;
             },
             ..Move::plain("reopen", &["completed"], "active")

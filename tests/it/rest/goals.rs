@@ -1,0 +1,215 @@
+//! Goals, contacts and cases as state machines.
+
+use serde_json::{Value, json};
+
+use super::scene::{opens_a_case, smart, text};
+use crate::support::{Person, World, on_both};
+
+on_both!(
+    a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing,
+    a_goal_lives_from_draft_to_completed_and_back,
+    a_goal_is_completed_as_its_last_rating_says,
+    an_agreed_goal_keeps_its_scale,
+    a_rating_is_added_and_never_changed,
+    three_no_shows_in_a_row_are_counted_and_a_contact_starts_anew,
+    a_no_show_is_recorded_a_quarter_of_an_hour_late_at_the_earliest,
+    a_contact_that_took_place_stands_and_dates_the_case,
+    a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave,
+    a_case_without_a_worker_does_not_become_active,
+    an_illegal_move_says_where_the_row_is,
+);
+
+async fn a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = ana.post("/goals", json!({"case_id": case.id, "statement": "too short"})).await.ok();
+    assert_eq!(goal["lifecycle"], "draft");
+    let problem = ana.post(&format!("/goals/{}/agree", text(&goal["id"])), json!({})).await.refused(422);
+    let codes: Vec<String> =
+        problem["errors"].as_array().expect("errors").iter().map(|fault| text(&fault["code"])).collect();
+    assert_eq!(codes, ["smart_s", "smart_m", "smart_a", "smart_r", "smart_t", "required"]);
+    assert_eq!(problem["errors"][5]["pointer"], "/client_agreement");
+}
+
+async fn verb(who: &Person, goal: &str, verb: &str, body: Value) -> Value {
+    who.post(&format!("/goals/{goal}/{verb}"), body).await.ok()
+}
+
+async fn a_goal_lives_from_draft_to_completed_and_back(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let mut body = smart(&case);
+    let agreement = body.as_object_mut().and_then(|body| body.remove("client_agreement")).expect("an agreement");
+    let goal = text(&ana.post("/goals", body).await.ok()["id"]);
+    assert_eq!(verb(&ana, &goal, "propose", json!({})).await["lifecycle"], "proposed");
+    let agreed = verb(&ana, &goal, "agree", json!({"client_agreement": agreement})).await;
+    assert_eq!(agreed["lifecycle"], "agreed");
+    assert_eq!(agreed["locked_at"], "2027-03-01T15:00:00.000Z");
+    assert_eq!(verb(&ana, &goal, "start", json!({})).await["lifecycle"], "active");
+    assert_eq!(verb(&ana, &goal, "hold", json!({})).await["lifecycle"], "on_hold");
+    assert_eq!(verb(&ana, &goal, "start", json!({})).await["lifecycle"], "active");
+    let moved = ana.patch(&format!("/goals/{goal}"), json!({"due_on": "2027-07-01"})).await.ok();
+    assert_eq!(moved["due_moves"], 1);
+    let done = json!({"achievement": "achieved", "outcome_reason": "she says so"});
+    assert!(verb(&ana, &goal, "complete", done).await["completed_at"].is_string());
+    ana.patch(&format!("/goals/{goal}"), json!({"statement": "Something else entirely"})).await.refused(403);
+    let back = verb(&ana, &goal, "reopen", json!({})).await;
+    assert_eq!((&back["achievement"], &back["completed_at"]), (&json!("in_progress"), &Value::Null));
+    ana.post(&format!("/goals/{goal}/withdraw"), json!({})).await.refused(422);
+    let gone = verb(&ana, &goal, "withdraw", json!({"outcome_reason": "no longer wanted"})).await;
+    assert_eq!(gone["lifecycle"], "withdrawn");
+}
+
+async fn a_goal_is_completed_as_its_last_rating_says(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    verb(&ana, &goal, "agree", json!({})).await;
+    let complete = format!("/goals/{goal}/complete");
+    let bare = ana.post(&complete, json!({"achievement": "achieved"})).await.refused(422);
+    assert_eq!(bare["errors"][0]["code"], "no_final_rating");
+    let rating = |level: i64, on: &str| json!({"case_id": case.id, "goal_id": goal, "rated_on": on, "level": level});
+    ana.post("/goal_ratings", rating(1, "2027-03-01")).await.ok();
+    ana.post("/goal_ratings", rating(-1, "2027-03-02")).await.ok();
+    let wrong = ana.post(&complete, json!({"achievement": "achieved"})).await.refused(422);
+    assert_eq!(wrong["errors"][0]["code"], "contradicts_rating");
+    ana.post("/goal_ratings", rating(0, "2027-03-03")).await.ok();
+    ana.post(&complete, json!({"achievement": "achieved"})).await.ok();
+}
+
+async fn an_agreed_goal_keeps_its_scale(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let mut body = smart(&case);
+    body["gas_text"] = json!({"-2": "a", "-1": "b", "0": "c", "1": "d", "2": "e"});
+    let goal = text(&ana.post("/goals", body).await.ok()["id"]);
+    let path = format!("/goals/{goal}");
+    ana.patch(&path, json!({"gas_baseline": -2})).await.ok();
+    verb(&ana, &goal, "agree", json!({})).await;
+    for patch in [json!({"gas_baseline": -1}), json!({"gas_text": {}})] {
+        assert_eq!(ana.patch(&path, patch).await.refused(422)["errors"][0]["code"], "locked");
+    }
+    ana.patch(&path, json!({"cadence": "weekly"})).await.ok();
+}
+
+async fn a_rating_is_added_and_never_changed(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    let rating = json!({"case_id": case.id, "goal_id": goal, "rated_on": "2027-03-01", "level": -0.5});
+    let id = text(&ana.post("/goal_ratings", rating.clone()).await.ok()["id"]);
+    ana.patch(&format!("/goal_ratings/{id}"), json!({"level": 2})).await.refused(405);
+    for level in [json!(0.7), json!(3), json!(null)] {
+        let mut wrong = rating.clone();
+        wrong["level"] = level;
+        assert_eq!(ana.post("/goal_ratings", wrong).await.refused(422)["errors"][0]["pointer"], "/level");
+    }
+    let mut instead = rating;
+    instead["replaces"] = json!(id);
+    instead["level"] = json!(1);
+    ana.post("/goal_ratings", instead).await.ok();
+}
+
+async fn three_no_shows_in_a_row_are_counted_and_a_contact_starts_anew(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    for (day, then, counted) in [
+        (2, "no_show", 1),
+        (3, "no_show", 2),
+        (4, "cancel_by_client", 0),
+        (5, "no_show", 3),
+        (6, "complete", 0),
+        (7, "no_show", 1),
+    ] {
+        let start = format!("2027-03-0{day}T15:00:00Z");
+        world.set_clock(&start);
+        let contact = ana.post("/contacts", json!({"case_id": case.id, "planned_start": start})).await.ok();
+        world.pass_secs(3600);
+        let after = ana.post(&format!("/contacts/{}/{then}", text(&contact["id"])), json!({})).await.ok();
+        assert_eq!(after["no_show_seq"], counted, "{after}");
+    }
+}
+
+async fn a_no_show_is_recorded_a_quarter_of_an_hour_late_at_the_earliest(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let contact =
+        ana.post("/contacts", json!({"case_id": case.id, "planned_start": "2027-03-01T15:00:00Z"})).await.ok();
+    let path = format!("/contacts/{}/no_show", text(&contact["id"]));
+    world.pass_secs(15 * 60 - 1);
+    assert_eq!(ana.post(&path, json!({})).await.refused(422)["errors"][0]["code"], "too_early");
+    world.pass_secs(1);
+    ana.post(&path, json!({})).await.ok();
+}
+
+async fn a_contact_that_took_place_stands_and_dates_the_case(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let held = json!({"case_id": case.id, "status": "completed", "ended_at": "2027-02-28T16:00:00Z"});
+    let contact = text(&ana.post("/contacts", held).await.ok()["id"]);
+    let path = format!("/contacts/{contact}");
+    assert_eq!(ana.get(&format!("/cases/{}", case.id)).await.ok()["last_contact_at"], "2027-02-28T16:00:00.000Z");
+    ana.patch(&path, json!({"place": "home"})).await.refused(403);
+    ana.post(&format!("{path}/mark_error"), json!({})).await.refused(403);
+    sam.post(&format!("{path}/mark_error"), json!({"status_reason": "typed twice"})).await.ok();
+    assert_eq!(ana.get(&format!("/cases/{}", case.id)).await.ok()["last_contact_at"], Value::Null);
+    let wrong = json!({"case_id": case.id, "status": "entered_in_error"});
+    assert_eq!(ana.post("/contacts", wrong).await.refused(422)["errors"][0]["code"], "illegal_start");
+}
+
+async fn a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    verb(&ana, &goal, "agree", json!({})).await;
+    let status = format!("/cases/{}/status", case.id);
+    assert_eq!(ana.post(&status, json!({"to": "closing"})).await.refused(422)["errors"][0]["pointer"], "/reason");
+    ana.post(&status, json!({"to": "closing", "reason": "goals reached"})).await.ok();
+    ana.post(&status, json!({"to": "closed", "reason": "goals reached"})).await.refused(403);
+    let open = sam.post(&status, json!({"to": "closed", "reason": "goals reached"})).await.refused(422);
+    assert_eq!(open["errors"][0]["code"], "open_goals");
+    verb(&ana, &goal, "complete", json!({"achievement": "achieved", "outcome_reason": "she says so"})).await;
+    let closed = sam.post(&status, json!({"to": "closed", "reason": "goals reached"})).await.ok();
+    assert_eq!((&closed["status"], &closed["closed_on"]), (&json!("closed"), &json!("2027-03-01")));
+    ana.get(&format!("/cases/{}", case.id)).await.refused(404);
+    let held = sam.get(&format!("/case_assignments?case_id={}", case.id)).await.ok();
+    assert!(held["items"][0]["to_ts"].is_string(), "{held}");
+    let assign = json!({"user_id": ana.user_id(), "role": "primary", "reason": "comes back"});
+    let early = sam.post(&format!("/cases/{}/assignments", case.id), assign).await.refused(409);
+    assert_eq!(early["code"], "case_ended");
+}
+
+async fn a_case_without_a_worker_does_not_become_active(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let id = text(&ana.post("/cases", json!({})).await.ok()["id"]);
+    let help = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "Helps"});
+    sam.post(&format!("/cases/{id}/assignments"), help).await.ok();
+    let status = format!("/cases/{id}/status");
+    ben.post(&status, json!({"to": "active"})).await.refused(403);
+    assert_eq!(sam.post(&status, json!({"to": "active"})).await.ok()["status"], "active");
+    let rest = |on: &str| json!({"to": "on_hold", "reason": "in hospital", "resume_on": on});
+    assert_eq!(
+        ana.post(&status, json!({"to": "on_hold", "reason": "x"})).await.refused(422)["errors"][0]["pointer"],
+        "/resume_on"
+    );
+    ana.post(&status, rest("2027-05-01")).await.refused(403);
+    sam.post(&status, rest("2027-05-01")).await.ok();
+    ana.post(&status, json!({"to": "active"})).await.ok();
+}
+
+async fn an_illegal_move_says_where_the_row_is(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    let problem = ana.post(&format!("/goals/{goal}/start"), json!({})).await.refused(409);
+    assert_eq!(problem["code"], "illegal_move");
+    assert!(text(&problem["detail"]).contains("draft"));
+    ana.post(&format!("/goals/{goal}/levitate"), json!({})).await.refused(404);
+    let extra = ana.post(&format!("/goals/{goal}/propose"), json!({"due_on": "2027-04-01"})).await.refused(422);
+    assert_eq!(extra["errors"][0]["code"], "unknown_field");
+    let stale = ana
+        .request(reqwest::Method::POST, &format!("/goals/{goal}/propose"))
+        .header("if-match", "\"1\"")
+        .json(&json!({}));
+    ana.send("propose an old version", stale).await.refused(412);
+}

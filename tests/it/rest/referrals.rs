@@ -1,0 +1,168 @@
+//! A referral between the agency and its partner.
+
+use serde_json::{Value, json};
+
+use super::scene::{harbor, opens_a_case, partner, ready, text};
+use crate::support::{Person, World, on_both};
+
+on_both!(
+    nothing_is_shared_before_the_client_has_chosen_and_agreed,
+    a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed,
+    a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step,
+    a_worker_records_an_answer_that_came_by_telephone,
+    a_cancelled_referral_waits_for_the_other_side,
+    a_partner_changes_nothing_but_by_answering,
+    an_administrator_keeps_the_partners,
+);
+
+async fn verb(who: &Person, id: &str, verb: &str, body: Value) -> Value {
+    who.post(&format!("/referrals/{id}/{verb}"), body).await.ok()
+}
+
+async fn nothing_is_shared_before_the_client_has_chosen_and_agreed(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", json!({"case_id": case.id})).await.ok()["id"]);
+    let request = format!("/referrals/{id}/request");
+    let problem = ana.post(&request, json!({})).await.refused(422);
+    let pointers: Vec<String> =
+        problem["errors"].as_array().expect("errors").iter().map(|fault| text(&fault["pointer"])).collect();
+    assert_eq!(pointers, ["/partner_org_id", "/need_category", "/client_choice", "/client_consent", "/client_consent"]);
+    let mut body = ready(&case, &org);
+    body["client_consent"]["until"] = json!("2027-02-28");
+    body.as_object_mut().expect("an object").remove("case_id");
+    ana.patch(&format!("/referrals/{id}"), body).await.ok();
+    assert_eq!(ana.post(&request, json!({})).await.refused(422)["errors"][0]["code"], "expired");
+    pat.get(&format!("/referrals/{id}")).await.refused(404);
+    let straight = json!({"case_id": case.id, "status": "requested"});
+    assert_eq!(ana.post("/referrals", straight).await.refused(422)["errors"][0]["code"], "illegal_start");
+}
+
+async fn a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let mut write = world.store.write(&entities::Actor::system(&world.riverbend)).await.expect("the door");
+    let other = entities::partners::organization::Model {
+        name: "Elsewhere".into(),
+        status: "active".into(),
+        ..Default::default()
+    };
+    let other = write.create::<entities::partners::organization::Entity>(other).await.expect("an organisation").id;
+    write.commit().await.expect("a commit");
+    let eve = partner(&world, &other, "eve@partner.example").await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    let path = format!("/referrals/{id}");
+    pat.get(&path).await.refused(404);
+    verb(&ana, &id, "request", json!({})).await;
+    eve.get(&path).await.refused(404);
+    let seen = pat.get(&path).await.ok();
+    assert_eq!(seen["need_category"], "food_insecurity");
+    for hidden in ["case_id", "person_id", "reason", "client_choice", "client_consent", "created_by", "updated_by"] {
+        assert!(seen.get(hidden).is_none(), "{hidden} in {seen}");
+    }
+    let listed = pat.get("/referrals").await.ok();
+    assert_eq!(listed["items"], json!([seen]));
+    assert_eq!(pat.get(&format!("/referrals?case_id={}", case.id)).await.ok()["items"], json!([]));
+    assert_eq!(eve.get("/referrals").await.ok()["items"], json!([]));
+    ana.patch(&path, json!({"packet_fields": ["reason"]})).await.ok();
+    assert!(text(&pat.get(&path).await.ok()["reason"]).contains("secret-reason"));
+    ana.patch(&path, json!({"partner_org_id": other})).await.refused(422);
+    verb(&ana, &id, "cancel", json!({"status_reason": "client withdrew; secret-why"})).await;
+    let seen = pat.get(&path).await.ok();
+    assert_eq!(seen["status"], "cancelled");
+    assert!(!seen.to_string().contains("secret"), "{seen}");
+    verb(&ana, &id, "mark_error", json!({"status_reason": "wrong person"})).await;
+    pat.get(&path).await.refused(404);
+}
+
+async fn a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    verb(&ana, &id, "request", json!({})).await;
+    sam.post(&format!("/referrals/{id}/accept"), json!({})).await.refused(403);
+    let accepted = verb(&pat, &id, "accept", json!({"capacity": "capacity"})).await;
+    assert_eq!(
+        (&accepted["answered_via"], &accepted["ack_at"]),
+        (&json!("portal"), &json!("2027-03-01T15:00:00.000Z"))
+    );
+    pat.post(&format!("/referrals/{id}/reject"), json!({"reason_code": "other"})).await.refused(409);
+    verb(&pat, &id, "start", json!({"enrolment": "enrolled"})).await;
+    pat.post(&format!("/referrals/{id}/hold"), json!({})).await.refused(422);
+    verb(&pat, &id, "hold", json!({"status_reason": "no stock"})).await;
+    verb(&pat, &id, "resume", json!({})).await;
+    pat.post(&format!("/referrals/{id}/complete"), json!({})).await.refused(422);
+    let done = verb(&pat, &id, "complete", json!({"result": "parcels given", "outcome": "received"})).await;
+    assert_eq!(done["outcome_confirmed_by"], "partner");
+    assert!(done["loop_closed_at"].is_string());
+    let events = ana.get(&format!("/referral_events?referral_id={id}")).await.ok();
+    let steps: Vec<String> =
+        events["items"].as_array().expect("items").iter().map(|event| text(&event["to_status"])).collect();
+    let mut sorted = steps.clone();
+    sorted.sort();
+    assert_eq!(sorted, ["accepted", "completed", "draft", "in_progress", "in_progress", "on_hold", "requested"]);
+    pat.get("/referral_events").await.refused(403);
+}
+
+async fn a_worker_records_an_answer_that_came_by_telephone(world: World) {
+    let ana = world.ana().await;
+    let (org, _) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    verb(&ana, &id, "request", json!({})).await;
+    let missing = ana.post(&format!("/referrals/{id}/reject"), json!({"answered_via": "phone"})).await.refused(422);
+    assert_eq!(missing["errors"][0]["pointer"], "/reason_code");
+    let body = json!({"answered_via": "phone", "reason_code": "no_capacity"});
+    assert_eq!(verb(&ana, &id, "reject", body).await["status"], "rejected");
+    let events = ana.get(&format!("/referral_events?referral_id={id}")).await.ok();
+    let told = events["items"].as_array().expect("items").iter().find(|event| event["to_status"] == "rejected");
+    assert_eq!(told.map(|event| &event["via"]), Some(&json!("phone")));
+    let done = json!({"outcome": "received"});
+    ana.post(&format!("/referrals/{id}/complete"), done).await.refused(409);
+}
+
+async fn a_cancelled_referral_waits_for_the_other_side(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    verb(&ana, &id, "request", json!({})).await;
+    ana.post(&format!("/referrals/{id}/cancel"), json!({})).await.refused(422);
+    verb(&ana, &id, "cancel", json!({"status_reason": "moved away"})).await;
+    assert_eq!(verb(&ana, &id, "acknowledge", json!({})).await["cancel_ack_at"], Value::Null);
+    assert!(verb(&pat, &id, "acknowledge", json!({})).await["cancel_ack_at"].is_string());
+}
+
+async fn a_partner_changes_nothing_but_by_answering(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    verb(&ana, &id, "request", json!({})).await;
+    pat.patch_at(&format!("/referrals/{id}"), "*", json!({"priority": "urgent"})).await.refused(403);
+    pat.post("/referrals", json!({"case_id": case.id})).await.refused(403);
+    pat.post(&format!("/referrals/{id}/mark_error"), json!({"status_reason": "x"})).await.refused(403);
+    let reach = json!({"client_consent": {"by": "partner"}});
+    pat.post(&format!("/referrals/{id}/accept"), reach).await.refused(422);
+    assert_eq!(pat.get("/organizations").await.ok()["items"][0]["id"], json!(org));
+    for table in ["cases", "persons", "goals", "notes", "contacts", "case_assignments", "staff"] {
+        pat.get(&format!("/{table}")).await.refused(403);
+    }
+}
+
+async fn an_administrator_keeps_the_partners(world: World) {
+    let (ana, ada, omar) = (world.ana().await, world.ada().await, world.omar().await);
+    ana.post("/organizations", json!({"name": "Harbor"})).await.refused(403);
+    let org = ada.post("/organizations", json!({"name": "Harbor Food Bank", "email": "a@b.example"})).await.ok();
+    let path = format!("/organizations/{}", text(&org["id"]));
+    for (field, value) in [("email", "no address"), ("email", "a@b\r\nBcc: c@d"), ("name", "a\nb"), ("tz", "Mars/Base")]
+    {
+        ada.patch(&path, json!({field: value})).await.refused(422);
+    }
+    assert_eq!(ana.get(&path).await.ok()["name"], "Harbor Food Bank");
+    omar.get(&path).await.refused(404);
+    assert_eq!(ada.patch(&path, json!({"status": "inactive"})).await.ok()["status"], "inactive");
+}

@@ -1,0 +1,125 @@
+//! Who sees which row: every table of a case, asked by everybody.
+
+use serde_json::json;
+
+use super::scene::{fills, harbor, opens_a_case, text};
+use crate::support::{World, on_both};
+
+on_both!(
+    every_row_of_a_case_is_seen_by_those_who_have_it_and_by_nobody_else,
+    nobody_writes_what_they_do_not_see,
+    a_note_is_seen_as_far_as_its_level_reaches,
+    somebody_who_has_left_sees_nothing_more,
+    a_restricted_note_that_is_read_is_told_in_the_trail,
+);
+
+async fn every_row_of_a_case_is_seen_by_those_who_have_it_and_by_nobody_else(world: World) {
+    let (org, pat) = harbor(&world).await;
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let (cleo, sol, ada, omar) = (world.cleo().await, world.sol().await, world.ada().await, world.omar().await);
+    let case = opens_a_case(&ana).await;
+    let rows = fills(&ana, &case, &org).await;
+    assert_eq!(rows.len(), 10, "one of each table of a case");
+    for (table, id) in &rows {
+        let path = format!("/{table}/{id}");
+        for (who, statuses) in [
+            (&ana, [200, 200]),
+            (&sam, [200, 200]),
+            (&ben, [404, 404]),
+            (&cleo, [404, 404]),
+            (&sol, [404, 404]),
+            (&omar, [404, 404]),
+            // Roles to whom no such row is ever visible are told so, whether it exists or not.
+            (&ada, [403, 403]),
+            (&pat, [404, 403]),
+        ] {
+            let answer = who.get(&path).await;
+            assert!(statuses.contains(&answer.status), "{}: {} {}", answer.asked, answer.status, answer.text);
+            if answer.status != 200 {
+                let absent = who.get(&format!("/{table}/row-of-nobody")).await;
+                assert_eq!(answer.status, absent.status, "{}", answer.asked);
+                let listed = who.get(&format!("/{table}?limit=200")).await;
+                assert!(!listed.text.contains(id.as_str()), "{}: {}", listed.asked, listed.text);
+            }
+        }
+        let listed = sam.get(&format!("/{table}?limit=200")).await.ok().to_string();
+        assert!(listed.contains(id.as_str()), "{table}");
+    }
+}
+
+async fn nobody_writes_what_they_do_not_see(world: World) {
+    let (org, pat) = harbor(&world).await;
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let others = [world.ben().await, world.cleo().await, world.omar().await];
+    let case = opens_a_case(&ana).await;
+    for (table, id) in fills(&ana, &case, &org).await {
+        let path = format!("/{table}/{id}");
+        for who in &others {
+            let answer = who.patch_at(&path, "*", json!({})).await;
+            assert!([404, 405].contains(&answer.status), "{} {}", answer.asked, answer.status);
+        }
+        for who in [&sam, &pat] {
+            let answer = who.patch_at(&path, "*", json!({})).await;
+            assert!([403, 405].contains(&answer.status), "{} {}", answer.asked, answer.status);
+        }
+    }
+}
+
+async fn a_note_is_seen_as_far_as_its_level_reaches(world: World) {
+    let (ana, ben, sam, sol) = (world.ana().await, world.ben().await, world.sam().await, world.sol().await);
+    let case = opens_a_case(&ana).await;
+    let help = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "Helps"});
+    sam.post(&format!("/cases/{}/assignments", case.id), help).await.ok();
+    for (kind, visibility, by_ana, by_ben, by_sam) in [
+        ("progress", "team", 200, 200, 200),
+        ("progress", "assigned", 200, 200, 404),
+        ("progress", "author_supervisor", 200, 404, 200),
+        ("restricted", "team", 200, 404, 200),
+    ] {
+        let note = json!({"case_id": case.id, "body": "x", "kind": kind, "visibility": visibility});
+        let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
+        for (who, status) in [(&ana, by_ana), (&ben, by_ben), (&sam, by_sam), (&sol, 404)] {
+            let answer = who.get(&path).await;
+            assert_eq!(answer.status, status, "{kind} {visibility} {}", answer.asked);
+        }
+    }
+    ana.post("/notes", json!({"case_id": case.id, "kind": "supervision"})).await.refused(403);
+    sam.post("/notes", json!({"case_id": case.id, "kind": "progress"})).await.refused(403);
+    let own = sam.post("/notes", json!({"case_id": case.id, "kind": "supervision", "body": "x"})).await.ok();
+    let path = format!("/notes/{}", text(&own["id"]));
+    sam.get(&path).await.ok();
+    ana.get(&path).await.refused(404);
+}
+
+async fn somebody_who_has_left_sees_nothing_more(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let mut write = world.store.write(&entities::Actor::system(&world.riverbend)).await.expect("the door");
+    let id = ana.user_id();
+    let before = entities::people::user::by_id(write.conn(), &world.riverbend, &id).await.expect("users").expect("Ana");
+    let after = entities::people::user::Model { active: false, ..before.clone() };
+    entities::people::user::change(&mut write, &before, after).await.expect("a change");
+    write.commit().await.expect("a commit");
+    let bare = ana.request(reqwest::Method::GET, &format!("/cases/{}", case.id)).send().await.expect("an answer");
+    assert_eq!(bare.status().as_u16(), 401);
+    ana.tries_to_log_in("fieldstone-demo").await.refused(401);
+    sam.get(&format!("/cases/{}", case.id)).await.ok();
+}
+
+async fn a_restricted_note_that_is_read_is_told_in_the_trail(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let note = json!({"case_id": case.id, "body": "x", "kind": "restricted"});
+    let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
+    let told = async || {
+        let snapshot = world.store.read().await.expect("a snapshot");
+        let text = "select count(*) from audit_event where action = 'read_restricted'";
+        let row = entities::sql::one(&*snapshot, text, vec![]).await.expect("the trail").expect("a count");
+        row.try_get_by_index::<i64>(0).expect("a number")
+    };
+    ana.get(&path).await.ok();
+    assert_eq!(told().await, 0, "an author reads their own");
+    sam.get(&path).await.ok();
+    sam.get("/notes").await.ok();
+    assert_eq!(told().await, 2);
+}
