@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::casework::case_assignment::{self, Assign};
 use entities::registry::{Synced, is_id, table};
-use entities::{Instant, Role, access, acts};
+use entities::{Instant, Role, acts};
 use serde_json::{Map, Value, json};
 
 use super::{document, members, object, rows};
@@ -83,7 +83,6 @@ async fn assign(session: Session, state: web::Data<State>, id: web::Path<String>
     if !is_id(&id) {
         return Err(Problem::NotFound);
     }
-    access::settle_due(&state.store, &session.actor.agency_id).await?;
     let mut write = state.store.write(&session.actor).await?;
     let made = case_assignment::assign(&mut write, &id, wish).await?;
     write.commit().await?;
@@ -143,7 +142,6 @@ async fn end(session: Session, state: web::Data<State>, id: web::Path<String>, b
     if !is_id(&id) {
         return Err(Problem::NotFound);
     }
-    access::settle_due(&state.store, &session.actor.agency_id).await?;
     let mut write = state.store.write(&session.actor).await?;
     let ended = case_assignment::end(&mut write, &id, reason, immediate).await?;
     write.commit().await?;
@@ -160,7 +158,6 @@ async fn status(session: Session, state: web::Data<State>, id: web::Path<String>
         body.insert("status_reason".into(), reason);
     }
     let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
-    access::settle_due(&state.store, &session.actor.agency_id).await?;
     let mut write = state.store.write(&session.actor).await?;
     write.note("status", to.clone());
     let row = acts::act_to(&mut write, cases, &id, "status", &to, &body).await.map_err(|err| match err {

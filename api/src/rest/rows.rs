@@ -147,7 +147,6 @@ async fn get(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequ
 
 async fn create(table: &'static Table, actor: &Actor, state: &State, body: JsonBody) -> Answer {
     let body = members(body.0)?;
-    access::settle_due(&state.store, &actor.agency_id).await?;
     let mut write = state.store.write(actor).await?;
     write.note("create", table.name);
     let made = acts::create(&mut write, table, &body).await?;
@@ -168,7 +167,6 @@ async fn edit(
     body: JsonBody,
 ) -> Answer {
     let body = members(body.0)?;
-    access::settle_due(&state.store, &actor.agency_id).await?;
     let mut write = state.store.write(actor).await?;
     write.note("edit", table.name);
     let seen = seen(&write, table, actor, named(id)?, req).await?;
@@ -189,7 +187,6 @@ async fn act(
     body: JsonBody,
 ) -> Answer {
     let body = if body.0 == Value::Null { serde_json::Map::new() } else { members(body.0)? };
-    access::settle_due(&state.store, &actor.agency_id).await?;
     let mut write = state.store.write(actor).await?;
     write.note(verb, table.name);
     let seen = match if_match(req) {
@@ -203,7 +200,6 @@ async fn act(
 }
 
 async fn remove(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequest, id: &str) -> Answer {
-    access::settle_due(&state.store, &actor.agency_id).await?;
     let mut write = state.store.write(actor).await?;
     write.note("delete", table.name);
     let seen = seen(&write, table, actor, named(id)?, req).await?;
