@@ -144,7 +144,12 @@ fn build() -> String {
     format!("{:x}_{:x}", about.len(), modified.map_or(0, |at| at.as_nanos()))
 }
 
+/// A UUID of the present moment, as an app mints it.
+pub fn uuid() -> String {
+    entities::clock::mint_at(Clock::System.now())
+}
+
 /// Thirty-two characters that nobody else has.
 pub fn uuid_text() -> String {
-    entities::clock::mint_at(Clock::System.now()).replace('-', "")
+    uuid().replace('-', "")
 }

@@ -1,19 +1,18 @@
 //! What the tests are written with: databases, a world to act in, people, phones, servers and a postbox.
 
-mod answer;
-mod database;
+pub mod answer;
+pub mod database;
 mod person;
 mod phone;
 mod postbox;
-mod server;
+pub mod server;
 mod world;
 
-pub use answer::Answer;
 pub use database::{Kind, TestDb, run};
 pub use person::{PASSWORD, Person};
 pub use phone::Phone;
-pub use postbox::{Mail, Postbox};
-pub use server::Server;
+pub use postbox::Postbox;
+pub use server::fieldstone;
 pub use world::{Town, World, mails_queued};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.

@@ -61,6 +61,11 @@ impl Person {
         self.session.lock().expect("no test panicked here").clone()
     }
 
+    /// The access token in use.
+    pub fn token(&self) -> String {
+        self.session()["access_token"].as_str().expect("logged in").to_owned()
+    }
+
     pub fn user_id(&self) -> String {
         self.session()["user"]["id"].as_str().expect("logged in").to_owned()
     }

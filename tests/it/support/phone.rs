@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
+use super::database::uuid;
 use super::person::Person;
 
 /// What a row on the phone is waiting for.
@@ -195,7 +196,7 @@ impl Phone {
         let mut row = row.as_object().expect("a row is an object").clone();
         let id = match row.get("id").and_then(Value::as_str) {
             Some(id) => id.to_owned(),
-            None => entities::clock::mint_at(entities::clock::Clock::System.now()),
+            None => uuid(),
         };
         row.insert("id".to_owned(), json!(id));
         let local = Local { row, status: Status::Created, changed: BTreeSet::new() };

@@ -41,8 +41,18 @@ impl Stage for Town {
 impl Town {
     /// `fieldstone serve` on this database.
     pub async fn server(&self) -> Server {
+        self.server_with(&[]).await
+    }
+
+    /// The same with warnings only in its log, for measuring.
+    pub async fn quiet_server(&self) -> Server {
+        self.server_with(&[("FIELDSTONE_LOG", "warn")]).await
+    }
+
+    async fn server_with(&self, more: &[(&str, &str)]) -> Server {
         let settings = self.settings();
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        settings.extend(more);
         Server::start(&["serve"], &settings).await
     }
 
