@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::QUIET;
 use crate::push::{ROWS, case_of, changes};
 use crate::support::{Kind, Person, Town};
 use crate::table::{Floor, Table, median};
@@ -13,7 +14,7 @@ const CASES: usize = 20;
 const ASKED: usize = 300;
 
 pub async fn measure(kind: Kind, town: Town, table: &mut Table) {
-    let server = town.quiet_server().await;
+    let server = town.server_with(QUIET).await;
     let ana = server.person("ana@demo.example").await;
     let mut cases = Vec::new();
     let mut cursor = 0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-use crate::support::free_port;
+use crate::support::server::free_port;
 
 /// The reference server, killed when dropped.
 #[derive(Debug)]

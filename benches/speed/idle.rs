@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::Server;
+use crate::support::server::Server;
 use crate::table::{Floor, Table, median};
 
 pub fn measure(table: &mut Table) {

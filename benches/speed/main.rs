@@ -29,6 +29,9 @@ use std::process::ExitCode;
 use support::{Kind, run};
 use table::Table;
 
+/// A line for each request would be measured too.
+const QUIET: &[(&str, &str)] = &[("FIELDSTONE_LOG", "warn")];
+
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if args.first().is_some_and(|arg| arg == "hello") {

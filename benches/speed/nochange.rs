@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::QUIET;
 use crate::hello::Hello;
 use crate::support::{Kind, Phone, Town};
 use crate::table::{Floor, Table, median};
@@ -12,7 +13,7 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
 pub async fn measure(kind: Kind, town: Town, table: &mut Table) {
-    let server = town.quiet_server().await;
+    let server = town.server_with(QUIET).await;
     let ana = server.person("ana@demo.example").await;
     let mut phone = Phone::of(&ana);
     phone.pulls().await;

@@ -5,7 +5,9 @@ use std::time::Instant;
 use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, SqlitePool};
 use serde_json::{Value, json};
 
-use crate::support::{Kind, Person, Phone, Town, uuid};
+use crate::QUIET;
+use crate::support::database::uuid;
+use crate::support::{Kind, Person, Phone, Town};
 use crate::table::{Floor, Table, median};
 use crate::wire::{Wire, post};
 
@@ -14,7 +16,7 @@ const PUSHES: usize = 20;
 const ROUNDS: usize = 5;
 
 pub async fn measure(kind: Kind, town: Town, table: &mut Table) {
-    let server = town.quiet_server().await;
+    let server = town.server_with(QUIET).await;
     let ana = server.person("ana@demo.example").await;
     let (case, cursor) = case_of(&ana).await;
     let mut wire = Wire::open(&server.url).await;

@@ -12,5 +12,6 @@ mod faults;
 mod house;
 mod people;
 mod rest;
+mod process;
 mod sync;
 mod worker;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Phone, Server, Town, on_both};
+use crate::support::{Phone, Town, on_both};
 
 on_both!(a_server_killed_in_mid_push_loses_nothing_it_acknowledged_and_stores_nothing_by_half);
 

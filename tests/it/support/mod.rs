@@ -1,6 +1,6 @@
 //! What the tests are written with: databases, a world to act in, people, phones, servers and a postbox.
 
-pub mod answer;
+mod answer;
 pub mod database;
 mod person;
 mod phone;
@@ -8,10 +8,11 @@ mod postbox;
 pub mod server;
 mod world;
 
+pub use answer::Answer;
 pub use database::{Kind, TestDb, run};
 pub use person::{PASSWORD, Person};
 pub use phone::Phone;
-pub use postbox::Postbox;
+pub use postbox::{Mail, Postbox};
 pub use server::fieldstone;
 pub use world::{Town, World, mails_queued};
 

@@ -85,6 +85,7 @@ impl Server {
         person
     }
 
+    /// The number of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -95,17 +96,32 @@ impl Server {
         self.child.wait().expect("it has ended")
     }
 
-    /// SIGTERM, then its own way of stopping; fails when that takes more than 20 s.
-    pub async fn stop(&mut self) -> ExitStatus {
+    /// SIGTERM.
+    pub fn is_asked_to_stop(&self) {
         let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Waits until it has written this; gives up after 20 s.
+    pub async fn says(&self, what: &str) {
+        for _ in 0..1000 {
+            if self.log().contains(what) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not say {what} in 20 s. It wrote:\n{}", self.log());
+    }
+
+    /// Waits until it has ended by itself; gives up after 20 s.
+    pub async fn ends(&mut self) -> ExitStatus {
         for _ in 0..1000 {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("still running 20 s after SIGTERM. It wrote:\n{}", self.log());
+        panic!("still running after 20 s. It wrote:\n{}", self.log());
     }
 }
 

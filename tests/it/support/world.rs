@@ -44,12 +44,8 @@ impl Town {
         self.server_with(&[]).await
     }
 
-    /// The same with warnings only in its log, for measuring.
-    pub async fn quiet_server(&self) -> Server {
-        self.server_with(&[("FIELDSTONE_LOG", "warn")]).await
-    }
-
-    async fn server_with(&self, more: &[(&str, &str)]) -> Server {
+    /// The same with more settings.
+    pub async fn server_with(&self, more: &[(&str, &str)]) -> Server {
         let settings = self.settings();
         let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         settings.extend(more);

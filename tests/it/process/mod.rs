@@ -1,0 +1,4 @@
+//! The binary as an operator meets it: how it starts, refuses and stops, and what its commands say.
+
+mod commands;
+mod stopping;

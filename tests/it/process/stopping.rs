@@ -1,0 +1,48 @@
+//! SIGTERM: requests under way are answered, then the process ends by itself.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::support::{Phone, Town, on_both};
+
+on_both!(a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered);
+
+async fn a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered(town: Town) {
+    let mut server = town.server().await;
+    let ana = server.person("ana@demo.example").await;
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    let case = phone.creates("cases", json!({"unit": "individual", "summary": "Pushed while stopping"}));
+    let body = phone.outgoing().to_string();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut line = TcpStream::connect(&address).expect("the server listens");
+    // The interim answer tells that the request is being handled.
+    let head = format!(
+        "POST /api/v1/sync?last_pulled_at={} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        phone.cursor.expect("it has pulled"),
+        ana.token(),
+        body.len()
+    );
+    line.write_all(head.as_bytes()).expect("the head is taken");
+    let mut interim = [0; 25];
+    line.read_exact(&mut interim).expect("an interim answer");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    line.write_all(first.as_bytes()).expect("the first half is taken");
+    server.is_asked_to_stop();
+    server.says("stopping").await;
+    line.write_all(rest.as_bytes()).expect("the second half is taken");
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let status = server.ends().await;
+    assert!(status.success(), "{status}: {}", server.log());
+
+    let again = town.server().await;
+    let mut fresh = Phone::of(&ana.through(&again.url));
+    fresh.pulls().await;
+    assert!(fresh.row("cases", &case).is_some(), "what was answered is there");
+}
