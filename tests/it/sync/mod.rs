@@ -2,4 +2,5 @@
 
 mod agency;
 mod phones;
+mod rules;
 mod simulation;

@@ -8,8 +8,10 @@
 //! `FIELDSTONE_SIMULATION_SEEDS` sets how many seeds, `FIELDSTONE_SIMULATION_FROM` where to begin. A failure prints its
 //! seed and the fewest steps that still fail.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Once;
 
 use entities::casework::goal;
 use entities::registry::TABLES;
@@ -476,32 +478,65 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn seeds(kind: Kind, count: u64) {
-    let from = setting("FIELDSTONE_SIMULATION_FROM", 1);
-    let count = setting("FIELDSTONE_SIMULATION_SEEDS", count);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let mut failed = None;
-    for seed in from..from + count {
-        if let Err(why) = attempt(kind, &schedule(seed)) {
-            failed = Some((seed, why));
-            break;
-        }
-    }
-    let fewest = failed.as_ref().map(|(seed, _)| shrink(kind, schedule(*seed)));
-    let then = fewest.as_ref().map(|steps| attempt(kind, steps).err());
-    std::panic::set_hook(hook);
-    if let Some((seed, why)) = failed {
-        panic!("seed {seed}: {why}\nfewest steps: {fewest:#?}\nwhich fail with: {then:?}");
-    }
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-#[test]
-fn two_thousand_schedules_lose_nothing_and_converge_on_sqlite() {
-    seeds(Kind::Sqlite, 2000);
+/// Keeps the panics of attempts out of the output of this thread; other tests' are printed as ever.
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |why| {
+            if !QUIET.get() {
+                usual(why);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let done = work();
+    QUIET.set(false);
+    done
 }
 
-#[test]
-fn schedules_lose_nothing_and_converge_on_postgres() {
-    seeds(Kind::Postgres, 60);
+/// One part of the seeds: the parts run side by side.
+fn seeds(kind: Kind, part: u64, parts: u64, default: u64) {
+    let each = setting("FIELDSTONE_SIMULATION_SEEDS", default).div_ceil(parts);
+    let from = setting("FIELDSTONE_SIMULATION_FROM", 1) + part * each;
+    let failed = quietly(|| {
+        let (seed, why) = (from..from + each).find_map(|seed| Some((seed, attempt(kind, &schedule(seed)).err()?)))?;
+        let fewest = shrink(kind, schedule(seed));
+        let then = attempt(kind, &fewest).err();
+        Some(format!("seed {seed}: {why}\nfewest steps: {fewest:#?}\nwhich fail with: {then:?}"))
+    });
+    assert!(failed.is_none(), "{}", failed.unwrap_or_default());
+}
+
+mod two_thousand_schedules_lose_nothing_and_converge {
+    use super::{Kind, seeds};
+
+    #[test]
+    fn on_sqlite_first_part() {
+        seeds(Kind::Sqlite, 0, 4, 2000);
+    }
+
+    #[test]
+    fn on_sqlite_second_part() {
+        seeds(Kind::Sqlite, 1, 4, 2000);
+    }
+
+    #[test]
+    fn on_sqlite_third_part() {
+        seeds(Kind::Sqlite, 2, 4, 2000);
+    }
+
+    #[test]
+    fn on_sqlite_fourth_part() {
+        seeds(Kind::Sqlite, 3, 4, 2000);
+    }
+
+    #[test]
+    fn on_postgres() {
+        seeds(Kind::Postgres, 0, 20, 2000);
+    }
 }
