@@ -11,7 +11,7 @@ mod support;
 mod faults;
 mod house;
 mod people;
-mod rest;
 mod process;
+mod rest;
 mod sync;
 mod worker;
