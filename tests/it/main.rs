@@ -14,4 +14,5 @@ mod people;
 mod process;
 mod rest;
 mod sync;
+mod trust;
 mod worker;

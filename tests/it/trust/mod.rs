@@ -1,0 +1,3 @@
+//! What must never be found where it does not belong.
+
+mod planted;
