@@ -320,23 +320,7 @@ impl Write {
 
     /// Settles, re-stands, replans, writes the audit event and commits. Answers the commit number.
     pub async fn commit(mut self) -> Result<i64> {
-        for case in std::mem::take(&mut self.ended) {
-            case_assignment::end_all(&mut self, &case).await?;
-        }
-        for (name, id) in std::mem::take(&mut self.refill) {
-            if let Some(row) = self.row(registered(name)?, &id).await?.filter(|row| !row.is_deleted()) {
-                let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
-                self.update(&row, same).await?;
-            }
-        }
-        for case in std::mem::take(&mut self.access) {
-            access::settle_case(&mut self, &case).await?;
-        }
-        for (name, id) in std::mem::take(&mut self.restand) {
-            if let Some(row) = self.row(registered(name)?, &id).await? {
-                self.stand_again(&row).await?;
-            }
-        }
+        self.settle_pending().await?;
         for case in std::mem::take(&mut self.plan) {
             crate::workflow::timers::plan_case(&mut self, &case).await?;
         }
@@ -347,6 +331,29 @@ impl Write {
         }
         self.tx.commit().await?;
         Ok(self.seq)
+    }
+
+    /// Does now what the commit would do about access and scopes, for those who must know who
+    /// sees what before it.
+    pub(crate) async fn settle_pending(&mut self) -> Result<()> {
+        for case in std::mem::take(&mut self.ended) {
+            case_assignment::end_all(self, &case).await?;
+        }
+        for (name, id) in std::mem::take(&mut self.refill) {
+            if let Some(row) = self.row(registered(name)?, &id).await?.filter(|row| !row.is_deleted()) {
+                let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
+                self.update(&row, same).await?;
+            }
+        }
+        for case in std::mem::take(&mut self.access) {
+            access::settle_case(self, &case).await?;
+        }
+        for (name, id) in std::mem::take(&mut self.restand) {
+            if let Some(row) = self.row(registered(name)?, &id).await? {
+                self.stand_again(&row).await?;
+            }
+        }
+        Ok(())
     }
 
     fn touched(&mut self, touches: Vec<Touch>) {

@@ -1,6 +1,8 @@
 //! Sync: the engine under random schedules, and what those schedules taught.
 
 mod agency;
+mod custody;
+mod native;
 mod phones;
 mod rules;
 mod simulation;

@@ -101,6 +101,7 @@ pub async fn mutate(
         results.push((at, desk.mutate(&mutations[at]).await?));
     }
     desk.close().await?;
+    write.settle_pending().await?;
     for (at, mut result) in results {
         let mutation = &mutations[at];
         if result.status != "retry"

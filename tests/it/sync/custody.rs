@@ -1,0 +1,141 @@
+//! Unsynced work in safe keeping, phones that heal, and the poke.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::rules::{goal, hands_over, opens_case};
+use crate::support::{Person, Phone, World, on_both};
+
+on_both!(
+    work_about_to_be_lost_is_uploaded_and_accepted,
+    quarantined_work_can_be_rehomed_or_discarded_with_a_reason,
+    a_phone_that_differs_is_healed_row_by_row,
+    a_commit_through_one_server_pokes_the_listeners_of_another,
+);
+
+/// Takes a case from Ana while her phone holds an unsent note, and uploads the note as the snippet does.
+async fn loses(world: &World) -> (Phone, Phone, String, Value) {
+    let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
+    let case = opens_case(&mut ana).await;
+    hands_over(world, &case, "ben@demo.example").await;
+    let id = ana.creates("notes", json!({"case_id": case, "body": "unsent words", "kind": "progress"}));
+    let doomed = ana.outgoing();
+    let kept = ana.person.post("/sync/quarantine", doomed.clone()).await.ok();
+    assert_eq!(kept, json!({"kept": 1}));
+    assert_eq!(
+        ana.person.post("/sync/quarantine", doomed).await.ok(),
+        json!({"kept": 1}),
+        "the same work is the same entry"
+    );
+    ben.pulls().await;
+    let issues = ben.everything().remove("sync_issues").expect("Ben is told");
+    assert_eq!(issues.len(), 1);
+    let issue = Value::Object(issues.into_values().next().expect("one"));
+    assert_eq!(issue["about_id"], json!(id));
+    (ana, ben, case, issue)
+}
+
+async fn work_about_to_be_lost_is_uploaded_and_accepted(world: World) {
+    let (ana, mut ben, case, issue) = loses(&world).await;
+    let path = format!("/sync_issues/{}", issue["id"].as_str().expect("id"));
+    let work = ben.person.get(&format!("{path}/work")).await.ok();
+    assert_eq!(work["sent"]["body"], json!("unsent words"));
+    ana.person.get(&format!("{path}/work")).await.refused(404);
+    world.cleo().await.post(&format!("{path}/accept"), json!({"reason": "mine"})).await.refused(404);
+    ben.person.post(&format!("{path}/accept"), json!({})).await.refused(422);
+    ben.person.post(&format!("{path}/accept"), json!({"reason": "Ana was there"})).await.ok();
+    ben.person.post(&format!("{path}/accept"), json!({"reason": "again"})).await.refused(409);
+    ben.pulls().await;
+    let about = issue["about_id"].as_str().expect("id");
+    assert_eq!(ben.column("notes", about, "body"), json!("unsent words"));
+    assert_eq!(ben.column("notes", about, "case_id"), json!(case));
+    assert_eq!(ben.column("notes", about, "author_id"), json!(ana.person.user_id()));
+    assert_eq!(ben.column("sync_issues", issue["id"].as_str().expect("id"), "status"), json!("accepted"));
+}
+
+async fn quarantined_work_can_be_rehomed_or_discarded_with_a_reason(world: World) {
+    let (_, mut ben, _, issue) = loses(&world).await;
+    let own = opens_case(&mut ben).await;
+    let path = format!("/sync_issues/{}", issue["id"].as_str().expect("id"));
+    let foreign = json!({"reason": "wrong case", "case_id": "case-of-nobody"});
+    let refused = ben.person.post(&format!("{path}/rehome"), foreign).await;
+    assert!([404, 409].contains(&refused.status), "{}", refused.text);
+    ben.person.post(&format!("{path}/rehome"), json!({"reason": "it was about the sister", "case_id": own})).await.ok();
+    ben.pulls().await;
+    assert_eq!(ben.column("notes", issue["about_id"].as_str().expect("id"), "case_id"), json!(own));
+
+    let mut ana = Phone::of(&world.ana().await);
+    let case = opens_case(&mut ana).await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    ana.creates("notes", json!({"case_id": case, "body": "typed into the wrong case", "kind": "progress"}));
+    ana.pushes().await.expect("something to push").ok();
+    ben.pulls().await;
+    let issues = ben.everything().remove("sync_issues").expect("issues");
+    let open = issues.values().find(|issue| issue["status"] == "open").expect("an open one");
+    let path = format!("/sync_issues/{}", open["id"].as_str().expect("id"));
+    ben.person.post(&format!("{path}/discard"), json!({"reason": "a mistake, Ana says"})).await.ok();
+    let work = ben.person.get(&format!("{path}/work")).await.ok();
+    assert_eq!((&work["state"], &work["sent"]["body"]), (&json!("discarded"), &json!("typed into the wrong case")));
+}
+
+/// As docs/sync.md describes it.
+fn hash(rows: &[(String, i64)]) -> String {
+    let sum = rows.iter().fold(0_u64, |sum, (id, at)| sum.wrapping_add(entities::sync::digest::fingerprint(id, *at)));
+    format!("{sum:016x}")
+}
+
+async fn a_phone_that_differs_is_healed_row_by_row(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    let kept = phone.creates("goals", goal(&case, "This one stays as it is"));
+    let lost = phone.creates("goals", goal(&case, "This one falls off the phone"));
+    phone.syncs().await;
+    phone.syncs().await;
+    let sound = phone.clone();
+    let digest = phone.person.get("/sync/digest?scope=case").await.ok();
+    let of_case = &digest["cases"][0];
+    assert_eq!(of_case["case_id"], json!(case));
+    let held: Vec<(String, i64)> = phone
+        .ids("goals")
+        .into_iter()
+        .map(|id| (id.clone(), phone.column("goals", &id, "updated_at").as_i64().expect("milliseconds")))
+        .collect();
+    assert_eq!(of_case["tables"]["goals"], json!({"rows": 2, "hash": hash(&held)}));
+    // A row is lost and a ghost appears.
+    phone.deletes("goals", &lost);
+    phone.marks_as_synced(&json!({}));
+    phone.creates("goals", json!({"id": "ghost-000001", "case_id": case, "statement": "nobody knows me"}));
+    phone.marks_as_synced(&json!({}));
+    let rows = phone.person.get(&format!("/sync/digest?case_id={case}")).await.ok();
+    let there: Vec<&str> =
+        rows["tables"]["goals"].as_array().expect("rows").iter().filter_map(|row| row[0].as_str()).collect();
+    assert!(there.contains(&lost.as_str()) && there.contains(&kept.as_str()));
+    let wanted = json!({"rows": [{"table": "goals", "id": lost}, {"table": "goals", "id": "ghost-000001"}]});
+    phone.person.post("/sync/repair", wanted).await.ok();
+    phone.pulls().await;
+    assert_eq!(phone.everything(), sound.everything());
+    phone.person.post("/sync/repair", json!({"rows": [7]})).await.refused(422);
+}
+
+async fn a_commit_through_one_server_pokes_the_listeners_of_another(mut world: World) {
+    let ana = world.ana().await;
+    let elsewhere = world.another_server().await;
+    let listener: Person = ana.through(&elsewhere);
+    let answer = listener.request(Method::GET, "/sync/live").send().await.expect("a stream");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut stream = answer.bytes_stream();
+    let first = stream.next().await.expect("an event").expect("bytes");
+    assert!(first.starts_with(b"event: poke\ndata: {\"head\":"), "{first:?}");
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    // Two seconds are promised; the limit only ends a test that has failed.
+    let poke = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a poke").expect("an event");
+    let text = String::from_utf8(poke.expect("bytes").to_vec()).expect("text");
+    assert!(text.starts_with("event: poke"), "{text}");
+    assert!(!text.contains(&case), "no data in it");
+    assert_eq!(world.stranger().get("/sync/live").await.status, 401);
+}
