@@ -38,7 +38,11 @@ enum Command {
     /// Agencies, users and passwords
     Admin(cmd::admin::Args),
     /// Prints the OpenAPI 3.1 document
-    Openapi,
+    Openapi {
+        /// Print the table of who may call what instead
+        #[arg(long)]
+        permissions: bool,
+    },
     /// The settings in force
     Config(cmd::config::Args),
 }
@@ -68,7 +72,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => cmd::serve::serve(file, args).await,
         Command::Migrate(args) => cmd::migrate::run(file, args).await,
         Command::Admin(args) => cmd::admin::run(file, args).await,
-        Command::Openapi => cmd::openapi(),
+        Command::Openapi { permissions } => cmd::openapi(permissions),
         Command::Config(args) => cmd::config::run(file, args),
     }
 }

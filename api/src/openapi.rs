@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Access, Content, Op};
+use crate::operation::{ANYONE, Access, Content, Link, Op};
 
 /// The whole document.
 pub fn document(operations: &[Op]) -> Value {
@@ -17,7 +17,7 @@ pub fn document(operations: &[Op]) -> Value {
     for op in operations {
         tags.insert(op.tag);
         let path = paths.entry(op.path.clone()).or_insert_with(|| json!({}));
-        path[op.method.as_str().to_lowercase()] = operation(op);
+        path[op.method.as_str().to_lowercase()] = operation(op, operations);
     }
     json!({
         "openapi": "3.1.0",
@@ -44,7 +44,7 @@ pub fn document(operations: &[Op]) -> Value {
     })
 }
 
-fn operation(op: &Op) -> Value {
+fn operation(op: &Op, all: &[Op]) -> Value {
     let mut parameters: Vec<Value> = path_names(&op.path)
         .map(|name| {
             json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"},
@@ -68,14 +68,7 @@ fn operation(op: &Op) -> Value {
     if let Some(first) = op.replies.first()
         && !op.links.is_empty()
     {
-        let links: Map<String, Value> = op
-            .links
-            .iter()
-            .map(|link| {
-                let (name, from) = link.parameter;
-                (link.name.to_owned(), json!({"operationId": link.operation, "parameters": {name: from}}))
-            })
-            .collect();
+        let links: Map<String, Value> = op.links.iter().map(|link| (link.name.to_owned(), linked(link, all))).collect();
         if let Some(response) = responses.get_mut(&first.status.to_string()) {
             response["links"] = Value::Object(links);
         }
@@ -100,6 +93,45 @@ fn operation(op: &Op) -> Value {
     }
     if let Access::Roles(roles) | Access::Recent(roles) = op.access {
         out["x-roles"] = roles.iter().map(|role| role.as_str()).collect();
+    }
+    out
+}
+
+/// A link fills a parameter of the operation it leads to, or where that has none of the name, its body.
+fn linked(link: &Link, all: &[Op]) -> Value {
+    let (name, from) = link.parameter;
+    let parameter = all.iter().find(|op| op.id == link.operation).is_some_and(|op| {
+        path_names(&op.path).any(|known| known == name) || op.params.iter().any(|param| param.name == name)
+    });
+    match parameter {
+        true => json!({"operationId": link.operation, "parameters": {name: from}}),
+        false => json!({"operationId": link.operation, "requestBody": {name: from}}),
+    }
+}
+
+/// Who may call what, as a table for people; `docs/permissions.md` holds it.
+pub fn permissions(operations: &[Op]) -> String {
+    let mut out = String::from(
+        "# Who may call what\n\nWritten from the code by `fieldstone openapi --permissions`; a test compares. \
+         Which rows a role sees is another question: see docs/security.md.\n\n\
+         | operation | who |\n|---|---|\n",
+    );
+    let mut lines: Vec<(String, &str, String)> = operations
+        .iter()
+        .map(|op| {
+            let who = match op.access {
+                Access::Public => "anyone, without a token".to_owned(),
+                Access::Roles(roles) | Access::Recent(roles) if roles == ANYONE => "anyone signed in".to_owned(),
+                Access::Roles(roles) | Access::Recent(roles) => {
+                    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+                }
+            };
+            (op.path.clone(), op.method.as_str(), who)
+        })
+        .collect();
+    lines.sort();
+    for (path, method, who) in lines {
+        out.push_str(&format!("| `{method} {path}` | {who} |\n"));
     }
     out
 }
@@ -206,4 +238,130 @@ fn problem_schema() -> Value {
             "request_id": "0197a5c2-7d3e-7c1f-9b52-5f0c4f0f6a01", "code": "invalid",
             "errors": [{"pointer": "/email", "code": "required", "detail": "is missing"}]}
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> (Vec<Op>, Value) {
+        let operations = crate::operations(false);
+        let document = document(&operations);
+        (operations, document)
+    }
+
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let (_, document) = whole();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 5);
+        for reference in found {
+            assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_operation_says_what_it_does_and_has_a_name_of_its_own() {
+        let (operations, _) = whole();
+        let mut ids = BTreeSet::new();
+        for op in &operations {
+            assert!(ids.insert(op.id.as_str()), "{} stands for two operations", op.id);
+            assert!(!op.summary.is_empty() && op.tag != "api", "{op:?} says nothing");
+            assert!(op.replies.first().is_some_and(|reply| reply.status < 300), "{op:?} never succeeds");
+            for content in op.body.iter().chain(op.replies.iter().filter_map(|reply| reply.content.as_ref())) {
+                let shown = content.media != "application/json" || !content.example.is_null();
+                assert!(shown, "{op:?} has a JSON body without an example");
+            }
+        }
+        for op in &operations {
+            for link in &op.links {
+                assert!(ids.contains(link.operation.as_str()), "{op:?} leads to {}, which is none", link.operation);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_operations_share_method_and_path() {
+        let (operations, document) = whole();
+        let written: usize = document["paths"]
+            .as_object()
+            .map_or(0, |paths| paths.values().filter_map(Value::as_object).map(Map::len).sum());
+        assert_eq!(written, operations.len());
+    }
+
+    #[test]
+    fn every_example_fits_its_schema() {
+        let (operations, document) = whole();
+        for op in &operations {
+            for content in op.body.iter().chain(op.replies.iter().filter_map(|reply| reply.content.as_ref())) {
+                if !content.example.is_null() {
+                    fits(&content.schema, &content.example, &document, &format!("{op:?}"));
+                }
+            }
+        }
+        fits(&document["components"]["schemas"]["Problem"], &problem_schema()["example"], &document, "Problem");
+    }
+
+    /// As much of JSON Schema as the document uses.
+    fn fits(schema: &Value, value: &Value, document: &Value, at: &str) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let found = document.pointer(reference.trim_start_matches('#'));
+            return fits(found.unwrap_or(&Value::Null), value, document, at);
+        }
+        let kinds: Vec<&str> = match &schema["type"] {
+            Value::String(kind) => vec![kind],
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let number = kind == "integer" && kinds.contains(&"number");
+        assert!(kinds.is_empty() || kinds.contains(&kind) || number, "{at}: {value} is no {kinds:?}");
+        if let Some(words) = schema["enum"].as_array() {
+            assert!(words.contains(value), "{at}: {value} is none of {words:?}");
+        }
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(value.get(name).is_some(), "{at}: {name} is missing");
+        }
+        for (name, member) in value.as_object().into_iter().flatten() {
+            match schema["properties"].get(name) {
+                Some(inner) => fits(inner, member, document, &format!("{at}.{name}")),
+                None => assert!(schema["additionalProperties"] != false, "{at}: {name} is not in the schema"),
+            }
+        }
+        for item in value.as_array().into_iter().flatten() {
+            if schema.get("items").is_some() {
+                fits(&schema["items"], item, document, &format!("{at}[]"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_permissions_in_the_documentation_is_the_one_in_force() {
+        let kept = include_str!("../../docs/permissions.md");
+        let now = permissions(&crate::operations(false));
+        assert_eq!(
+            kept, now,
+            "run `cargo run -- openapi --permissions > docs/permissions.md` and look at what changed"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, Responder, Route, web};
 use entities::Role;
@@ -266,11 +266,32 @@ async fn enter<B: MessageBody + 'static>(
     let Some(state) = req.app_data::<web::Data<State>>().cloned() else {
         return Err(Problem::Internal("the application has no state".into()).into());
     };
-    match crate::session::authenticate(&state, req.request(), roles, recent).await {
-        Ok(session) => {
-            req.extensions_mut().insert(session);
-            Ok(next.call(req).await?.map_into_boxed_body())
-        }
-        Err(problem) => Ok(req.error_response(problem)),
+    let operation = req.extensions().get::<Name>().map(|name| name.0.clone()).unwrap_or_default();
+    let session = match crate::session::authenticate(&state, req.request(), roles, recent).await {
+        Ok(session) => session,
+        Err(problem) => return Ok(req.error_response(problem)),
+    };
+    let actor = session.actor.clone();
+    let answer = if roles.contains(&actor.role) {
+        req.extensions_mut().insert(session);
+        next.call(req).await?.map_into_boxed_body()
+    } else {
+        req.error_response(Problem::Forbidden("your role does not allow this".into()))
+    };
+    if answer.status() == StatusCode::FORBIDDEN {
+        record_denial(&state, &actor, &operation).await;
+    }
+    Ok(answer)
+}
+
+/// Every denied access stands in the audit trail, with the operation and never with what it was about.
+async fn record_denial(state: &State, actor: &entities::Actor, operation: &str) {
+    let recorded = async {
+        let mut write = state.store.write(actor).await?;
+        write.note("denied", operation);
+        write.commit().await
+    };
+    if let Err(error) = recorded.await {
+        tracing::error!(%error, operation, "a denied access could not be recorded");
     }
 }

@@ -22,7 +22,8 @@ use crate::tokens::Refused;
 const FRESH: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 20_000;
 
-/// A caller who may do what they ask for. Only made by [`authenticate`].
+/// A caller who may do what they ask for. Only made by [`authenticate`], and only handed to a handler
+/// once the role was found among those allowed.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Agency, user, role of this moment, device: what the write door wants to know.
@@ -54,7 +55,10 @@ impl Session {
     /// allows the operation.
     pub async fn confirm(&self, conn: &impl ConnectionTrait, now: Instant) -> Result<Session, Problem> {
         let standing = standing(sessions::check(conn, &self.session_id, now).await?)?;
-        admit(standing, self.roles, false)
+        if !self.roles.contains(&standing.actor.role) {
+            return Err(Problem::Forbidden("your role does not allow this".into()));
+        }
+        Ok(caller(standing, self.roles, false))
     }
 }
 
@@ -110,10 +114,11 @@ impl Recent {
     }
 }
 
-/// Reads the token, finds the session, asks whether its role is among those allowed.
+/// Reads the token and finds the session. Whether its role is among those allowed, `operation.rs`
+/// asks next; the session keeps them for [`Session::confirm`].
 ///
 /// # Errors
-/// 401 without a good token or session, 403 for a lost device or another role.
+/// 401 without a good token or session, 403 for a lost device.
 pub async fn authenticate(
     state: &State,
     req: &HttpRequest,
@@ -145,7 +150,7 @@ pub async fn authenticate(
     if standing.actor.user() != claims.sub {
         return Err(Problem::Unauthorized("token_invalid"));
     }
-    admit(standing, roles, recent)
+    Ok(caller(standing, roles, recent))
 }
 
 fn bearer(req: &HttpRequest) -> Result<&str, Problem> {
@@ -169,11 +174,8 @@ fn standing(check: Check) -> Result<Standing, Problem> {
     }
 }
 
-fn admit(standing: Standing, roles: &'static [Role], recent: bool) -> Result<Session, Problem> {
-    if !roles.contains(&standing.actor.role) {
-        return Err(Problem::Forbidden("your role does not allow this".into()));
-    }
-    Ok(Session {
+fn caller(standing: Standing, roles: &'static [Role], recent: bool) -> Session {
+    Session {
         user_id: standing.actor.user().to_owned(),
         device_id: standing.actor.device_id.clone().unwrap_or_default(),
         actor: standing.actor,
@@ -184,5 +186,5 @@ fn admit(standing: Standing, roles: &'static [Role], recent: bool) -> Result<Ses
         signed_in_at: standing.opened_at,
         recent,
         roles,
-    })
+    }
 }

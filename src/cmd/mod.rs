@@ -30,12 +30,16 @@ pub(crate) fn complain(failure: &Failure) {
     let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: {failure}");
 }
 
-/// Prints the OpenAPI document.
+/// Prints the OpenAPI document, or the table of who may call what.
 ///
 /// # Errors
 /// When nobody reads it.
-pub(crate) fn openapi() -> Result<(), Failure> {
-    let document = api::openapi::document(&api::operations(false));
+pub(crate) fn openapi(permissions: bool) -> Result<(), Failure> {
+    let operations = api::operations(false);
+    if permissions {
+        return say(api::openapi::permissions(&operations).trim_end());
+    }
+    let document = api::openapi::document(&operations);
     say(serde_json::to_string_pretty(&document).map_err(|error| Failure::failed(error.to_string()))?)
 }
 

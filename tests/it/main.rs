@@ -13,6 +13,7 @@ mod house;
 mod people;
 mod process;
 mod rest;
+mod surface;
 mod sync;
 mod trust;
 mod worker;

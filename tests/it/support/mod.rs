@@ -14,7 +14,7 @@ pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
 pub use server::fieldstone;
-pub use world::{Town, World, mails_queued};
+pub use world::{Town, World, everybodys_hash, mails_queued};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///

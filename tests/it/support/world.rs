@@ -246,16 +246,21 @@ async fn found_team(store: &Store, agency: &str, name: &str) -> String {
 }
 
 async fn hire(store: &Store, agency: &str, name: &str, email: &str, role: Role, team: Option<&String>) {
-    static HASH: OnceCell<String> = OnceCell::const_new();
-    let hash = HASH.get_or_init(|| async {
-        let passwords = api::password::Passwords::default();
-        passwords.hash(SecretString::from(PASSWORD)).await.expect("a hash")
-    });
     let mut write = store.write(&Actor::system(agency)).await.expect("the door");
     let someone = user::Model { team_id: team.cloned(), ..user::Model::new(name, email, role) };
     let id = user::create(&mut write, someone).await.expect("a user").id;
-    user::set_password(&mut write, &id, hash.await, None).await.expect("a password");
+    user::set_password(&mut write, &id, everybodys_hash().await, None).await.expect("a password");
     write.commit().await.expect("a commit");
+}
+
+/// The hash of the password that everybody has here; made once, since it is meant to take long.
+pub async fn everybodys_hash() -> &'static str {
+    static HASH: OnceCell<String> = OnceCell::const_new();
+    let made = HASH.get_or_init(|| async {
+        let passwords = api::password::Passwords::default();
+        passwords.hash(SecretString::from(PASSWORD)).await.expect("a hash")
+    });
+    made.await
 }
 
 async fn lead(store: &Store, agency: &str, team: &str, email: &str) {
