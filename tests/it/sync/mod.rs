@@ -4,5 +4,6 @@ mod agency;
 mod custody;
 mod native;
 mod phones;
+mod races;
 mod rules;
 mod simulation;

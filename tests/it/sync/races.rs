@@ -1,0 +1,149 @@
+//! Writers that overtake each other, and pulls in between.
+//!
+//! On PostgreSQL with connections and processes of their own; on SQLite with two stores on one file.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use entities::casework::note;
+use entities::{Actor, registry, sql};
+use serde_json::json;
+use tokio::task::yield_now;
+
+use super::rules::{hands_over, opens_case};
+use crate::support::{Kind, Phone, Town, World, on_both};
+
+on_both!(
+    a_stalled_writer_makes_no_pull_step_over_its_rows,
+    writers_and_readers_through_two_processes_lose_nothing,
+    a_row_that_changes_behind_the_door_is_refused_by_the_database,
+);
+
+fn a_note(case: &str, body: &str) -> note::Model {
+    note::Model {
+        case_id: case.into(),
+        body: Some(body.into()),
+        ..registry::fresh::<note::Entity>().expect("registered")
+    }
+}
+
+/// The lost-row race: the first writer has its number and stalls, the second would commit a greater one, a phone pulls
+/// and moves its cursor past both.
+async fn a_stalled_writer_makes_no_pull_step_over_its_rows(mut world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    phone.pulls().await;
+    let elsewhere = world.another_server().await;
+    let mut other = Phone::of(&phone.person.through(&elsewhere));
+    other.pulls().await;
+    let actor = Actor::system(&world.riverbend);
+    let mut stalled = world.store.write(&actor).await.expect("the door");
+    let slow = stalled.create::<note::Entity>(a_note(&case, "written slowly")).await.expect("a note").id;
+    // The second writer has a connection of its own, and must wait for the first.
+    let fast = other.creates("notes", json!({"case_id": case, "body": "written fast", "kind": "progress"}));
+    let second = tokio::spawn(async move {
+        other.pushes().await.expect("something to push").ok();
+    });
+    if world.db.kind == Kind::Postgres {
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while count(&world, waiting).await == 0 {
+            assert!(!second.is_finished(), "the second writer did not wait");
+            yield_now().await;
+        }
+    }
+    for _ in 0..3 {
+        phone.pulls().await;
+        assert!(phone.row("notes", &slow).is_none() && phone.row("notes", &fast).is_none());
+    }
+    let first = stalled.commit().await.expect("commit");
+    second.await.expect("the second writer was taken in");
+    phone.pulls().await;
+    assert!(phone.row("notes", &slow).is_some(), "the slow row was stepped over");
+    assert!(phone.row("notes", &fast).is_some());
+    let text = format!("select seq from notes where id = '{fast}'");
+    assert!(count(&world, &text).await > first, "numbers follow the order of commits");
+}
+
+async fn count(world: &World, text: &str) -> i64 {
+    let row = sql::one(world.store.connection(), text, vec![]).await.expect("the database answers").expect("a row");
+    row.try_get_by_index(0).expect("a number")
+}
+
+async fn writers_and_readers_through_two_processes_lose_nothing(town: Town) {
+    const WRITERS: usize = 8;
+    const ROUNDS: usize = 6;
+    let (first, second) = (town.server().await, town.server().await);
+    let ana = first.person("ana@demo.example").await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    for at in 0..4 {
+        let reader = ana.on_another_device().through(if at % 2 == 0 { &first.url } else { &second.url });
+        reader.logs_in().await;
+        let done = Arc::clone(&done);
+        readers.push(tokio::spawn(async move {
+            let mut phone = Phone::of(&reader);
+            while !done.load(Ordering::SeqCst) {
+                phone.pulls().await;
+            }
+            phone.pulls().await;
+            phone
+        }));
+    }
+    let mut writers = Vec::new();
+    for at in 0..WRITERS {
+        let writer = ana.on_another_device().through(if at % 2 == 0 { &second.url } else { &first.url });
+        writer.logs_in().await;
+        let case = case.clone();
+        writers.push(tokio::spawn(async move {
+            let mut phone = Phone::of(&writer);
+            let mut made = BTreeSet::new();
+            for round in 0..ROUNDS {
+                phone.pulls().await;
+                for row in 0..5 {
+                    let body = format!("writer {at}, round {round}, row {row}");
+                    made.insert(phone.creates("notes", json!({"case_id": case, "kind": "progress", "body": body})));
+                }
+                while phone.has_unsynced_changes() {
+                    let answer = phone.pushes().await.expect("something to push");
+                    // A writer that waited too long is told to come back, and does.
+                    assert!([200, 503].contains(&answer.status), "{} {}", answer.status, answer.text);
+                }
+            }
+            made
+        }));
+    }
+    let mut made = BTreeSet::new();
+    for writer in writers {
+        made.extend(writer.await.expect("a writer"));
+    }
+    done.store(true, Ordering::SeqCst);
+    assert_eq!(made.len(), WRITERS * ROUNDS * 5);
+    for reader in readers {
+        let phone = reader.await.expect("a reader");
+        assert_eq!(phone.ids("notes"), made, "a reader stepped over rows");
+    }
+    // Every transaction has a number of its own.
+    let text = "select count(*) from (select agency_id, seq from audit_event group by agency_id, seq having count(*) > 1) twice";
+    let row = sql::one(town.store.connection(), text, vec![]).await.expect("an answer").expect("a row");
+    assert_eq!(row.try_get_by_index::<i64>(0).expect("a number"), 0);
+    assert!(entities::audit::verify(town.store.connection()).await.expect("the trail").is_ok());
+}
+
+/// Somebody with a database shell, or a bug: a change that no phone would ever hear of.
+async fn a_row_that_changes_behind_the_door_is_refused_by_the_database(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    for table in registry::TABLES.iter() {
+        let text = format!("update {} set updated_at = updated_at + 1", table.name);
+        let changed = sql::exec(world.store.writer(), &text, vec![]).await;
+        let rows = format!("select count(*) from {}", table.name);
+        assert!(changed.is_err() || count(&world, &rows).await == 0, "{}", table.name);
+    }
+    let text = "update cases set seq = seq + 1 where id = $1";
+    sql::exec(world.store.writer(), text, vec![case.into()]).await.expect("a greater number is let through");
+}
