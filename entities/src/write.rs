@@ -105,9 +105,9 @@ impl Write {
         self.note = Some((action, reason.into()));
     }
 
-    /// Names a row in the audit event although it does not change: it was read, and that is told.
-    pub fn witness(&mut self, row: &Row) {
-        self.objects.push(audit::object(row.table.name, row.id()));
+    /// Names a row in the audit event although it does not change: somebody read it, or tried to.
+    pub fn witness(&mut self, table: &Table, id: &str) {
+        self.objects.push(audit::object(table.name, id));
     }
 
     /// Asks for the case's access to be settled before the commit.

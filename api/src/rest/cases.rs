@@ -3,11 +3,11 @@
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::casework::case_assignment::{self, Assign};
-use entities::registry::{Synced, is_id, table};
-use entities::{Instant, Role, acts};
+use entities::registry::{Synced, Table, erased, is_id, table};
+use entities::{Actor, Error, Instant, Role, acts};
 use serde_json::{Map, Value, json};
 
-use super::{document, members, object, rows};
+use super::{document, members, object, rows, watched};
 use crate::body::JsonBody;
 use crate::form::Form;
 use crate::operation::Op;
@@ -80,14 +80,17 @@ pub(super) fn operations() -> Vec<Op> {
 
 async fn assign(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
     let wish = wish(body.0)?;
-    if !is_id(&id) {
-        return Err(Problem::NotFound);
-    }
-    let mut write = state.store.write(&session.actor).await?;
-    let made = case_assignment::assign(&mut write, &id, wish).await?;
+    let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
+    let answer = assigned(&state, &session.actor, &id, wish).await;
+    watched(answer, &state, &session.actor, "assign", cases, &id).await
+}
+
+async fn assigned(state: &State, actor: &Actor, id: &str, wish: Assign) -> Answer {
+    let mut write = state.store.write(actor).await?;
+    let made = case_assignment::assign(&mut write, id, wish).await?;
     write.commit().await?;
-    let row = entities::registry::erased::<case_assignment::Entity>(&made).ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Created().json(object(&row, &session.actor)?))
+    let row = erased::<case_assignment::Entity>(&made).ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Created().json(object(&row, actor)?))
 }
 
 fn wish(body: Value) -> Answer<Assign> {
@@ -139,14 +142,17 @@ async fn end(session: Session, state: web::Data<State>, id: web::Path<String>, b
     let reason = form.text("reason", 1, 1000);
     let immediate = flag(&mut form, "immediate");
     form.finish()?;
-    if !is_id(&id) {
-        return Err(Problem::NotFound);
-    }
-    let mut write = state.store.write(&session.actor).await?;
-    let ended = case_assignment::end(&mut write, &id, reason, immediate).await?;
+    let assignments = table("case_assignments").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
+    let answer = ended(&state, &session.actor, &id, reason, immediate).await;
+    watched(answer, &state, &session.actor, "end", assignments, &id).await
+}
+
+async fn ended(state: &State, actor: &Actor, id: &str, reason: String, immediate: bool) -> Answer {
+    let mut write = state.store.write(actor).await?;
+    let ended = case_assignment::end(&mut write, id, reason, immediate).await?;
     write.commit().await?;
-    let row = entities::registry::erased::<case_assignment::Entity>(&ended).ok_or(Problem::NotFound)?;
-    rows::shown(HttpResponse::Ok(), &row, &session.actor)
+    let row = erased::<case_assignment::Entity>(&ended).ok_or(Problem::NotFound)?;
+    rows::shown(HttpResponse::Ok(), &row, actor)
 }
 
 async fn status(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
@@ -158,18 +164,30 @@ async fn status(session: Session, state: web::Data<State>, id: web::Path<String>
         body.insert("status_reason".into(), reason);
     }
     let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
-    let mut write = state.store.write(&session.actor).await?;
-    write.note("status", to.clone());
-    let row = acts::act_to(&mut write, cases, &id, "status", &to, &body).await.map_err(|err| match err {
+    let answer = moved(&state, &session.actor, cases, &id, &to, &body).await;
+    watched(answer, &state, &session.actor, "status", cases, &id).await
+}
+
+async fn moved(
+    state: &State,
+    actor: &Actor,
+    cases: &'static Table,
+    id: &str,
+    to: &str,
+    body: &Map<String, Value>,
+) -> Answer {
+    let mut write = state.store.write(actor).await?;
+    write.note("status", to);
+    let row = acts::act_to(&mut write, cases, id, "status", to, body).await.map_err(|err| match err {
         // The body says `reason`; so must what is said of it.
-        entities::Error::Invalid(mut faults) => {
+        Error::Invalid(mut faults) => {
             for fault in faults.iter_mut().filter(|fault| fault.pointer == "/status_reason") {
                 fault.pointer = "/reason".into();
             }
-            entities::Error::Invalid(faults)
+            Error::Invalid(faults)
         }
         other => other,
     })?;
     write.commit().await?;
-    rows::shown(HttpResponse::Ok(), &row, &session.actor)
+    rows::shown(HttpResponse::Ok(), &row, actor)
 }

@@ -83,7 +83,7 @@ pub(super) async fn witness(store: &Store, actor: &Actor, rows: &[Row]) -> Answe
     let mut write = store.write(actor).await?;
     write.note("read_restricted", "");
     for row in watched {
-        write.witness(row);
+        write.witness(row.table, row.id());
     }
     write.commit().await?;
     Ok(())

@@ -19,7 +19,8 @@ use entities::{Actor, Result, Role};
 use serde_json::{Map, Value};
 
 use crate::operation::Op;
-use crate::problem::Problem;
+use crate::problem::{Answer, Problem};
+use crate::state::State;
 
 /// Every operation of this room.
 pub fn operations() -> Vec<Op> {
@@ -43,6 +44,31 @@ pub(crate) fn object(row: &Row, actor: &Actor) -> Result<Map<String, Value>> {
     }
     object.insert("rev".into(), row.seq().into());
     Ok(object)
+}
+
+/// Tells the audit trail of a refusal. A row that does not exist is told of as one that is out of
+/// sight, so that neither the trail nor the time it takes tells the two apart.
+async fn watched(
+    answer: Answer,
+    state: &State,
+    actor: &Actor,
+    action: &'static str,
+    table: &'static Table,
+    id: &str,
+) -> Answer {
+    if !matches!(answer, Err(Problem::NotFound | Problem::Forbidden(_))) {
+        return answer;
+    }
+    let told = async {
+        let mut write = state.store.write(actor).await?;
+        write.note("denied", format!("{action} {}", table.name));
+        write.witness(table, id);
+        write.commit().await
+    };
+    if let Err(why) = told.await {
+        tracing::warn!(%why, "a denied access could not be told in the audit trail");
+    }
+    answer
 }
 
 /// The version of a row, as `ETag` gives it and `If-Match` takes it.

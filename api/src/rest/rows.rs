@@ -7,7 +7,7 @@ use entities::{Actor, Role, access, acts, lists};
 use serde_json::Value;
 
 use super::list::witness;
-use super::{Match, document, etag, if_match, members, object, singular};
+use super::{Match, document, etag, if_match, members, object, singular, watched};
 use crate::body::JsonBody;
 use crate::operation::{Access, Op};
 use crate::problem::{Answer, Problem};
@@ -35,7 +35,8 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
 fn get_operation(table: &'static Table) -> Op {
     let one = singular(table);
     let get = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>| async move {
-        get(table, &session.actor, &state, &req, &id).await
+        let answer = get(table, &session.actor, &state, &req, &id).await;
+        watched(answer, &state, &session.actor, "get", table, &id).await
     };
     Op::new(Method::GET, &format!("/{}/{{id}}", table.name), format!("get_{one}"), get)
         .says(table.name, format!("Read one of the {}", table.name.replace('_', " ")))
@@ -68,7 +69,8 @@ fn post_operation(table: &'static Table) -> Op {
 fn patch_operation(table: &'static Table) -> Op {
     let one = singular(table);
     let patch = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>, body: JsonBody| async move {
-        edit(table, &session.actor, &state, &req, &id, body).await
+        let answer = edit(table, &session.actor, &state, &req, &id, body).await;
+        watched(answer, &state, &session.actor, "change", table, &id).await
     };
     Op::new(Method::PATCH, &format!("/{}/{{id}}", table.name), format!("change_{one}"), patch)
         .says(table.name, format!("Change one of the {}", table.name.replace('_', " ")))
@@ -82,7 +84,8 @@ fn patch_operation(table: &'static Table) -> Op {
 
 fn delete_operation(table: &'static Table) -> Op {
     let delete = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>| async move {
-        remove(table, &session.actor, &state, &req, &id).await
+        let answer = remove(table, &session.actor, &state, &req, &id).await;
+        watched(answer, &state, &session.actor, "delete", table, &id).await
     };
     Op::new(Method::DELETE, &format!("/{}/{{id}}", table.name), format!("delete_{}", singular(table)), delete)
         .says(table.name, "Throw a draft away")
@@ -108,7 +111,8 @@ fn move_operation(table: &'static Table, verb: &'static str) -> Option<Op> {
     let step = table.moves.iter().find(|step| step.verb == verb)?;
     let one = singular(table);
     let act = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>, body: JsonBody| async move {
-        act(table, verb, &session.actor, &state, &req, &id, body).await
+        let answer = act(table, verb, &session.actor, &state, &req, &id, body).await;
+        watched(answer, &state, &session.actor, verb, table, &id).await
     };
     let path = format!("/{}/{{id}}/{verb}", table.name);
     let op = Op::new(Method::POST, &path, format!("{verb}_{one}"), act)

@@ -7,6 +7,8 @@
 mod field;
 mod row;
 mod table;
+#[cfg(test)]
+mod tests;
 mod ties;
 mod wire;
 

@@ -1,8 +1,10 @@
 //! The tables over REST: what can be written, what moves where, and who sees any of it.
 
 mod assignments;
+mod columns;
 mod goals;
 mod lists;
+mod matrix;
 mod referrals;
 mod rows;
 mod scene;

@@ -11,6 +11,7 @@ on_both!(
     a_note_is_seen_as_far_as_its_level_reaches,
     somebody_who_has_left_sees_nothing_more,
     a_restricted_note_that_is_read_is_told_in_the_trail,
+    a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not,
 );
 
 async fn every_row_of_a_case_is_seen_by_those_who_have_it_and_by_nobody_else(world: World) {
@@ -111,15 +112,28 @@ async fn a_restricted_note_that_is_read_is_told_in_the_trail(world: World) {
     let case = opens_a_case(&ana).await;
     let note = json!({"case_id": case.id, "body": "x", "kind": "restricted"});
     let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
-    let told = async || {
-        let snapshot = world.store.read().await.expect("a snapshot");
-        let text = "select count(*) from audit_event where action = 'read_restricted'";
-        let row = entities::sql::one(&*snapshot, text, vec![]).await.expect("the trail").expect("a count");
-        row.try_get_by_index::<i64>(0).expect("a number")
-    };
     ana.get(&path).await.ok();
-    assert_eq!(told().await, 0, "an author reads their own");
+    assert_eq!(told(&world, "read_restricted").await, 0, "an author reads their own");
     sam.get(&path).await.ok();
     sam.get("/notes").await.ok();
-    assert_eq!(told().await, 2);
+    assert_eq!(told(&world, "read_restricted").await, 2);
+}
+
+async fn a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not(world: World) {
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let case = opens_a_case(&ana).await;
+    ben.get(&format!("/cases/{}", case.id)).await.refused(404);
+    ben.get("/cases/case-of-nobody").await.refused(404);
+    ana.post(&format!("/cases/{}/mark_error", case.id), json!({})).await.refused(403);
+    ana.post(&format!("/cases/{}/close", case.id), json!({})).await.refused(403);
+    ben.post(&format!("/cases/{}/hold", case.id), json!({})).await.refused(404);
+    assert_eq!(told(&world, "denied").await, 3, "what a role may never do is refused at the door");
+}
+
+/// How many events of this kind the trail holds.
+async fn told(world: &World, action: &str) -> i64 {
+    let snapshot = world.store.read().await.expect("a snapshot");
+    let text = "select count(*) from audit_event where action = $1";
+    let row = entities::sql::one(&*snapshot, text, vec![action.into()]).await.expect("the trail").expect("a count");
+    row.try_get_by_index::<i64>(0).expect("a number")
 }
