@@ -203,6 +203,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Defaults and this text as the settings file.
+    #[cfg(test)]
+    pub(crate) fn of_file(text: &str) -> Result<Config, Failure> {
+        let mut config = Config::of(&[])?;
+        config.merge_file(text, Path::new("fieldstone.toml"))?;
+        config.check()?;
+        Ok(config)
+    }
+
     fn merge_file(&mut self, text: &str, path: &Path) -> Result<(), Failure> {
         let from = path.display().to_string();
         let table: toml::Table =
@@ -531,10 +540,7 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> Result<Config, Failure> {
-        let mut config = Config::of(&[])?;
-        config.merge_file(text, Path::new("fieldstone.toml"))?;
-        config.check()?;
-        Ok(config)
+        Config::of_file(text)
     }
 
     fn complaint(result: Result<Config, Failure>) -> String {

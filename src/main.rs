@@ -76,3 +76,44 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(args) => cmd::config::run(file, args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATIONS: &str = include_str!("../docs/operations.md");
+
+    /// Lines of the fenced blocks of one language.
+    fn blocks<'a>(language: &'a str) -> impl Iterator<Item = &'a str> {
+        OPERATIONS.split("```").skip(1).step_by(2).filter_map(move |block| block.strip_prefix(language))
+    }
+
+    /// As a shell splits a line with double quotes in it.
+    fn words(line: &str) -> Vec<String> {
+        line.split('"')
+            .enumerate()
+            .flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+                _ => vec![part.to_owned()],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_command_in_the_operations_guide_is_one() {
+        let lines: Vec<&str> =
+            blocks("sh").flat_map(str::lines).filter(|line| line.starts_with("fieldstone ")).collect();
+        assert!(lines.len() > 8);
+        for line in lines {
+            assert!(Cli::try_parse_from(words(line)).is_ok(), "{line}");
+        }
+        let unit = blocks("ini").flat_map(str::lines).find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
+        assert!(Cli::try_parse_from(words(unit.unwrap_or_default())).is_ok(), "{unit:?}");
+    }
+
+    #[test]
+    fn the_settings_file_in_the_operations_guide_is_valid() {
+        let file = blocks("toml").next().unwrap_or_default();
+        assert!(config::Config::of_file(file).is_ok());
+    }
+}

@@ -36,7 +36,9 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 async fn a_body_that_cannot_be_read_is_malformed(world: World) {
     let ada = world.ada().await;
     let deep = "[".repeat(200) + &"]".repeat(200);
-    for body in ["", "{", "{\"name\": 1e400}", "\u{feff}{}", "{\"name\":\"\\ud800\"}", "{\"name\":\"a\",\"name\":\"b\"}", &deep] {
+    for body in
+        ["", "{", "{\"name\": 1e400}", "\u{feff}{}", "{\"name\":\"\\ud800\"}", "{\"name\":\"a\",\"name\":\"b\"}", &deep]
+    {
         let problem = sent(&ada, &[], body.as_bytes().to_vec()).await.refused(400);
         assert_eq!(problem["code"], "malformed", "{body}");
         assert!(!problem.to_string().contains("line 1"), "no parser's words: {problem}");
@@ -48,12 +50,8 @@ async fn a_body_that_lacks_parts_names_them_all(world: World) {
     let problem = world.stranger().post("/auth/login", json!({"email": 5, "role": "administrator"})).await.refused(422);
     let errors = problem["errors"].as_array().expect("a list");
     let named: Vec<_> = errors.iter().map(|fault| (fault["pointer"].clone(), fault["code"].clone())).collect();
-    let expected = [
-        ("/email", "wrong_type"),
-        ("/password", "required"),
-        ("/device_id", "required"),
-        ("/role", "unknown_field"),
-    ];
+    let expected =
+        [("/email", "wrong_type"), ("/password", "required"), ("/device_id", "required"), ("/role", "unknown_field")];
     assert_eq!(named, expected.map(|(pointer, code)| (json!(pointer), json!(code))));
     world.stranger().post("/auth/login", json!([])).await.refused(422);
 }
