@@ -1,0 +1,91 @@
+// Syncing a WatermelonDB (0.28) app with Fieldstone. Copy this file; tests/clients runs it as it is.
+//
+//   import { Q } from '@nozbe/watermelondb'
+//   import { hasUnsyncedChanges, synchronize } from '@nozbe/watermelondb/sync'
+//
+//   const sync = fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges })
+//   await sync()
+//
+// `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent.
+
+const PAGE = 1000
+
+export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges }) {
+  let running = null
+
+  // Two synchronize() at once abort each other: everybody waits for the one that runs.
+  return function sync() {
+    running ??= run().finally(() => (running = null))
+    return running
+  }
+
+  async function run() {
+    try {
+      await once()
+    } catch (error) {
+      // 409: somebody changed the same columns meanwhile. Pull, let WatermelonDB merge, push again: once.
+      if (error.status !== 409) throw error
+      await once()
+    }
+  }
+
+  async function once() {
+    // A large first sync comes in pages: pull alone until the last one, then pull and push.
+    let more = true
+    while (more) {
+      await synchronize({
+        database,
+        sendCreatedAsUpdated: true,
+        pullChanges: async (state) => {
+          const page = await pull(state, `&limit=${PAGE}`)
+          more = page.has_more
+          return page
+        },
+      })
+    }
+    await synchronize({
+      database,
+      sendCreatedAsUpdated: true,
+      pullChanges: (state) => pull(state, ''),
+      pushChanges: async ({ changes, lastPulledAt }) => {
+        const response = await request(`/sync?last_pulled_at=${lastPulledAt}`, {
+          method: 'POST',
+          body: JSON.stringify(changes),
+        })
+        await ok(response)
+      },
+    })
+  }
+
+  async function pull({ lastPulledAt, schemaVersion, migration }, more) {
+    const pending = (await hasUnsyncedChanges({ database })) ? '&pending=1' : ''
+    const query =
+      `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}` +
+      `&migration=${encodeURIComponent(JSON.stringify(migration))}${pending}${more}`
+    const page = await (await ok(await request(`/sync?${query}`))).json()
+    await rescue(page.changes)
+    return page
+  }
+
+  // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is
+  // sent first, to be kept where a supervisor finds it. If that fails, this throws, and nothing is applied.
+  async function rescue(changes) {
+    const doomed = {}
+    for (const [table, { deleted }] of Object.entries(changes)) {
+      if (deleted.length === 0) continue
+      const rows = await database
+        .get(table)
+        .query(Q.where('id', Q.oneOf(deleted)))
+        .fetch()
+      const unsent = rows.map((row) => row._raw).filter((raw) => raw._status !== 'synced')
+      if (unsent.length > 0) doomed[table] = { created: [], updated: unsent, deleted: [] }
+    }
+    if (Object.keys(doomed).length === 0) return
+    await ok(await request('/sync/quarantine', { method: 'POST', body: JSON.stringify(doomed) }))
+  }
+
+  async function ok(response) {
+    if (response.ok) return response
+    throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { status: response.status })
+  }
+}

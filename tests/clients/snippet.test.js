@@ -1,0 +1,77 @@
+// The snippet that docs/sync.md hands to app teams, as it is, against the real binary.
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { after, before, describe, it } from 'node:test'
+
+import { fieldstoneSync } from '../../docs/snippets/watermelondb.mjs'
+import { World } from './rig/world.js'
+
+const require = createRequire(import.meta.url)
+const { Q } = require('@nozbe/watermelondb')
+const { hasUnsyncedChanges, synchronize } = require('@nozbe/watermelondb/sync')
+
+for (const kind of ['sqlite', 'postgres']) {
+  describe(`the published snippet on ${kind}`, () => {
+    let world, ana, ben, sam
+
+    before(async () => {
+      world = await World.open(kind)
+      ;[ana, ben, sam] = await Promise.all(['ana', 'ben', 'sam'].map((name) => world.person(`${name}@demo.example`)))
+    })
+    after(() => world?.close())
+
+    const syncing = (phone) =>
+      fieldstoneSync({
+        database: phone.database,
+        request: (path, options) => phone.person.fetch(path, options),
+        ...{ Q, synchronize, hasUnsyncedChanges },
+      })
+
+    it('keeps an unsent note when its case is handed over', async () => {
+      const [phone, bens] = [await world.phone(ana), await world.phone(ben)]
+      const [sync, bensSync] = [syncing(phone), syncing(bens)]
+      await sync()
+      const id = await phone.creates('cases', { unit: 'individual', summary: 'One of many' })
+      await Promise.all([sync(), sync()])
+      const note = await phone.creates('notes', { case_id: id, kind: 'progress', body: 'Sent in time' })
+      await sync()
+      await phone.creates('notes', { case_id: id, kind: 'progress', body: 'Words nobody has yet' })
+      await phone.edits('notes', note, { body: 'Sent in time, and corrected offline' })
+      await sam.post(`/cases/${id}/assignments`, { user_id: ben.user.id, role: 'primary', reason: 'Ana goes on leave' })
+      await sync()
+      await sync()
+      assert.deepEqual(await phone.ids('cases'), [])
+      assert.equal(await phone.hasUnsyncedChanges(), false)
+      await bensSync()
+      assert.deepEqual(await bens.ids('cases'), [id])
+      const issues = Object.values((await bens.everything()).sync_issues)
+      const kept = await Promise.all(
+        issues.filter((issue) => issue.kind === 'quarantined').map((issue) => ben.get(`/sync_issues/${issue.id}/work`)),
+      )
+      const words = JSON.stringify(kept) + JSON.stringify((await bens.everything()).notes)
+      assert.match(words, /Words nobody has yet/)
+      assert.match(words, /corrected offline/)
+    })
+
+    it('merges two edits of one row after a conflict', async () => {
+      const [one, two] = [await world.phone(ana), await world.phone(ana)]
+      const [first, second] = [syncing(one), syncing(two)]
+      await first()
+      const id = await one.creates('cases', { unit: 'individual', summary: 'Two phones' })
+      const goal = await one.creates('goals', { case_id: id, level: 'individual', statement: 'Walk every day' })
+      await first()
+      await second()
+      await one.edits('goals', goal, { measure: 'steps' })
+      await two.edits('goals', goal, { measure: 'minutes', unit: 'a day' })
+      await first()
+      await second()
+      await first()
+      await second()
+      const issues = Object.values((await one.everything()).sync_issues ?? {})
+      assert.deepEqual(issues.filter((issue) => [id, goal].includes(issue.about_id)), [], 'nothing was wrong')
+      const row = await one.row('goals', goal)
+      assert.deepEqual([row.measure, row.unit], ['minutes', 'a day'])
+      assert.deepEqual(await one.everything(), await two.everything())
+    })
+  })
+}
