@@ -7,7 +7,7 @@ use entities::registry::{Synced, Table, erased, is_id, table};
 use entities::{Actor, Error, Instant, Role, acts};
 use serde_json::{Map, Value, json};
 
-use super::{document, members, object, rows, watched};
+use super::{document, members, rows, watched};
 use crate::body::JsonBody;
 use crate::form::Form;
 use crate::operation::Op;
@@ -90,7 +90,7 @@ async fn assigned(state: &State, actor: &Actor, id: &str, wish: Assign) -> Answe
     let made = case_assignment::assign(&mut write, id, wish).await?;
     write.commit().await?;
     let row = erased::<case_assignment::Entity>(&made).ok_or(Problem::NotFound)?;
-    Ok(HttpResponse::Created().json(object(&row, actor)?))
+    rows::shown(HttpResponse::Created(), &row, actor, state)
 }
 
 fn wish(body: Value) -> Answer<Assign> {
@@ -152,7 +152,7 @@ async fn ended(state: &State, actor: &Actor, id: &str, reason: String, immediate
     let ended = case_assignment::end(&mut write, id, reason, immediate).await?;
     write.commit().await?;
     let row = erased::<case_assignment::Entity>(&ended).ok_or(Problem::NotFound)?;
-    rows::shown(HttpResponse::Ok(), &row, actor)
+    rows::shown(HttpResponse::Ok(), &row, actor, state)
 }
 
 async fn status(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
@@ -189,5 +189,5 @@ async fn moved(
         other => other,
     })?;
     write.commit().await?;
-    rows::shown(HttpResponse::Ok(), &row, actor)
+    rows::shown(HttpResponse::Ok(), &row, actor, state)
 }

@@ -63,7 +63,8 @@ async fn list(table: &'static Table, session: &Session, state: &State, req: &Htt
 }
 
 fn answer(state: &State, question: &str, page: &Page, actor: &Actor) -> Answer<Value> {
-    let items = page.rows.iter().map(|row| object(row, actor)).collect::<entities::Result<Vec<_>>>()?;
+    let now = state.store.clock().now();
+    let items = page.rows.iter().map(|row| object(row, actor, now)).collect::<entities::Result<Vec<_>>>()?;
     let next = page.rows.last().filter(|_| page.more);
     let next = next.map(|row| cursor::seal(&state.config.keys, question, row.id()));
     Ok(json!({"items": items, "next_cursor": next}))

@@ -15,7 +15,7 @@ pub use document::schemas;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use entities::registry::{Row, Table};
-use entities::{Actor, Result, Role};
+use entities::{Actor, Instant, Result, Role};
 use serde_json::{Map, Value};
 
 use crate::operation::Op;
@@ -35,10 +35,10 @@ pub fn operations() -> Vec<Op> {
 
 /// A row as this reader may see it. A partner gets the columns marked for partners and nothing
 /// that the packet does not hold.
-pub(crate) fn object(row: &Row, actor: &Actor) -> Result<Map<String, Value>> {
+pub(crate) fn object(row: &Row, actor: &Actor, now: Instant) -> Result<Map<String, Value>> {
     let mut object = Map::new();
     for (at, column) in row.table.wire_columns() {
-        if actor.role != Role::Partner || column.name == "id" || row.table.partner_reads(row, column)? {
+        if actor.role != Role::Partner || column.name == "id" || row.table.partner_reads(row, column, now)? {
             object.insert(column.name.to_owned(), row.json(at, entities::registry::Face::Rest));
         }
     }
@@ -46,8 +46,9 @@ pub(crate) fn object(row: &Row, actor: &Actor) -> Result<Map<String, Value>> {
     Ok(object)
 }
 
-/// Tells the audit trail of a refusal. A row that does not exist is told of as one that is out of
-/// sight, so that neither the trail nor the time it takes tells the two apart.
+/// Tells the audit trail who reached for a row out of sight. One that does not exist is told of
+/// alike, so that the time it takes does not tell the two apart. What is answered with 403 is told
+/// where the answer leaves (`operation.rs`).
 async fn watched(
     answer: Answer,
     state: &State,
@@ -56,7 +57,7 @@ async fn watched(
     table: &'static Table,
     id: &str,
 ) -> Answer {
-    if !matches!(answer, Err(Problem::NotFound | Problem::Forbidden(_))) {
+    if !matches!(answer, Err(Problem::NotFound)) {
         return answer;
     }
     let told = async {

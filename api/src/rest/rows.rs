@@ -1,7 +1,7 @@
 //! One row: read, make, change, move, delete.
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use entities::registry::{Row, Table, is_id};
 use entities::{Actor, Role, access, acts, lists};
 use serde_json::Value;
@@ -146,7 +146,7 @@ async fn get(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequ
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, version)).finish());
     }
     witness(&state.store, actor, std::slice::from_ref(&row)).await?;
-    shown(HttpResponse::Ok(), &row, actor)
+    shown(HttpResponse::Ok(), &row, actor, state)
 }
 
 async fn create(table: &'static Table, actor: &Actor, state: &State, body: JsonBody) -> Answer {
@@ -159,7 +159,7 @@ async fn create(table: &'static Table, actor: &Actor, state: &State, body: JsonB
     }
     let mut answer = if made.new { HttpResponse::Created() } else { HttpResponse::Ok() };
     answer.insert_header((header::LOCATION, format!("/api/v1/{}/{}", table.name, made.row.id())));
-    shown(answer, &made.row, actor)
+    shown(answer, &made.row, actor, state)
 }
 
 async fn edit(
@@ -178,7 +178,7 @@ async fn edit(
     if row.seq() == write.seq() {
         write.commit().await?;
     }
-    shown(HttpResponse::Ok(), &row, actor)
+    shown(HttpResponse::Ok(), &row, actor, state)
 }
 
 async fn act(
@@ -200,7 +200,7 @@ async fn act(
     };
     let row = acts::act(&mut write, table, named(id)?, verb, seen, &body).await?;
     write.commit().await?;
-    shown(HttpResponse::Ok(), &row, actor)
+    shown(HttpResponse::Ok(), &row, actor, state)
 }
 
 async fn remove(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequest, id: &str) -> Answer {
@@ -236,6 +236,6 @@ fn named(id: &str) -> Answer<&str> {
 }
 
 /// An answer with the row and its version.
-pub(super) fn shown(mut answer: actix_web::HttpResponseBuilder, row: &Row, actor: &Actor) -> Answer {
-    Ok(answer.insert_header((header::ETAG, etag(row))).json(object(row, actor)?))
+pub(super) fn shown(mut answer: HttpResponseBuilder, row: &Row, actor: &Actor, state: &State) -> Answer {
+    Ok(answer.insert_header((header::ETAG, etag(row))).json(object(row, actor, state.store.clock().now())?))
 }

@@ -91,6 +91,8 @@ pub enum Stand {
     Case(String),
     /// Those assigned to the case, not its supervisors.
     Assigned(String),
+    /// Those assigned to the case who may see its substance-use records (42 CFR Part 2).
+    Part2(String),
     /// The supervisors of the case.
     Supervision(String),
     /// One user, for as long as that user has the case.
@@ -113,6 +115,7 @@ impl Stand {
             Stand::Org(id) => format!("org:{id}"),
             Stand::Case(id) => format!("case:{id}"),
             Stand::Assigned(id) => format!("case:{id}/assigned"),
+            Stand::Part2(id) => format!("case:{id}/part2"),
             Stand::Supervision(id) => format!("case:{id}/supervision"),
             Stand::CaseUser(case, user) => format!("case:{case}/user:{user}"),
             Stand::CasesOfPerson { .. } => return None,

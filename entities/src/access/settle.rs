@@ -71,7 +71,7 @@ async fn assigned(
 ) -> Result<()> {
     let rows = sql::all(
         conn,
-        "select a.user_id, a.from_ts, a.to_ts from case_assignments a join users u on u.id = a.user_id \
+        "select a.user_id, a.from_ts, a.to_ts, a.part2 from case_assignments a join users u on u.id = a.user_id \
          where a.case_id = $1 and a.deleted_at is null and u.active",
         vec![case_id.into()],
     )
@@ -83,6 +83,9 @@ async fn assigned(
         if from <= now.0 && to.is_none_or(|to| to > now.0) {
             open.insert((user.clone(), format!("case:{case_id}")));
             open.insert((user.clone(), format!("case:{case_id}/assigned")));
+            if row.try_get_by_index(3)? {
+                open.insert((user.clone(), format!("case:{case_id}/part2")));
+            }
             open.insert((user.clone(), format!("case:{case_id}/user:{user}")));
         }
         for edge in [Some(from), to].into_iter().flatten().filter(|edge| *edge > now.0) {

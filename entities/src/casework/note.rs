@@ -49,7 +49,7 @@ pub struct Model {
     pub amends_note_id: Option<String>,
     /// Tells of somebody who is not a client.
     pub contains_third_party: bool,
-    /// Holds substance-use content under 42 CFR Part 2.
+    /// Holds substance-use content under 42 CFR Part 2: of those assigned, only who may see it does.
     pub part2: bool,
     /// Commit number of the last change.
     pub seq: i64,
@@ -120,6 +120,10 @@ impl Synced for Entity {
         let case = || row.case_id.clone();
         let mine = Stand::CaseUser(case(), row.author_id.clone().unwrap_or_default());
         match (row.kind.as_str(), row.visibility.as_str()) {
+            ("progress" | "assessment" | "system", "team") if row.part2 => {
+                vec![mine, Stand::Part2(case()), Stand::Supervision(case())]
+            }
+            ("progress" | "assessment" | "system", "assigned") if row.part2 => vec![mine, Stand::Part2(case())],
             ("supervision" | "restricted", _) | (_, "author_supervisor") => vec![mine, Stand::Supervision(case())],
             (_, "assigned") => vec![mine, Stand::Assigned(case())],
             _ => vec![Stand::Case(case())],

@@ -307,9 +307,9 @@ impl Synced for Entity {
         erased::<referral_event::Entity>(&event).into_iter().collect()
     }
 
-    /// Of the reason a partner reads only what the client agreed to share, while there is work to
-    /// do or it was done. Why the agency cancelled stays with the agency.
-    fn partner_reads(row: &Model, column: &str) -> bool {
+    /// Of the reason a partner reads only what the client agreed to share, while the agreement
+    /// stands and there is work to do or it was done. Why the agency cancelled stays with the agency.
+    fn partner_reads(row: &Model, column: &str, now: Instant) -> bool {
         match column {
             "status_reason" => return row.status != "cancelled" || row.cancelled_by_partner,
             "reason" => (),
@@ -317,7 +317,11 @@ impl Synced for Entity {
         }
         let shared = row.packet_fields.as_ref().and_then(|list| list.0.as_array());
         let agreed = shared.is_some_and(|list| list.iter().any(|name| name == "reason"));
-        agreed && (OPEN.contains(&row.status.as_str()) || ["completed", "failed"].contains(&row.status.as_str()))
+        let until = row.client_consent.as_ref().and_then(|record| record.0["until"].as_str()?.parse::<Day>().ok());
+        let stands = until.is_some_and(|until| until >= Day(now.utc().date_naive()));
+        agreed
+            && stands
+            && (OPEN.contains(&row.status.as_str()) || ["completed", "failed"].contains(&row.status.as_str()))
     }
 
     fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {

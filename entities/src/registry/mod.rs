@@ -163,7 +163,7 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
 
     /// Whether a partner may read this column of this row, among the columns that partners may
     /// read at all.
-    fn partner_reads(_row: &Self::Model, _column: &str) -> bool {
+    fn partner_reads(_row: &Self::Model, _column: &str, _now: Instant) -> bool {
         true
     }
 

@@ -87,7 +87,7 @@ pub struct Table {
     needs: Of<Need>,
     follow: Of<Row>,
     watched: fn(&Row, &Actor) -> Result<bool>,
-    partner_reads: fn(&Row, &str) -> Result<bool>,
+    partner_reads: fn(&Row, &str, Instant) -> Result<bool>,
     guard: fn(usize, &Row, Instant) -> Result<Vec<Fault>>,
     effect: fn(usize, &mut Row, Instant, &Actor) -> Result<()>,
 }
@@ -180,7 +180,7 @@ impl Table {
                 Ok(E::follow(before.as_ref(), &after.model::<E>()?, now, actor))
             },
             watched: |row, actor| Ok(E::watched(&row.model::<E>()?, actor)),
-            partner_reads: |row, column| Ok(E::partner_reads(&row.model::<E>()?, column)),
+            partner_reads: |row, column, now| Ok(E::partner_reads(&row.model::<E>()?, column, now)),
             guard: |at, row, now| Ok((E::MOVES[at].guard)(&row.model::<E>()?, now)),
             effect: |at, row, now, actor| {
                 let mut model = row.model::<E>()?;
@@ -283,8 +283,8 @@ impl Table {
     }
 
     /// Whether a partner may read this column of this row.
-    pub fn partner_reads(&self, row: &Row, column: &Column) -> Result<bool> {
-        Ok(column.field.partner && (self.partner_reads)(row, column.name)?)
+    pub fn partner_reads(&self, row: &Row, column: &Column, now: Instant) -> Result<bool> {
+        Ok(column.field.partner && (self.partner_reads)(row, column.name, now)?)
     }
 
     /// What a change obliges the write door to do.

@@ -68,6 +68,11 @@ async fn a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed(
     assert_eq!(eve.get("/referrals").await.ok()["items"], json!([]));
     ana.patch(&path, json!({"packet_fields": ["reason"]})).await.ok();
     assert!(text(&pat.get(&path).await.ok()["reason"]).contains("secret-reason"));
+    let until =
+        |on: &str| json!({"client_consent": {"by": "client", "on": "2027-03-01", "how": "signed", "until": on}});
+    ana.patch(&path, until("2027-02-28")).await.ok();
+    assert!(pat.get(&path).await.ok().get("reason").is_none(), "the agreement has run out");
+    ana.patch(&path, until("2027-09-01")).await.ok();
     ana.patch(&path, json!({"partner_org_id": other})).await.refused(422);
     verb(&ana, &id, "cancel", json!({"status_reason": "client withdrew; secret-why"})).await;
     let seen = pat.get(&path).await.ok();

@@ -9,6 +9,7 @@ on_both!(
     every_row_of_a_case_is_seen_by_those_who_have_it_and_by_nobody_else,
     nobody_writes_what_they_do_not_see,
     a_note_is_seen_as_far_as_its_level_reaches,
+    a_substance_use_note_is_seen_by_those_assigned_who_may_see_it,
     somebody_who_has_left_sees_nothing_more,
     a_restricted_note_that_is_read_is_told_in_the_trail,
     a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not,
@@ -92,6 +93,23 @@ async fn a_note_is_seen_as_far_as_its_level_reaches(world: World) {
     ana.get(&path).await.refused(404);
 }
 
+async fn a_substance_use_note_is_seen_by_those_assigned_who_may_see_it(world: World) {
+    let (ana, ben, cleo, sam) = (world.ana().await, world.ben().await, world.cleo().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    for (who, part2) in [(&ben, true), (&cleo, false)] {
+        let help = json!({"user_id": who.user_id(), "role": "secondary", "reason": "Helps", "part2": part2});
+        sam.post(&format!("/cases/{}/assignments", case.id), help).await.ok();
+    }
+    for (visibility, by_sam) in [("team", 200), ("assigned", 404)] {
+        let note = json!({"case_id": case.id, "body": "x", "part2": true, "visibility": visibility});
+        let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
+        for (who, status) in [(&ana, 200), (&ben, 200), (&cleo, 404), (&sam, by_sam)] {
+            let answer = who.get(&path).await;
+            assert_eq!(answer.status, status, "{visibility} {}", answer.asked);
+        }
+    }
+}
+
 async fn somebody_who_has_left_sees_nothing_more(world: World) {
     let (ana, sam) = (world.ana().await, world.sam().await);
     let case = opens_a_case(&ana).await;
@@ -127,7 +145,7 @@ async fn a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not(worl
     ana.post(&format!("/cases/{}/mark_error", case.id), json!({})).await.refused(403);
     ana.post(&format!("/cases/{}/close", case.id), json!({})).await.refused(403);
     ben.post(&format!("/cases/{}/hold", case.id), json!({})).await.refused(404);
-    assert_eq!(told(&world, "denied").await, 3, "what a role may never do is refused at the door");
+    assert_eq!(told(&world, "denied").await, 5);
 }
 
 /// How many events of this kind the trail holds.
