@@ -78,3 +78,65 @@ pub async fn changed_elsewhere(
     }
     Ok(names)
 }
+
+/// One kept set of old values.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Old {
+    /// Commit number of the change that they gave way to.
+    pub seq: i64,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// `change`, `delete`, or `lost` for values that lost a merge and never stood in the row.
+    pub op: String,
+    /// Who made the change, or sent the value that lost.
+    pub user_id: Option<String>,
+    /// The values by column, as REST writes them.
+    pub old: Map<String, Value>,
+}
+
+/// What a row said before, newest first, at most 500 sets. Whether the reader may see the row is
+/// asked by the caller.
+pub async fn of(conn: &impl ConnectionTrait, table: &'static Table, id: &str) -> Result<Vec<Old>> {
+    let rows = sql::all(
+        conn,
+        "select seq, at, op, user_id, old from row_history where tbl = $1 and row_id = $2 \
+         order by seq desc, part desc limit 500",
+        vec![table.name.into(), id.into()],
+    )
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let old: String = row.try_get_by_index(4)?;
+            Ok(Old {
+                seq: row.try_get_by_index(0)?,
+                at: crate::Instant(row.try_get_by_index(1)?).rfc3339(),
+                op: row.try_get_by_index(2)?,
+                user_id: row.try_get_by_index(3)?,
+                old: serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?,
+            })
+        })
+        .collect()
+}
+
+/// The old values kept with one commit, of these columns or of all that a client may set.
+///
+/// Fails with `NotFound` when that commit kept nothing of the row.
+pub async fn values_at(
+    conn: &impl ConnectionTrait,
+    table: &'static Table,
+    id: &str,
+    seq: i64,
+    fields: &[String],
+) -> Result<Map<String, Value>> {
+    let mut values = Map::new();
+    for kept in of(conn, table, id).await?.into_iter().filter(|kept| kept.seq == seq) {
+        for (name, value) in kept.old {
+            let settable =
+                table.column(&name).is_some_and(|column| column.field.merge == crate::registry::Merge::Field);
+            if settable && (fields.is_empty() || fields.contains(&name)) {
+                values.insert(name, value);
+            }
+        }
+    }
+    if values.is_empty() { Err(Error::NotFound) } else { Ok(values) }
+}

@@ -7,6 +7,7 @@
 mod cases;
 mod cursor;
 mod document;
+mod history;
 mod list;
 mod rows;
 
@@ -28,6 +29,7 @@ pub fn operations() -> Vec<Op> {
     for table in entities::registry::TABLES.iter() {
         all.push(list::operation(table));
         all.extend(rows::operations(table));
+        all.extend(history::operations(table));
     }
     all.extend(cases::operations());
     all

@@ -12,6 +12,7 @@ use crate::support::{Person, Phone, World, on_both};
 on_both!(
     work_about_to_be_lost_is_uploaded_and_accepted,
     quarantined_work_can_be_rehomed_or_discarded_with_a_reason,
+    a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
     a_commit_through_one_server_pokes_the_listeners_of_another,
 );
@@ -138,4 +139,29 @@ async fn a_commit_through_one_server_pokes_the_listeners_of_another(mut world: W
     assert!(text.starts_with("event: poke"), "{text}");
     assert!(!text.contains(&case), "no data in it");
     assert_eq!(world.stranger().get("/sync/live").await.status, 401);
+}
+
+/// "A losing value of a merge is kept and can be restored in one call."
+async fn a_losing_value_is_brought_back_in_one_call(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let id = phone.creates("goals", goal(&case, "Learn the bus lines"));
+    phone.syncs().await;
+    let first = json!({"measure": {"from": null, "to": "lines known by heart"}});
+    let lost = json!({"measure": {"from": null, "to": "rides taken alone"}});
+    for (at, set) in [first, lost].into_iter().enumerate() {
+        let mutation =
+            json!({"id": format!("mutation-000{at}"), "op": "update", "table": "goals", "row_id": id, "set": set});
+        ana.post("/sync/push", json!({"mutations": [mutation]})).await.ok();
+        world.pass_secs(1);
+    }
+    let history = ana.get(&format!("/goals/{id}/history")).await.ok();
+    let kept = &history["items"][0];
+    assert_eq!((&kept["op"], &kept["old"]["measure"]), (&json!("lost"), &json!("rides taken alone")));
+    let restored = ana.post(&format!("/goals/{id}/restore"), json!({"seq": kept["seq"], "fields": ["measure"]})).await;
+    assert_eq!(restored.ok()["measure"], json!("rides taken alone"));
+    ana.post(&format!("/goals/{id}/restore"), json!({"seq": 1})).await.refused(404);
+    ana.post(&format!("/goals/{id}/restore"), json!({"fields": "measure"})).await.refused(422);
+    world.cleo().await.get(&format!("/goals/{id}/history")).await.refused(404);
 }
