@@ -84,7 +84,7 @@ mod tests {
     const OPERATIONS: &str = include_str!("../docs/operations.md");
 
     /// Lines of the fenced blocks of one language.
-    fn blocks<'a>(language: &'a str) -> impl Iterator<Item = &'a str> {
+    fn blocks(language: &str) -> impl Iterator<Item = &str> {
         OPERATIONS.split("```").skip(1).step_by(2).filter_map(move |block| block.strip_prefix(language))
     }
 

@@ -126,22 +126,26 @@ pub async fn authenticate(
     recent: bool,
 ) -> Result<Session, Problem> {
     let token = bearer(req)?;
-    let claims = state.config.keys.verify(token, state.store.clock().now()).map_err(|refused| match refused {
+    let claims = match state.config.keys.verify(token, state.now()) {
+        // Before a token is sent away for its time, our own sense of time is checked.
+        Err(Refused::Expired | Refused::Early) => {
+            state.measure().await?;
+            state.config.keys.verify(token, state.now())
+        }
+        verified => verified,
+    };
+    let claims = claims.map_err(|refused| match refused {
         Refused::Expired => Problem::Unauthorized("token_expired"),
-        Refused::Invalid => Problem::Unauthorized("token_invalid"),
+        Refused::Early | Refused::Invalid => Problem::Unauthorized("token_invalid"),
     })?;
     let known = if recent { state.recent.get(&claims.sid) } else { None };
     let standing = match known {
-        Some(standing) if standing.generation <= claims.generation || standing.received => standing,
+        Some(standing) => standing,
         _ => {
             let (round, asked_at) = (state.recent.round(), time::Instant::now());
-            let now = state.store.clock().now();
-            let mut found = standing(sessions::check(state.store.connection(), &claims.sid, now).await?)?;
+            let found = standing(sessions::check(state.store.connection(), &claims.sid, state.now()).await?)?;
             if !found.received && found.generation == claims.generation && found.generation > 0 {
-                let side = state.store.side().await?;
-                sessions::received(&*side, &claims.sid, claims.generation, side.now()).await?;
-                side.commit().await?;
-                found.received = true;
+                note_arrival(state, &claims.sid, claims.generation).await;
             }
             state.recent.put(&found, round, asked_at);
             found
@@ -151,6 +155,19 @@ pub async fn authenticate(
         return Err(Problem::Unauthorized("token_invalid"));
     }
     Ok(caller(standing, roles, recent))
+}
+
+/// The tokens of this generation have arrived. A request is not failed for the sake of this note:
+/// the next one with the same token writes it.
+async fn note_arrival(state: &State, session_id: &str, generation: i64) {
+    let noted = async {
+        let side = state.store.side().await?;
+        sessions::received(&*side, session_id, generation, side.now()).await?;
+        side.commit().await
+    };
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "the arrival of new tokens could not be noted");
+    }
 }
 
 fn bearer(req: &HttpRequest) -> Result<&str, Problem> {

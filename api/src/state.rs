@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use entities::Store;
 use entities::sync::Quiet;
+use entities::{Instant, Store};
 use tokio::sync::watch;
 
 use crate::limit::Limiter;
 use crate::password::Passwords;
+use crate::problem::Problem;
 use crate::session::Recent;
 use crate::sync::live::Heads;
 use crate::tokens::Keys;
@@ -109,6 +111,8 @@ pub struct Inner {
     /// The newest commit numbers, for those who listen.
     pub heads: Heads,
     stopping: watch::Sender<bool>,
+    /// Milliseconds by which the database's clock is ahead of this process's.
+    ahead: AtomicI64,
 }
 
 impl State {
@@ -123,7 +127,27 @@ impl State {
             quiet: Quiet::default(),
             heads: Heads::default(),
             stopping: watch::Sender::new(false),
+            ahead: AtomicI64::new(0),
         }))
+    }
+
+    /// The present by the database's clock, as last measured: tokens made by one process are read
+    /// by another, and the two machines may disagree by days.
+    pub fn now(&self) -> Instant {
+        self.store.clock().now().plus_ms(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Compares this process's clock with the database's. One look-up on PostgreSQL.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    pub async fn measure(&self) -> Result<(), Problem> {
+        let theirs = self.store.now().await?;
+        let ahead = theirs.0 - self.store.clock().now().0;
+        // The way there and back is no difference of clocks.
+        let ahead = if ahead.abs() < 2000 { 0 } else { ahead };
+        self.ahead.store(ahead, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Turns true when the process is asked to stop; a stream that never ends by itself must end.

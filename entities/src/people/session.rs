@@ -92,6 +92,13 @@ pub enum Check {
 /// Opens a session for a user who has just proved who they are.
 pub async fn open(side: &Side, user_id: &str, agency_id: &str, device_id: &str) -> Result<Tokens> {
     let now = side.now();
+    // What ended a month ago is of no use to anybody, and the user's own next sign-in clears it away.
+    sql::exec(
+        &**side,
+        "delete from sessions where user_id = $1 and (expires_at < $2 or ended_at < $3)",
+        vec![user_id.into(), now.0.into(), now.plus_secs(-IDLE_SECS).0.into()],
+    )
+    .await?;
     let (session_id, secret, salt) = (mint_at(now), secret::fresh()?, secret::fresh()?);
     sql::exec(
         &**side,
