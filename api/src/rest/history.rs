@@ -88,7 +88,8 @@ async fn restore(table: &'static Table, session: &Session, state: &State, id: &s
     let now = write.row(table, id).await?.ok_or(Problem::NotFound)?;
     let row = acts::edit(&mut write, table, id, now.seq(), &values).await?;
     write.note("restored", format!("values of commit {seq}"));
+    let at = write.now();
     write.commit().await?;
-    let answer = object(&row, &session.actor)?;
+    let answer = object(&row, &session.actor, at)?;
     Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(&row))).json(answer))
 }
