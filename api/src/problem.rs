@@ -2,7 +2,7 @@
 //!
 //! Every refusal of the api is `application/problem+json` with `type`, `title`, `status`, `detail`
 //! and `request_id`; programs act on `code`. Database text, parser positions and panics stay in the
-//! log. `shell.rs` calls [`finish`] last on every answer, so the framework's own errors end here too.
+//! log. `shell.rs` calls `finish` last on every answer, so the framework's own errors end here too.
 
 use actix_web::error::{JsonPayloadError, PayloadError, QueryPayloadError, UrlencodedError};
 use actix_web::http::{StatusCode, header};

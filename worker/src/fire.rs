@@ -131,7 +131,8 @@ async fn fire_case(write: &mut Write, case_id: &str, due: Instant) -> Result<()>
         for planned in &chain.steps {
             match &planned.standing {
                 Standing::Due => {
-                    if record(write, &chain, planned, case_id, "fired", "").await? {
+                    let first = record(write, &chain, planned, case_id, "fired", "").await?;
+                    if first {
                         tell(write, &facts, &chain, planned, due).await?;
                     }
                 }

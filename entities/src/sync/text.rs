@@ -57,8 +57,8 @@ mod tests {
     fn half_an_emoji_costs_one_character() {
         assert_eq!(mend(br#"{"a":"x\ud83dy"}"#), (Cow::Borrowed(r#"{"a":"x\uFFFDy"}"#), true));
         assert_eq!(mend(br#"{"a":"\ude00"}"#).0, r#"{"a":"\uFFFD"}"#);
-        assert_eq!(mend(br#"{"a":"\ud83d\ude00 \u00e9 \\ud83d"}"#).1, false);
+        assert!(!mend(br#"{"a":"\ud83d\ude00 \u00e9 \\ud83d"}"#).1);
         assert_eq!(mend(b"{\"a\":\"\xff\"}"), (Cow::Borrowed("{\"a\":\"\u{FFFD}\"}"), true));
-        assert_eq!(mend(br#""\ud83d\u"#).1, true);
+        assert!(mend(br#""\ud83d\u"#).1);
     }
 }

@@ -70,10 +70,6 @@ impl Person {
         self.session()["user"]["id"].as_str().expect("logged in").to_owned()
     }
 
-    pub fn agency_id(&self) -> String {
-        self.session()["user"]["agency_id"].as_str().expect("logged in").to_owned()
-    }
-
     /// An address under `/api/v1`, or from the root when it starts with `//`.
     fn url(&self, path: &str) -> String {
         match path.strip_prefix("//") {

@@ -23,18 +23,16 @@ pub const BEGIN: &str = "2027-03-01T15:00:00Z";
 pub struct Town {
     pub db: TestDb,
     pub store: Store,
-    /// Riverbend's id.
-    pub riverbend: String,
     folder: tempfile::TempDir,
 }
 
 impl Stage for Town {
     async fn open(db: TestDb) -> Town {
         let store = db.store(Clock::System).await;
-        let (riverbend, _) = settle_in(&store).await;
+        settle_in(&store).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         api::Keys::open(&folder.path().join("signing.json"), true).expect("signing keys");
-        Town { db, store, riverbend, folder }
+        Town { db, store, folder }
     }
 }
 

@@ -296,7 +296,7 @@ impl World {
     }
 
     async fn sync(&mut self, at: usize, limit: usize, pull: Network, push: Network, twice: bool) {
-        let limit = (limit % 3 == 0).then_some(1 + limit % 20);
+        let limit = limit.is_multiple_of(3).then_some(1 + limit % 20);
         for _ in 0..200 {
             if self.pull(at, limit, pull).await {
                 break;

@@ -103,7 +103,7 @@ impl Server {
         Ok(Server { host: host.to_owned(), port, security, login })
     }
 
-    /// One attempt for one message. Never takes longer than [`ATTEMPT`].
+    /// One attempt for one message. Never takes longer than `ATTEMPT`.
     pub async fn send(&self, from: &Address, to: &[Address], message: &[u8]) -> Outcome {
         let mut handed_over = false;
         match tokio::time::timeout(ATTEMPT, self.attempt(from, to, message, &mut handed_over)).await {
