@@ -3,6 +3,7 @@
 mod cmd;
 mod config;
 mod failure;
+mod sample;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,10 +34,14 @@ enum Command {
     Up(cmd::serve::Args),
     /// The api alone; as many processes as wanted on one PostgreSQL
     Serve(cmd::serve::Args),
+    /// Everything in one process with invented people in it, for trying Fieldstone; loopback only
+    Demo(cmd::demo::Args),
     /// The schema of the database
     Migrate(cmd::migrate::Args),
     /// Agencies, users and passwords
     Admin(cmd::admin::Args),
+    /// Fills an empty database with generated data
+    Sample(cmd::sample::Args),
     /// Prints the OpenAPI 3.1 document
     Openapi {
         /// Print the table of who may call what instead
@@ -70,8 +75,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => cmd::serve::up(file, args).await,
         Command::Serve(args) => cmd::serve::serve(file, args).await,
+        Command::Demo(args) => cmd::demo::run(args).await,
         Command::Migrate(args) => cmd::migrate::run(file, args).await,
         Command::Admin(args) => cmd::admin::run(file, args).await,
+        Command::Sample(args) => cmd::sample::run(file, args).await,
         Command::Openapi { permissions } => cmd::openapi(permissions),
         Command::Config(args) => cmd::config::run(file, args),
     }

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod demo;
 pub mod docs;
 pub mod form;
 pub mod health;
@@ -30,7 +31,7 @@ pub use tokens::Keys;
 
 /// Every operation that is served, with those of the demonstration where it is one. Adding one here
 /// serves, guards and documents it.
-pub fn operations(_demo: bool) -> Vec<Op> {
+pub fn operations(demo: bool) -> Vec<Op> {
     let rooms = [
         health::operations(),
         docs::operations(),
@@ -39,7 +40,7 @@ pub fn operations(_demo: bool) -> Vec<Op> {
         rest::operations(),
         sync::operations(),
     ];
-    rooms.into_iter().flatten().collect()
+    rooms.into_iter().flatten().chain(demo.then(demo::operations).into_iter().flatten()).collect()
 }
 
 /// Named schemas of the document.

@@ -172,13 +172,19 @@ impl Write {
     /// Stores new rows, all of one table or of several; parents must come first. Answers the rows
     /// as stored, without those that came with them.
     pub async fn insert(&mut self, rows: Vec<Checked>) -> Result<Vec<Row>> {
-        let stored = self.place(rows).await?;
+        let stored = self.place(rows, false).await?;
         let mut along = Vec::new();
         for row in &stored {
             along.extend(row.table.follow(None, row, self.now, &self.actor)?);
         }
         self.place_along(along).await?;
         Ok(stored)
+    }
+
+    /// Stores the rows of a record that is whole as it is, such as one kept elsewhere before:
+    /// nothing is read from other rows and nothing comes along.
+    pub async fn insert_whole(&mut self, rows: Vec<Checked>) -> Result<Vec<Row>> {
+        self.place(rows, true).await
     }
 
     /// Stores rows that come with a change.
@@ -194,14 +200,16 @@ impl Write {
             }
             checked.push(row.checked(None, self.now, &self.actor)?);
         }
-        self.place(checked).await.map(drop)
+        self.place(checked, false).await.map(drop)
     }
 
-    async fn place(&mut self, rows: Vec<Checked>) -> Result<Vec<Row>> {
+    async fn place(&mut self, rows: Vec<Checked>, whole: bool) -> Result<Vec<Row>> {
         let mut stamped = Vec::with_capacity(rows.len());
         for checked in rows {
             let mut row = checked.into_row();
-            fill(&self.tx, None, &mut row, &self.actor).await?;
+            if !whole {
+                fill(&self.tx, None, &mut row, &self.actor).await?;
+            }
             let (table, user) = (row.table, self.actor.user_id.clone());
             row.cells[table.agency_id] = self.actor.agency_id.as_str().into();
             row.cells[table.seq] = self.seq.into();
@@ -243,6 +251,9 @@ impl Write {
         if changed.is_empty() {
             return Ok(row);
         }
+        if before.seq() == self.seq {
+            self.step().await?;
+        }
         row.cells[table.seq] = self.seq.into();
         row.cells[table.updated_at] = self.now.0.into();
         row.cells[table.updated_by] = Value::String(self.actor.user_id.clone());
@@ -270,6 +281,9 @@ impl Write {
     pub async fn delete(&mut self, before: &Row) -> Result<()> {
         if before.is_deleted() {
             return Ok(());
+        }
+        if before.seq() == self.seq {
+            self.step().await?;
         }
         let table = before.table;
         let mut row = before.clone();
@@ -353,6 +367,20 @@ impl Write {
                 self.stand_again(&row).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes the next commit number, for a row that is stored a second time in this transaction (a
+    /// case opened offline together with its first contact): a row never changes without a greater
+    /// number. The clock row is held, so nobody else can have it, and both become visible at once.
+    async fn step(&mut self) -> Result<()> {
+        self.seq += 1;
+        sql::exec(
+            &self.tx,
+            "update sync_clock set seq = $1 where agency_id = $2",
+            vec![self.seq.into(), self.actor.agency_id.as_str().into()],
+        )
+        .await?;
         Ok(())
     }
 

@@ -127,7 +127,10 @@ fn rotate(config: &Config) -> Result<Value, Failure> {
 }
 
 /// Asks for a password twice on a terminal, or reads one line of standard input, and hashes it.
-fn new_password(email: &str) -> Result<String, Failure> {
+///
+/// # Errors
+/// When the two differ, or the password is too short or too common.
+pub(crate) fn new_password(email: &str) -> Result<String, Failure> {
     let password: SecretString = if std::io::stdin().is_terminal() {
         let first = rpassword::prompt_password("New password: ")?;
         if first != rpassword::prompt_password("The same again: ")? {

@@ -3,11 +3,14 @@
 
 pub(crate) mod admin;
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod migrate;
+pub(crate) mod sample;
 pub(crate) mod serve;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use entities::{Clock, Pool, Store};
 use migrations::Standing;
@@ -48,8 +51,16 @@ pub(crate) fn openapi(permissions: bool) -> Result<(), Failure> {
 /// # Errors
 /// 78 when the filter cannot be read.
 pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
+    log_at(config.log())
+}
+
+/// As [`start_log`], with a level or filter instead of a configuration.
+///
+/// # Errors
+/// As there.
+pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
     // A bare level is about this program; its libraries tell each start and each migration.
-    let asked = match config.log() {
+    let asked = match asked {
         level if level.contains(['=', ',']) => level.to_owned(),
         level => format!("{level},sea_orm_migration=warn,actix_server=warn"),
     };
@@ -73,16 +84,20 @@ pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
 /// When it cannot be reached.
 pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     if let Some(file) = config.sqlite_file() {
-        std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&file)
-            .map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))?;
+        own_file(&file)?;
     }
     let pool = Pool { connections: config.database_connections(), ..Pool::default() };
     let store = Store::open(config.database_url().expose_secret(), pool, Clock::System).await;
     store.map_err(|error| Failure::failed(format!("the database: {error}")))
+}
+
+/// Makes a SQLite file that is missing, readable by its owner alone.
+///
+/// # Errors
+/// When it cannot be made or opened.
+pub(crate) fn own_file(file: &Path) -> Result<(), Failure> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
+    opened.map(drop).map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
 }
 
 /// Opens a database whose schema must be this program's.

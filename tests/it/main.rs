@@ -8,6 +8,7 @@
 
 mod support;
 
+mod demo;
 mod faults;
 mod house;
 mod people;

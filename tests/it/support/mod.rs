@@ -13,7 +13,7 @@ pub use database::{Kind, TestDb, run};
 pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
-pub use server::fieldstone;
+pub use server::{Server, fieldstone};
 pub use world::{Town, World, everybodys_hash, mails_queued};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
