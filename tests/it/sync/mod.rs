@@ -2,6 +2,7 @@
 
 mod agency;
 mod custody;
+mod field_day;
 mod native;
 mod phones;
 mod races;
