@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use entities::people::{agency, team, user};
+use entities::workflow::outbox;
 use entities::{Actor, Role, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -62,6 +63,8 @@ enum What {
         /// The user's address
         email: String,
     },
+    /// Lets a restored or cloned database send mail: say it once the original is switched off
+    ConfirmInstance,
     /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
     RotateSigningKey,
 }
@@ -74,6 +77,13 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
     let config = Config::load(file, &[])?;
     let done = match args.what {
         What::RotateSigningKey => rotate(&config)?,
+        What::ConfirmInstance => {
+            let store = open_current(&config).await?;
+            let side = store.side().await?;
+            let was_held = outbox::confirm_instance(&*side).await?;
+            side.commit().await?;
+            json!({"mail": if was_held { "goes out from now on" } else { "was going out already" }})
+        }
         What::CreateAgency { name, tz, locale } => {
             let store = open_current(&config).await?;
             let new = agency::Model { locale, ..agency::Model::new(name.trim(), &tz, store.clock()) };

@@ -1,0 +1,112 @@
+//! What the operator does on the command line before anyone can sign in.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use entities::Clock;
+use entities::people::user;
+use serde_json::Value;
+
+use crate::support::{TestDb, fieldstone, on_both};
+
+on_both!(
+    an_operator_makes_an_agency_and_its_first_administrator,
+    a_password_is_read_from_standard_input_and_refused_when_weak,
+    a_restored_database_is_confirmed_once,
+);
+
+/// Runs a command with this line on its standard input; its exit code, output and complaint.
+fn told(db: &TestDb, args: &[&str], line: &str) -> (i32, String, String) {
+    let mut command = fieldstone(args);
+    command.env("FIELDSTONE_DATABASE_URL", &db.url);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    writeln!(child.stdin.take().expect("it was asked for"), "{line}").expect("it reads");
+    let done = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (done.status.code().unwrap_or(-1), text(done.stdout), text(done.stderr))
+}
+
+const CREATE_ADA: &[&str] = &[
+    "admin",
+    "create-user",
+    "--json",
+    "--agency",
+    "Riverbend",
+    "--email",
+    "Ada@demo.example",
+    "--name",
+    "Ada Adams",
+    "--role",
+    "administrator",
+];
+
+async fn an_operator_makes_an_agency_and_its_first_administrator(db: TestDb) {
+    let (code, said, _) = told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York", "--json"], "");
+    let agency: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, agency["name"].as_str()), (0, Some("Riverbend")));
+    let (code, said, why) = told(&db, CREATE_ADA, "a long sentence of my own");
+    assert_eq!(code, 0, "{why}");
+    assert!(!said.contains("sentence") && !why.contains("sentence"));
+    let store = db.store(Clock::System).await;
+    let ada = user::by_email(store.connection(), "ada@demo.example").await.expect("users").expect("Ada");
+    assert_eq!((ada.agency_id.as_str(), ada.role.as_str()), (agency["id"].as_str().expect("an id"), "administrator"));
+    let (code, _, why) = told(&db, CREATE_ADA, "a long sentence of my own");
+    assert_eq!(code, 1);
+    assert!(why.contains("address"), "{why}");
+    let (code, _, _) = told(&db, &["admin", "create-agency", "Nowhere", "--tz", "Mars/Olympus"], "");
+    assert_eq!(code, 2);
+}
+
+async fn a_password_is_read_from_standard_input_and_refused_when_weak(db: TestDb) {
+    told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York"], "");
+    for weak in ["", "short", "password1234", "ada@demo.example"] {
+        let (code, _, why) = told(&db, CREATE_ADA, weak);
+        assert_eq!(code, 2, "{weak}: {why}");
+        assert!(why.contains("the password"), "{why}");
+    }
+    assert_eq!(told(&db, CREATE_ADA, "a long sentence of my own").0, 0);
+    let reset = ["admin", "reset-password", "ADA@demo.example"];
+    assert_eq!(told(&db, &reset, "another sentence of my own").0, 0);
+    assert_eq!(told(&db, &["admin", "reset-password", "nobody@demo.example"], "another sentence").0, 1);
+}
+
+async fn a_restored_database_is_confirmed_once(db: TestDb) {
+    let store = db.store(Clock::System).await;
+    let side = store.side().await.expect("a transaction");
+    entities::sql::exec(&*side, "update wf_instance set mail_enabled = false", vec![])
+        .await
+        .expect("as a restore does");
+    side.commit().await.expect("stored");
+    assert!(told(&db, &["admin", "confirm-instance"], "").1.contains("goes out from now on"));
+    assert!(told(&db, &["admin", "confirm-instance"], "").1.contains("already"));
+}
+
+#[test]
+fn signing_keys_that_others_can_read_stop_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = |key: &Path| {
+        let mut command = fieldstone(&["serve"]);
+        command.env("FIELDSTONE_DATABASE_URL", format!("sqlite://{}", folder.path().join("a.db").display()));
+        command.env("FIELDSTONE_SIGNING_KEY_FILE", key);
+        let done = command.output().expect("it ends");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let key = folder.path().join("signing.json");
+    let (code, why) = start(&key);
+    assert_eq!(code, Some(78), "{why}");
+    let secret = "A".repeat(43);
+    for (content, mode, part) in [
+        (format!("{{\"keys\":[{{\"kid\":\"a\",\"secret\":\"{secret}\"}}]}}"), 0o644, "chmod 600"),
+        ("{\"keys\":[{\"kid\":\"a\",\"secret\":\"c2hvcnQ\"}]}".into(), 0o600, "shorter than 32 bytes"),
+        ("{\"keys\":[]}".into(), 0o600, "no key"),
+    ] {
+        std::fs::write(&key, content).expect("written");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("set");
+        let (code, why) = start(&key);
+        assert_eq!(code, Some(78), "{why}");
+        assert!(why.contains(part) && !why.contains(&secret), "{why}");
+    }
+}
