@@ -18,6 +18,7 @@ mod idle;
 mod nochange;
 mod push;
 mod table;
+mod tick;
 mod wire;
 
 #[expect(dead_code, unused_imports, unused_macros, reason = "the tests use the rest of it")]
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         }
         if wanted("push") {
             run(kind, async |town| push::measure(kind, town, &mut table).await);
+        }
+        if wanted("tick") {
+            run(kind, async |town| tick::measure(kind, town, &mut table).await);
         }
         if wanted("delta") {
             run(kind, async |town| delta::measure(kind, town, &mut table).await);

@@ -1,4 +1,5 @@
 //! Tests of the house itself: which crate may know which.
 
 mod databases;
+mod docs;
 mod edges;
