@@ -36,6 +36,8 @@ enum Command {
     Serve(cmd::serve::Args),
     /// Everything in one process with invented people in it, for trying Fieldstone; loopback only
     Demo(cmd::demo::Args),
+    /// The worker alone, or one of its errands; as many processes as wanted on one PostgreSQL
+    Worker(cmd::worker::Args),
     /// The schema of the database
     Migrate(cmd::migrate::Args),
     /// Agencies, users and passwords
@@ -76,6 +78,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => cmd::serve::up(file, args).await,
         Command::Serve(args) => cmd::serve::serve(file, args).await,
         Command::Demo(args) => cmd::demo::run(args).await,
+        Command::Worker(args) => cmd::worker::run(file, args).await,
         Command::Migrate(args) => cmd::migrate::run(file, args).await,
         Command::Admin(args) => cmd::admin::run(file, args).await,
         Command::Sample(args) => cmd::sample::run(file, args).await,

@@ -38,9 +38,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let config = api::Config { demo: true, ..api::Config::new(&url, keys) };
     let state = api::State::new(config, store.clone());
     welcome(&url, &room)?;
-    api::run(state, api::Listeners { public: listener, admin: None }, asked_to_stop()).await?;
-    store.close().await?;
-    Ok(())
+    // Mail is worded and kept, and leaves this machine by no way: /demo/mail shows it.
+    let mailer = worker::Mailer::new(worker::Route::Capture, "Fieldstone <fieldstone@demo.example>", &url)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let serving =
+        async { Ok(api::run(state, api::Listeners { public: listener, admin: None }, asked_to_stop()).await?) };
+    serve::beside_worker(store.clone(), mailer, serving).await?;
+    Ok(store.close().await?)
 }
 
 /// The address, if nobody but this machine can reach it.

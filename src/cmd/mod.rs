@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod migrate;
 pub(crate) mod sample;
 pub(crate) mod serve;
+pub(crate) mod worker;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

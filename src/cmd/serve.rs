@@ -27,7 +27,29 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let keys = keys(&config, true)?;
     let store = open(&config).await?;
     migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
-    run(&config, keys, store).await
+    let mailer = super::worker::mailer(&config)?;
+    beside_worker(store.clone(), mailer, run(&config, keys, store.clone())).await?;
+    Ok(store.close().await?)
+}
+
+/// Lets a worker run for as long as something serves; it finishes what is under way and stops after it.
+///
+/// # Errors
+/// As what serves, and when the worker broke.
+pub(crate) async fn beside_worker(
+    store: Store,
+    mailer: worker::Mailer,
+    serving: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let (done, told) = tokio::sync::oneshot::channel::<()>();
+    let working = tokio::spawn(worker::run(store, mailer, async {
+        // Told, or nobody is left to tell: either way it is time to stop.
+        let _ended = told.await;
+    }));
+    let served = serving.await;
+    let _unheard = done.send(());
+    working.await.map_err(|error| Failure::failed(format!("the worker: {error}")))?;
+    served
 }
 
 /// The api alone, on a database whose schema must be this program's.
@@ -39,7 +61,8 @@ pub(crate) async fn serve(file: Option<&Path>, args: Args) -> Result<(), Failure
     start_log(&config)?;
     let keys = keys(&config, false)?;
     let store = open_current(&config).await?;
-    run(&config, keys, store).await
+    run(&config, keys, store.clone()).await?;
+    Ok(store.close().await?)
 }
 
 fn keys(config: &Config, create: bool) -> Result<api::Keys, Failure> {
@@ -52,10 +75,9 @@ fn keys(config: &Config, create: bool) -> Result<api::Keys, Failure> {
 async fn run(config: &Config, keys: api::Keys, store: Store) -> Result<(), Failure> {
     let listeners =
         api::Listeners { public: bind(config.listen()?)?, admin: config.admin_listen()?.map(bind).transpose()? };
-    let state = api::State::new(config.api(keys)?, store.clone());
+    let state = api::State::new(config.api(keys)?, store);
     tracing::info!(listen = %config.listen()?, public_url = config.public_url(), "serving");
     api::run(state, listeners, asked_to_stop()).await?;
-    store.close().await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The loop, and the same work done once for whoever asks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use entities::access::settle_due;
@@ -48,7 +49,7 @@ pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) ->
             break;
         }
     }
-    done.mail = mailer.post(store, &worker, due, usize::MAX).await?;
+    done.mail = mailer.post(store, &worker, due, usize::MAX, &AtomicBool::new(false)).await?;
     Ok(done)
 }
 
@@ -60,8 +61,22 @@ pub async fn run(store: Store, mailer: Mailer, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut looked_over = Instant(0);
     let mut trouble = 0_u32;
+    let stopping = AtomicBool::new(false);
     loop {
-        let pause = match step(&store, &mailer, &worker, &mut looked_over).await {
+        let round = {
+            let mut round = std::pin::pin!(step(&store, &mailer, &worker, &mut looked_over, &stopping));
+            tokio::select! {
+                ended = &mut round => ended,
+                () = &mut stop => {
+                    stopping.store(true, Ordering::Relaxed);
+                    round.await
+                }
+            }
+        };
+        if stopping.load(Ordering::Relaxed) {
+            break;
+        }
+        let pause = match round {
             Ok(true) => {
                 trouble = 0;
                 Duration::ZERO
@@ -85,7 +100,13 @@ pub async fn run(store: Store, mailer: Mailer, stop: impl Future<Output = ()>) {
 }
 
 /// One round; true when there may be more to do at once.
-async fn step(store: &Store, mailer: &Mailer, worker: &str, looked_over: &mut Instant) -> Result<bool> {
+async fn step(
+    store: &Store,
+    mailer: &Mailer,
+    worker: &str,
+    looked_over: &mut Instant,
+    stopping: &AtomicBool,
+) -> Result<bool> {
     let now = store.now().await?;
     if now.0 - looked_over.0 > LOOK_OVER_SECS * 1000 || now < *looked_over {
         look_over(store, now).await?;
@@ -94,7 +115,7 @@ async fn step(store: &Store, mailer: &Mailer, worker: &str, looked_over: &mut In
     }
     let planned = dirty::step(store).await?;
     let fired = fire::round(store, now).await?;
-    let posted = mailer.post(store, worker, now, MAIL_ROUND).await?;
+    let posted = mailer.post(store, worker, now, MAIL_ROUND, stopping).await?;
     Ok(planned.is_some() || fired > 0 || posted != Posted::default())
 }
 

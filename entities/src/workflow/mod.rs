@@ -8,6 +8,8 @@
 
 pub mod calendar;
 pub mod cron;
+pub mod dead;
+pub mod explain;
 pub mod facts;
 pub mod load;
 pub mod outbox;
@@ -15,5 +17,6 @@ pub mod planner;
 pub mod prompt;
 pub mod rule;
 pub mod rules;
+pub mod simulate;
 pub mod timers;
 pub mod zone;

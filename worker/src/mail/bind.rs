@@ -2,6 +2,7 @@
 //! this moment, and may they see the case? Answered from committed facts, in one snapshot.
 
 use entities::clock::Day;
+use entities::people::letters;
 use entities::sql;
 use entities::workflow::facts::CaseFacts;
 use entities::workflow::rule::Audience;
@@ -43,14 +44,16 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
     let snapshot = store.read().await?;
     match (row.to_role.as_str(), row.rule_id.as_deref()) {
         ("address", _) => Ok(match row.to_address.clone() {
-            Some(address) => plain(row, None, address, public_url),
+            Some(address) => plain(store, row, None, address, public_url).await?,
             None => Bound::Nobody("no address".into()),
         }),
         ("user", Some(digest::ID)) => morning(&snapshot, row, due, public_url).await,
         ("user", _) => {
             let user = row.to_user.clone().unwrap_or_default();
-            Ok(match address_of(&snapshot, &user).await? {
-                Some(address) => plain(row, Some(user), address, public_url),
+            let address = address_of(&snapshot, &user).await?;
+            drop(snapshot);
+            Ok(match address {
+                Some(address) => plain(store, row, Some(user), address, public_url).await?,
                 None => Bound::Nobody("the account is closed".into()),
             })
         }
@@ -58,15 +61,24 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
     }
 }
 
-/// A message that no rule stands behind: it goes to the person or the address it was made for.
-fn plain(row: &Claimed, user_id: Option<String>, address: String, public_url: &str) -> Bound {
-    let mut data = row.data.clone();
+/// A message that no rule stands behind: it goes to the person or the address it was made for. A
+/// link that works once is made now, so that no secret lies in the outbox.
+async fn plain(
+    store: &Store,
+    row: &Claimed,
+    user_id: Option<String>,
+    address: String,
+    public_url: &str,
+) -> Result<Bound> {
+    let side = store.side().await?;
+    let mut data = letters::complete(&*side, side.now(), public_url, row.data.clone()).await?;
+    side.commit().await?;
     if let Some(map) = data.as_object_mut()
         && !map.contains_key("link")
     {
         map.insert("link".into(), public_url.into());
     }
-    Bound::To(Letter { user_id, addresses: vec![address], why: String::new(), data })
+    Ok(Bound::To(Letter { user_id, addresses: vec![address], why: String::new(), data }))
 }
 
 async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {

@@ -18,10 +18,11 @@ pub use words::{NAMES, Templates, Unworded, Words};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use entities::{Instant, Result, Store};
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::task::JoinSet;
 
 use bind::Bound;
 use claim::{Claimed, Verdict};
@@ -96,29 +97,45 @@ impl Mailer {
 
     /// Sends what is due at `due`, at most `limit` messages, several at once. `due` moves only
     /// what counts as due; leases and times of sending are the clock's.
-    pub async fn post(&self, store: &Store, worker: &str, due: Instant, limit: usize) -> Result<Posted> {
+    ///
+    /// Each message has a task of its own, so that claiming the next never waits for a connection
+    /// that a message under way holds. When `stopping` becomes true no more are claimed and those
+    /// under way are finished.
+    pub(crate) async fn post(
+        &self,
+        store: &Store,
+        worker: &str,
+        due: Instant,
+        limit: usize,
+        stopping: &AtomicBool,
+    ) -> Result<Posted> {
         let mut posted = Posted::default();
         if matches!(self.route, Route::None) || !claim::enabled(store).await? {
             return Ok(posted);
         }
         claim::expire_leases(store).await?;
-        let mut under_way = FuturesUnordered::new();
+        let mut under_way: JoinSet<Result<Verdict>> = JoinSet::new();
         let mut left = limit;
         let mut dry = false;
         loop {
-            while !dry && left > 0 && under_way.len() < AT_ONCE {
+            while !dry && left > 0 && under_way.len() < AT_ONCE && !stopping.load(Ordering::Relaxed) {
                 let wanted = (AT_ONCE - under_way.len()).min(left);
                 let claimed = claim::claim(store, worker, due, wanted).await?;
                 dry = claimed.is_empty();
                 left -= claimed.len();
-                under_way.extend(claimed.into_iter().map(|row| self.deliver(store, row, due)));
+                for row in claimed {
+                    let (mailer, store) = (self.clone(), store.clone());
+                    under_way.spawn(async move { mailer.deliver(&store, row, due).await });
+                }
             }
-            match under_way.next().await {
-                Some(verdict) => match verdict? {
+            match under_way.join_next().await {
+                Some(Ok(verdict)) => match verdict? {
                     Verdict::Sent => posted.sent += 1,
                     Verdict::Suppressed => posted.suppressed += 1,
                     Verdict::Troubled => posted.troubled += 1,
                 },
+                // A task that broke leaves its message under lease, from where it is found again.
+                Some(Err(_)) => posted.troubled += 1,
                 None => return Ok(posted),
             }
         }

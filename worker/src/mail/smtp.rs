@@ -14,10 +14,9 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter,
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant as Tick;
 
-/// All of one attempt, from the connection to the answer after the final dot.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(30);
-/// Not later than this after the start is a message handed over: the lease must outlast it.
-pub(super) const HAND_OVER: Duration = Duration::from_secs(25);
+/// All of one attempt, from the connection to the answer after the final dot. A message is handed
+/// over in the first five sixths of it or not at all: the lease must outlast the attempt.
+const ATTEMPT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Security {
@@ -33,6 +32,7 @@ pub struct Server {
     port: u16,
     security: Security,
     login: Option<(String, SecretString)>,
+    patience: Duration,
 }
 
 /// How an attempt ended.
@@ -100,16 +100,21 @@ impl Server {
         if host.is_empty() {
             return Err(BadUrl("names no host"));
         }
-        Ok(Server { host: host.to_owned(), port, security, login })
+        Ok(Server { host: host.to_owned(), port, security, login, patience: ATTEMPT })
     }
 
-    /// One attempt for one message. Never takes longer than `ATTEMPT`.
+    /// The same server with less patience than the usual 30 s, never with more.
+    pub fn patience(self, patience: Duration) -> Server {
+        Server { patience: patience.min(ATTEMPT), ..self }
+    }
+
+    /// One attempt for one message. Never takes longer than the patience.
     pub async fn send(&self, from: &Address, to: &[Address], message: &[u8]) -> Outcome {
         let mut handed_over = false;
-        match tokio::time::timeout(ATTEMPT, self.attempt(from, to, message, &mut handed_over)).await {
+        match tokio::time::timeout(self.patience, self.attempt(from, to, message, &mut handed_over)).await {
             Ok(outcome) => outcome,
-            Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot for 30 s".into() },
-            Err(_) => Outcome::Later { code: None, said: "no answer for 30 s".into() },
+            Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot".into() },
+            Err(_) => Outcome::Later { code: None, said: "no answer in time".into() },
         }
     }
 
@@ -119,7 +124,7 @@ impl Server {
             Ok(line) => line,
             Err(why) => return early(&why),
         };
-        let outcome = converse(&mut line, from, to, message, begun, handed_over).await;
+        let outcome = converse(&mut line, from, to, message, begun + self.patience * 5 / 6, handed_over).await;
         if outcome == Outcome::Sent {
             // The message is theirs already; how the farewell goes changes nothing.
             let _ = line.quit().await;
@@ -134,7 +139,7 @@ impl Server {
         let tls = || TlsParameters::new(self.host.clone());
         let wrapped = if self.security == Security::Tls { Some(tls()?) } else { None };
         let place = (self.host.as_str(), self.port);
-        let mut line = AsyncSmtpConnection::connect_tokio1(place, Some(ATTEMPT), &hello, wrapped, None).await?;
+        let mut line = AsyncSmtpConnection::connect_tokio1(place, Some(self.patience), &hello, wrapped, None).await?;
         if self.security == Security::StartTls {
             line.starttls(tls()?, &hello).await?;
         }
@@ -151,7 +156,7 @@ async fn converse(
     from: &Address,
     to: &[Address],
     message: &[u8],
-    begun: Tick,
+    hand_over_by: Tick,
     handed_over: &mut bool,
 ) -> Outcome {
     let mut options = Vec::new();
@@ -180,7 +185,7 @@ async fn converse(
     if let Err(why) = line.command(Data).await {
         return early(&why);
     }
-    if begun.elapsed() > HAND_OVER {
+    if Tick::now() > hand_over_by {
         return Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() };
     }
     *handed_over = true;

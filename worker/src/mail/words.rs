@@ -51,11 +51,12 @@ templates!(
     "goal_overdue",
     "invitation",
     "no_show",
+    "password_changed",
     "password_reset",
     "referral_reminder",
     "referral_requested",
     "referral_silent",
-    "security_notice",
+    "session_ended",
 );
 
 /// The templates, parsed.
@@ -97,7 +98,7 @@ mod tests {
     fn sample() -> serde_json::Value {
         json!({
             "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "days": 7,
-            "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "notice": "A session was ended.",
+            "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "hours": 72, "minutes": 30, "own": false, "name": "Ana Ortiz",
             "sections": [{"title": "Overdue goals", "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
         })
     }

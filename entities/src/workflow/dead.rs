@@ -1,0 +1,93 @@
+//! What waits for a person: mail that could not be sent, and timers that could not fire.
+
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+
+use crate::clock::Instant;
+use crate::error::Result;
+use crate::sql;
+
+/// One thing that waits. Says nothing of what a message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Row id, for `retry` and `drop`.
+    pub id: String,
+    /// `mail` or `timer`.
+    pub kind: String,
+    /// `dead` or `held`.
+    pub state: String,
+    /// Rule it comes from; empty for mail about accounts.
+    pub rule: String,
+    /// As what the recipient was to get it.
+    pub to_role: String,
+    /// Attempts made.
+    pub attempts: i64,
+    /// Why it waits.
+    pub reason: String,
+    /// What the mail server said, if it said anything.
+    pub last_error: String,
+}
+
+const MAIL: &str = "state in ('dead', 'held')";
+
+/// Everything that waits, oldest first, at most 1,000.
+pub async fn list(conn: &impl ConnectionTrait) -> Result<Vec<Waiting>> {
+    let text = format!(
+        "select id, 'mail', state, coalesce(rule_id, ''), to_role, attempts, reason, coalesce(last_error, '') \
+         from outbound_message where {MAIL} union all \
+         select id, 'timer', state, rule_id, '', attempts, reason, '' from wf_timer where state = 'dead' \
+         order by 1 limit 1000"
+    );
+    let rows = sql::all(conn, &text, vec![]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Waiting {
+                id: row.try_get_by_index(0)?,
+                kind: row.try_get_by_index(1)?,
+                state: row.try_get_by_index(2)?,
+                rule: row.try_get_by_index(3)?,
+                to_role: row.try_get_by_index(4)?,
+                attempts: row.try_get_by_index(5)?,
+                reason: row.try_get_by_index(6)?,
+                last_error: row.try_get_by_index(7)?,
+            })
+        })
+        .collect()
+}
+
+/// Tries one of them again, or all when no id is given; says how many.
+pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) -> Result<u64> {
+    let id = id.unwrap_or_default();
+    let mail = format!(
+        "update outbound_message set state = 'queued', reason = 'tried again by hand', attempts = 0, resent = false, \
+         next_at = $2, finished_at = null, expires_at = null where {MAIL} and ($1 = '' or id = $1)"
+    );
+    let timers = "update wf_timer set state = 'pending', reason = '', attempts = 0, try_at = due_at, changed_at = $2 \
+                  where state = 'dead' and ($1 = '' or id = $1)";
+    let mut count = 0;
+    for text in [mail.as_str(), timers] {
+        count += sql::exec(conn, text, vec![id.into(), now.0.into()]).await?;
+    }
+    Ok(count)
+}
+
+/// Gives one of them up for good; says how many that were.
+pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<u64> {
+    let mail = format!(
+        "update outbound_message set state = 'dropped', reason = 'given up by hand', finished_at = $2 \
+         where {MAIL} and id = $1"
+    );
+    let timers = "update wf_timer set state = 'dropped', reason = 'given up by hand', changed_at = $2 \
+                  where state = 'dead' and id = $1";
+    let mut count = 0;
+    for text in [mail.as_str(), timers] {
+        count += sql::exec(conn, text, vec![id.into(), now.0.into()]).await?;
+    }
+    Ok(count)
+}
+
+/// Lets a restored or cloned database send mail; until then it sends none.
+pub async fn confirm_instance(conn: &impl ConnectionTrait, enabled: bool) -> Result<()> {
+    sql::exec(conn, "update wf_instance set mail_enabled = $1 where id = 1", vec![enabled.into()]).await?;
+    Ok(())
+}

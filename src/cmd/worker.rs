@@ -1,0 +1,160 @@
+//! `worker`: the workflow engine alone, and its errands.
+
+use std::path::Path;
+
+use entities::workflow::{dead, explain, simulate};
+use entities::{Day, Instant};
+use secrecy::ExposeSecret;
+use worker::Mailer;
+
+use super::{asked_to_stop, open_current, say, start_log};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Flags of `worker`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    errand: Option<Errand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Errand {
+    /// Does all that is due, then exits
+    Drain {
+        /// Once is the only way there is
+        #[arg(long, required = true)]
+        once: bool,
+        /// What counts as now, RFC 3339
+        #[arg(long, value_name = "INSTANT")]
+        now: Option<String>,
+    },
+    /// What would be sent, to whom and why; writes nothing
+    Simulate {
+        /// First day, in the agency's zone
+        #[arg(long, value_name = "DATE")]
+        from: Day,
+        /// Last day
+        #[arg(long, value_name = "DATE")]
+        to: Day,
+        /// One agency only
+        #[arg(long, value_name = "ID")]
+        agency: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// For each rule: when it fires next, or which fact stops it
+    Explain {
+        /// The case's id
+        case: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What could not be sent
+    Dead {
+        #[command(subcommand)]
+        what: Dead,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Dead {
+    /// Lists it
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tries one again, or all
+    Retry {
+        /// The id that `list` shows
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Gives one up for good
+    Drop {
+        /// The id that `list` shows
+        id: String,
+    },
+}
+
+/// Runs the worker until it is asked to stop, or does an errand.
+///
+/// # Errors
+/// When the database cannot be reached or is not of this program's schema.
+pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+    let config = Config::load(file, &[])?;
+    start_log(&config)?;
+    let store = open_current(&config).await?;
+    match args.errand {
+        None => {
+            let mailer = mailer(&config)?;
+            worker::run(store.clone(), mailer, asked_to_stop()).await;
+        }
+        Some(Errand::Drain { now, .. }) => {
+            let now = now.map(|text| {
+                Instant::parse(&text)
+                    .ok_or_else(|| Failure::Misuse(format!("--now {text} is no instant such as 2027-03-14T12:00:00Z")))
+            });
+            let done = worker::drain_once(&store, &mailer(&config)?, now.transpose()?).await?;
+            say(format!(
+                "{} timers due, {} cases planned again, mail: {} sent, {} no longer wanted, {} in trouble",
+                done.timers, done.planned, done.mail.sent, done.mail.suppressed, done.mail.troubled
+            ))?;
+        }
+        Some(Errand::Simulate { from, to, agency, json }) => {
+            let snapshot = store.read().await?;
+            for line in simulate::simulate(&*snapshot, agency.as_deref(), from, to, snapshot.now()).await? {
+                if json { say_json(&line)? } else { say(line.text())? }
+            }
+        }
+        Some(Errand::Explain { case, json }) => {
+            let snapshot = store.read().await?;
+            let said = explain::explain(&*snapshot, &case, snapshot.now()).await?;
+            let said = said.ok_or_else(|| Failure::failed("there is no case with this id"))?;
+            if json { say_json(&said)? } else { say(said.text())? }
+        }
+        Some(Errand::Dead { what }) => errand(&store, what).await?,
+    }
+    Ok(store.close().await?)
+}
+
+async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
+    let side = store.side().await?;
+    let count = match what {
+        Dead::List { json } => {
+            for waits in dead::list(&*side).await? {
+                if json {
+                    say_json(&waits)?;
+                } else {
+                    let dead::Waiting { id, kind, state, rule, to_role, attempts, reason, last_error } = waits;
+                    say(format!("{id} {kind} {state} {rule} {to_role} after {attempts}: {reason} {last_error}"))?;
+                }
+            }
+            return Ok(());
+        }
+        Dead::Retry { id, .. } => dead::retry(&*side, id.as_deref(), side.now()).await?,
+        Dead::Drop { id } => dead::drop(&*side, &id, side.now()).await?,
+    };
+    side.commit().await?;
+    if count == 0 { Err(Failure::failed("nothing waits under this id")) } else { say(format!("{count} done")) }
+}
+
+fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string(value).map_err(|error| Failure::failed(error.to_string()))?)
+}
+
+/// The way mail goes out, as configured.
+///
+/// # Errors
+/// 78 when the mail server's URL or the sender cannot be used.
+pub(crate) fn mailer(config: &Config) -> Result<Mailer, Failure> {
+    let url = config.smtp_url();
+    let url = url.as_ref().map(|url| url.expose_secret());
+    Mailer::to_server(url, config.mail_from(), &config.public_url()).map_err(|error| Failure::config(error.to_string()))
+}

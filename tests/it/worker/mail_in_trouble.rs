@@ -1,0 +1,267 @@
+//! Whatever a mail server does, each mail is accounted for and the others go on.
+
+use std::time::Duration;
+
+use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
+use entities::workflow::{dead, explain};
+use worker::mail::{Route, Server};
+use worker::{Mailer, drain_once};
+
+use super::office::{ANA, BEN, Office, SAM};
+use super::scripted::{Script, Scripted};
+use crate::support::{World, on_both};
+
+on_both!(
+    a_server_that_is_down_costs_a_wait_and_no_mail,
+    an_address_that_is_refused_for_good_is_the_only_mail_that_dies,
+    a_server_that_puts_off_is_asked_again_six_times_and_then_no_more,
+    silence_after_the_final_dot_is_answered_with_one_more_copy_and_then_with_a_question,
+    a_line_that_breaks_before_the_hand_over_is_simply_tried_again,
+    a_message_that_the_server_will_not_have_dies_with_its_words,
+    a_silent_server_holds_up_nobody_else,
+    an_address_with_a_line_break_costs_that_one_mail,
+    a_restored_database_sends_nothing_until_it_is_confirmed,
+    a_worker_that_died_while_sending_leaves_a_mail_that_goes_once_more,
+    a_case_that_passed_on_after_an_uncertain_copy_gives_the_new_one_their_own,
+);
+
+/// Riverbend with a scripted server: Ana, Ben and Sam each have a mail in the outbox.
+struct Desk {
+    office: Office,
+    server: Scripted,
+    mailer: Mailer,
+}
+
+impl Desk {
+    async fn open(world: World) -> Desk {
+        let office = Office::open(world).await;
+        let server = Scripted::open().await;
+        let mailer = impatient(&server.url());
+        Desk { office, server, mailer }
+    }
+
+    async fn with_mail_for(world: World, people: &[&str]) -> Desk {
+        let desk = Desk::open(world).await;
+        for email in people {
+            desk.queue(email).await;
+        }
+        desk
+    }
+
+    async fn queue(&self, email: &str) {
+        let side = self.office.store().side().await.expect("a transaction");
+        let message = NewMessage {
+            agency_id: self.office.world.riverbend.clone(),
+            message_key: format!("test|{email}"),
+            template: "password_changed".into(),
+            to: Recipient::User(self.office.world.id_of(email).await),
+            data: serde_json::json!({}),
+            not_before: None,
+            expires_at: None,
+            resend_policy: ResendPolicy::Once,
+        };
+        assert!(queue(&*side, side.now(), message).await.expect("it is queued"));
+        side.commit().await.expect("a commit");
+    }
+
+    async fn works(&self) {
+        drain_once(self.office.store(), &self.mailer, None).await.expect("the worker works");
+    }
+
+    async fn works_after(&self, secs: i64) {
+        self.office.world.pass_secs(secs);
+        self.works().await;
+    }
+
+    /// `state attempts` of every message for an address, oldest first.
+    async fn states(&self, email: &str) -> Vec<String> {
+        let user = self.office.world.id_of(email).await;
+        let text = "select state || ' ' || attempts from outbound_message where to_user = $1 order by id";
+        self.office.asks(text, vec![user.into()]).await
+    }
+}
+
+fn impatient(url: &str) -> Mailer {
+    let server = Server::parse(url).expect("a URL").patience(Duration::from_millis(1500));
+    Mailer::new(Route::Smtp(server), "Fieldstone <desk@riverbend.example>", "https://desk.riverbend.example")
+        .expect("a mailer")
+}
+
+async fn a_server_that_is_down_costs_a_wait_and_no_mail(world: World) {
+    let mut desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    let alive = desk.mailer.clone();
+    desk.mailer = impatient("smtp://127.0.0.1:9");
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["queued 1"]);
+    desk.mailer = alive;
+    desk.works().await;
+    assert!(desk.server.taken().is_empty(), "not before the wait is over");
+    desk.works_after(75).await;
+    assert_eq!((desk.server.taken_for(ANA).len(), desk.server.taken_for(BEN).len()), (1, 1));
+    assert_eq!(desk.states(ANA).await, ["sent 2"]);
+    desk.works_after(3600).await;
+    assert_eq!(desk.server.taken().len(), 2);
+}
+
+async fn an_address_that_is_refused_for_good_is_the_only_mail_that_dies(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN, SAM]).await;
+    desk.server.tell(BEN, Script::Never);
+    desk.works().await;
+    assert_eq!((desk.states(ANA).await, desk.states(SAM).await), (vec!["sent 1".into()], vec!["sent 1".into()]));
+    assert_eq!(desk.states(BEN).await, ["dead 1"]);
+    let said =
+        desk.office.asks("select last_code || ' ' || last_error from outbound_message where state = 'dead'", vec![]);
+    assert!(said.await[0].starts_with("550 "));
+    let side = desk.office.store().side().await.expect("a transaction");
+    let waits = dead::list(&*side).await.expect("a list");
+    assert_eq!(waits.len(), 1);
+    assert_eq!(dead::retry(&*side, Some(&waits[0].id), side.now()).await.expect("a retry"), 1);
+    side.commit().await.expect("a commit");
+    desk.server.tell(BEN, Script::Take);
+    desk.works().await;
+    assert_eq!(desk.states(BEN).await, ["sent 1"]);
+}
+
+async fn a_server_that_puts_off_is_asked_again_six_times_and_then_no_more(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    desk.server.tell(ANA, Script::NotNow);
+    desk.works().await;
+    assert_eq!(desk.states(BEN).await, ["sent 1"]);
+    for (wait, state) in [
+        (48, "queued 1"),
+        (27, "queued 2"),
+        (361, "queued 3"),
+        (2161, "queued 4"),
+        (8641, "queued 5"),
+        (25_921, "dead 6"),
+        (90_000, "dead 6"),
+    ] {
+        desk.works_after(wait).await;
+        // 48 s are too early whatever the jitter, the others late enough.
+        assert_eq!(desk.states(ANA).await, [state], "after {wait} s");
+    }
+    assert!(desk.server.taken_for(ANA).is_empty());
+}
+
+async fn silence_after_the_final_dot_is_answered_with_one_more_copy_and_then_with_a_question(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    desk.server.tell(ANA, Script::SilentAfter);
+    desk.server.tell(BEN, Script::BreakAfter);
+    desk.works().await;
+    assert_eq!(
+        (desk.states(ANA).await, desk.states(BEN).await),
+        (vec!["uncertain 1".into()], vec!["uncertain 1".into()])
+    );
+    desk.works_after(14 * 60).await;
+    assert_eq!(desk.server.taken().len(), 2, "not before a quarter of an hour");
+    desk.server.tell(BEN, Script::Take);
+    desk.works_after(2 * 60).await;
+    assert_eq!(desk.states(BEN).await, ["sent 2"]);
+    assert_eq!(desk.states(ANA).await, ["held 2"]);
+    for email in [ANA, BEN] {
+        let copies = desk.server.taken_for(email);
+        assert_eq!(copies.len(), 2);
+        assert_eq!(copies[0].message_id, copies[1].message_id, "the reader can tell that it is one mail");
+    }
+    desk.works_after(90_000).await;
+    assert_eq!(desk.server.taken().len(), 4, "a held mail waits for a person");
+}
+
+async fn a_line_that_breaks_before_the_hand_over_is_simply_tried_again(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    desk.server.tell(ANA, Script::BreakBefore);
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["queued 1"]);
+    desk.server.tell(ANA, Script::Take);
+    desk.works_after(75).await;
+    assert_eq!(desk.server.taken_for(ANA).len(), 1);
+}
+
+async fn a_message_that_the_server_will_not_have_dies_with_its_words(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    desk.server.tell(ANA, Script::NotThis);
+    desk.works().await;
+    assert_eq!((desk.states(ANA).await, desk.states(BEN).await), (vec!["dead 1".into()], vec!["sent 1".into()]));
+}
+
+async fn a_silent_server_holds_up_nobody_else(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    desk.server.tell("greeting", Script::SilentBefore);
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["queued 1"]);
+    desk.server.tell("greeting", Script::Take);
+    desk.queue(BEN).await;
+    desk.works().await;
+    assert_eq!(desk.states(BEN).await, ["sent 1"]);
+}
+
+async fn an_address_with_a_line_break_costs_that_one_mail(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    let side = desk.office.store().side().await.expect("a transaction");
+    let ana = desk.office.world.id_of(ANA).await;
+    let text = "update users set email = $1, display_name = $2 where id = $3";
+    let planted = vec!["ana@demo.example\r\nBcc: all@demo.example".into(), "A\r\nna".into(), ana.as_str().into()];
+    entities::sql::exec(&*side, text, planted).await.expect("it is planted");
+    side.commit().await.expect("a commit");
+    desk.works().await;
+    let states = desk.office.asks("select state from outbound_message where to_user = $1", vec![ana.into()]).await;
+    assert_eq!(states, ["dead"]);
+    assert_eq!(desk.states(BEN).await, ["sent 1"]);
+    assert_eq!(desk.server.taken().len(), 1);
+}
+
+async fn a_restored_database_sends_nothing_until_it_is_confirmed(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    let confirm = async |yes| {
+        let side = desk.office.store().side().await.expect("a transaction");
+        dead::confirm_instance(&*side, yes).await.expect("it is written");
+        side.commit().await.expect("a commit");
+    };
+    confirm(false).await;
+    desk.works_after(3600).await;
+    assert_eq!(desk.states(ANA).await, ["queued 0"]);
+    confirm(true).await;
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["sent 1"]);
+}
+
+async fn a_worker_that_died_while_sending_leaves_a_mail_that_goes_once_more(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    desk.server.tell(ANA, Script::SilentAfter);
+    let (store, mailer) = (desk.office.store().clone(), desk.mailer.clone());
+    let sending = tokio::spawn(async move { drain_once(&store, &mailer, None).await });
+    while desk.server.taken().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    sending.abort();
+    let _gone = sending.await;
+    assert_eq!(desk.states(ANA).await, ["sending 1"]);
+    desk.server.tell(ANA, Script::Take);
+    desk.works_after(30).await;
+    assert_eq!(desk.states(ANA).await, ["sending 1"], "the lease still runs");
+    desk.works_after(31).await;
+    assert_eq!(desk.states(ANA).await, ["uncertain 1"]);
+    desk.works_after(15 * 60).await;
+    assert_eq!(desk.states(ANA).await, ["sent 2"]);
+    let copies = desk.server.taken_for(ANA);
+    assert_eq!((copies.len(), copies[0].message_id == copies[1].message_id), (2, true));
+}
+
+async fn a_case_that_passed_on_after_an_uncertain_copy_gives_the_new_one_their_own(world: World) {
+    let desk = Desk::open(world).await;
+    let case = desk.office.case_of(ANA).await;
+    desk.office.goal(&case, "2027-03-18").await;
+    desk.server.tell(ANA, Script::BreakAfter);
+    desk.office.world.set_clock("2027-03-04T13:00:00Z");
+    desk.works().await;
+    assert_eq!(desk.server.taken_for(ANA).len(), 1);
+    desk.office.reassign(&case, BEN).await;
+    desk.works_after(16 * 60).await;
+    desk.works_after(60).await;
+    assert_eq!((desk.server.taken_for(ANA).len(), desk.server.taken_for(BEN).len()), (1, 1));
+    let snapshot = desk.office.store().read().await.expect("a snapshot");
+    let said = explain::explain(&*snapshot, &case, snapshot.now()).await.expect("it answers").expect("the case");
+    let states: Vec<_> = said.messages.iter().map(|message| message.state.as_str()).collect();
+    assert_eq!(states, ["suppressed", "sent"]);
+    assert!(said.messages[0].why.contains("the case has passed on"), "{:?}", said.messages);
+}
