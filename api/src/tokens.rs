@@ -9,7 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,6 +22,7 @@ use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use tokio::time;
 
 /// How long an access token lives, in seconds.
 pub const ACCESS_SECS: i64 = 600;
@@ -106,6 +108,7 @@ struct Key {
 pub struct Keys {
     keys: RwLock<Vec<Key>>,
     path: Option<PathBuf>,
+    read_at: Mutex<Option<time::Instant>>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -123,7 +126,7 @@ impl Keys {
         if create && !path.exists() {
             create_file(path)?;
         }
-        Ok(Keys { keys: RwLock::new(load(path)?), path: Some(path.to_owned()) })
+        Ok(Keys { keys: RwLock::new(load(path)?), path: Some(path.to_owned()), read_at: Mutex::new(None) })
     }
 
     /// Keys that live as long as the process, for tests.
@@ -133,7 +136,7 @@ impl Keys {
     pub fn ephemeral() -> Result<Keys, KeyError> {
         let entry = fresh_entry("ephemeral")?;
         let key = Key::read(&entry).ok_or(KeyError::Random)?;
-        Ok(Keys { keys: RwLock::new(vec![key]), path: None })
+        Ok(Keys { keys: RwLock::new(vec![key]), path: None, read_at: Mutex::new(None) })
     }
 
     /// Signs a token for a session.
@@ -194,6 +197,12 @@ impl Keys {
 
     fn reload(&self) -> bool {
         let Some(path) = &self.path else { return false };
+        // At most once a second, or made-up tokens would keep the disk busy.
+        let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if read_at.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+            return true;
+        }
+        *read_at = Some(time::Instant::now());
         let Ok(fresh) = load(path) else { return false };
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let changed = fresh.iter().map(|key| &key.kid).ne(keys.iter().map(|key| &key.kid));

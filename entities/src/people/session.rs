@@ -92,10 +92,12 @@ pub enum Check {
 /// Opens a session for a user who has just proved who they are.
 pub async fn open(side: &Side, user_id: &str, agency_id: &str, device_id: &str) -> Result<Tokens> {
     let now = side.now();
-    // What ended a month ago is of no use to anybody, and the user's own next sign-in clears it away.
+    // What ended a month ago is of no use to anybody, and the user's own next sign-in clears it away;
+    // but a lost device must be told to erase itself however late it calls.
     sql::exec(
         &**side,
-        "delete from sessions where user_id = $1 and (expires_at < $2 or ended_at < $3)",
+        "delete from sessions where user_id = $1 and (expires_at < $2 or ended_at < $3) and device_id not in \
+         (select id from devices where user_id = $1 and wipe_requested_at is not null)",
         vec![user_id.into(), now.0.into(), now.plus_secs(-IDLE_SECS).0.into()],
     )
     .await?;

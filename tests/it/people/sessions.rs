@@ -19,6 +19,7 @@ on_both!(
     a_new_role_holds_at_the_next_request,
     a_revoked_device_is_out_and_may_sign_in_again,
     a_wiped_device_hears_it_from_every_path,
+    a_wiped_device_that_calls_months_later_is_still_told,
     nobody_else_can_shut_out_a_device,
 );
 
@@ -194,6 +195,17 @@ async fn a_wiped_device_hears_it_from_every_path(world: World) {
     let guess = ana.tries_to_log_in("not the password").await;
     assert_eq!(guess.refused(401)["code"], "sign_in_failed", "only who knows the password is told");
     ana.on_another_device().logs_in().await;
+}
+
+async fn a_wiped_device_that_calls_months_later_is_still_told(world: World) {
+    let (ana, tokens) = signed_in(&world).await;
+    let tablet = ana.on_another_device();
+    tablet.logs_in().await;
+    assert_eq!(tablet.post(&format!("/devices/{}/wipe", ana.device_id), json!({})).await.status, 204);
+    world.pass_secs(200 * 86_400);
+    tablet.logs_in().await;
+    let heard = refresh(&world, &tokens.refresh, &ana.device_id).await.refused(403);
+    assert_eq!(heard["code"], "device_wiped");
 }
 
 async fn nobody_else_can_shut_out_a_device(world: World) {
