@@ -44,6 +44,12 @@ enum Command {
     Admin(cmd::admin::Args),
     /// Fills an empty database with generated data
     Sample(cmd::sample::Args),
+    /// Writes a backup while the server runs
+    Backup(cmd::backup::Args),
+    /// Fills an empty database from a backup; phones are sent everything once more, mail waits for a word
+    Restore(cmd::backup::Args),
+    /// The audit trail
+    Audit(cmd::backup::AuditArgs),
     /// Prints the OpenAPI 3.1 document
     Openapi {
         /// Print the table of who may call what instead
@@ -82,6 +88,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(args) => cmd::migrate::run(file, args).await,
         Command::Admin(args) => cmd::admin::run(file, args).await,
         Command::Sample(args) => cmd::sample::run(file, args).await,
+        Command::Backup(args) => cmd::backup::write(file, args).await,
+        Command::Restore(args) => cmd::backup::restore(file, args).await,
+        Command::Audit(args) => cmd::backup::verify(file, args).await,
         Command::Openapi { permissions } => cmd::openapi(permissions),
         Command::Config(args) => cmd::config::run(file, args),
     }

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod acts;
 pub mod audit;
+pub mod backup;
 pub mod casework;
 pub mod clock;
 pub mod doc;

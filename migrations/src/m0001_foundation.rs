@@ -21,10 +21,12 @@ impl MigrationTrait for Migration {
                     epoch BIGINT NOT NULL
                 )",
                 "CREATE TABLE sync_epoch (
-                    epoch BIGINT NOT NULL PRIMARY KEY,
+                    agency_id TEXT NOT NULL,
+                    epoch BIGINT NOT NULL,
                     restored_to_seq BIGINT NOT NULL,
                     started_seq BIGINT NOT NULL,
-                    started_at BIGINT NOT NULL
+                    started_at BIGINT NOT NULL,
+                    PRIMARY KEY (agency_id, epoch)
                 )",
                 "CREATE TABLE sync_feed (
                     scope TEXT NOT NULL,

@@ -2,6 +2,7 @@
 //! logging, and waiting to be asked to stop.
 
 pub(crate) mod admin;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod migrate;

@@ -77,6 +77,16 @@ pub(super) fn operations() -> Vec<Op> {
             .takes(json!({"type": "object"}), json!({"notes": {"created": [], "updated": [], "deleted": []}}))
             .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
             .errors(&[413, 415]),
+        Op::new(Method::POST, "/sync/salvage", "salvage", salvage)
+            .says("sync", "Offer rows that a restored server may have lost")
+            .detail(
+                "After epoch_changed, or when a reply's epoch has risen: send the rows this device holds as synced, in \
+                 the shape of a push. Those the server does not have are stored; the others stay as they are.",
+            )
+            .access(Access::Roles(STAFF))
+            .takes(json!({"type": "object"}), json!({"notes": {"created": [], "updated": [], "deleted": []}}))
+            .gives(200, "Stored", json!({"type": "object"}), json!({"stored": 0}))
+            .errors(&[413, 415]),
     ]
 }
 
@@ -96,7 +106,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
         if cursor.user_id != session.user_id {
             return Err(conflict("cursor_user_mismatch", "this cursor was made for another user"));
         }
-        if cursor.epoch != line.epoch || cursor.seq > line.head {
+        if cursor.epoch != line.epoch || line.has_lost(cursor.seq) {
             return Err(conflict(
                 "epoch_changed",
                 "a backup was restored: offer what you hold, then pull from the start",
@@ -183,6 +193,14 @@ async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, pay
     let body = read(&req, payload).await?;
     match sync::rescue(&state.store, &session.actor, &body).await {
         Ok(kept) => Ok(HttpResponse::Ok().json(json!({"kept": kept}))),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+    let body = read(&req, payload).await?;
+    match sync::salvage(&state.store, &session.actor, &body).await {
+        Ok(stored) => Ok(HttpResponse::Ok().json(json!({"stored": stored}))),
         Err(refusal) => Err(refused(refusal)),
     }
 }

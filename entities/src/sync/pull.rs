@@ -83,16 +83,30 @@ pub struct Timeline {
     pub head: i64,
     /// Deletions before this number have been forgotten.
     pub purged_below: i64,
+    /// The last number that a restored backup knew; 0 where none was ever restored.
+    pub restored_to: i64,
+    /// The number at which this epoch began: a cursor below it belongs to a past that is gone.
+    pub started: i64,
+}
+
+impl Timeline {
+    /// Whether a cursor belongs to a timeline that this database does not have.
+    pub fn has_lost(&self, cursor: i64) -> bool {
+        cursor > 0 && (cursor < self.started || cursor > self.head)
+    }
 }
 
 /// Reads where an agency's timeline stands.
 pub async fn timeline(conn: &impl sea_orm::ConnectionTrait, agency_id: &str) -> Result<Timeline> {
-    let text = "select epoch, seq, purged_below from sync_clock where agency_id = $1";
+    let text = "select c.epoch, c.seq, c.purged_below, e.restored_to_seq, e.started_seq from sync_clock c \
+                left join sync_epoch e on e.agency_id = c.agency_id and e.epoch = c.epoch where c.agency_id = $1";
     let row = sql::one(conn, text, vec![agency_id.into()]).await?.ok_or(Error::NotFound)?;
     Ok(Timeline {
         epoch: row.try_get_by_index(0)?,
         head: row.try_get_by_index(1)?,
         purged_below: row.try_get_by_index(2)?,
+        restored_to: row.try_get_by_index::<Option<i64>>(3)?.unwrap_or_default(),
+        started: row.try_get_by_index::<Option<i64>>(4)?.unwrap_or_default(),
     })
 }
 
@@ -118,6 +132,8 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     }
     let user = actor.user();
     let end = match request.limit {
+        // A full set that a restore makes necessary comes whole.
+        Some(_) if state.lost => None,
         Some(limit) => feed::page_end(&*snapshot, user, state.since, limit.max(1)).await?,
         None => None,
     };
@@ -128,7 +144,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     for entry in feed::entries(&*snapshot, user, state.since, upto).await? {
         if entry.live {
             live.entry(entry.table.name).or_default().insert(entry.id);
-        } else if entry.held && request.cursor > 0 {
+        } else if entry.held && request.cursor > 0 && entry.position > state.deletes_after {
             if state.withholds && !entry.immediate {
                 held_back = true;
             } else {
@@ -206,6 +222,10 @@ struct State {
     epoch: i64,
     /// Where this device really stands.
     since: i64,
+    /// The device comes from a timeline that is gone.
+    lost: bool,
+    /// Deletions up to this number are known to it.
+    deletes_after: i64,
     /// Deletes are held back in this reply.
     withholds: bool,
     /// Held deletes are delivered, beginning after this number.
@@ -214,11 +234,15 @@ struct State {
 
 impl State {
     async fn load(snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
-        let Timeline { epoch, head: horizon, .. } = timeline(&**snapshot, &actor.agency_id).await?;
+        let line = timeline(&**snapshot, &actor.agency_id).await?;
+        let (horizon, epoch) = (line.head, line.epoch);
         let stored = Device::load(&**snapshot, actor).await?;
         let mut device = stored.clone();
-        // A number from the future belongs to another timeline: everything is sent again.
-        let since = if request.cursor > horizon { 0 } else { request.cursor };
+        // After a restore everything is sent again, and what was deleted after the point to which
+        // both timelines agree (S6).
+        let lost = line.has_lost(request.cursor);
+        let since = if lost { 0 } else { request.cursor };
+        let deletes_after = if lost { request.cursor.min(line.restored_to) } else { 0 };
         if since > 0 {
             device.acknowledge(since);
         }
@@ -228,7 +252,7 @@ impl State {
             .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
         let withholds = request.pending && since > 0 && !waited;
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
-        Ok(State { device, stored, horizon, epoch, since, withholds, deliver_from })
+        Ok(State { device, stored, horizon, epoch, since, lost, deletes_after, withholds, deliver_from })
     }
 
     fn delivers_held(&self) -> bool {

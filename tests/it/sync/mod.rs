@@ -6,5 +6,6 @@ mod field_day;
 mod native;
 mod phones;
 mod races;
+mod restored;
 mod rules;
 mod simulation;

@@ -134,6 +134,26 @@ pub async fn rescue(store: &Store, actor: &Actor, body: &Value) -> std::result::
     Ok(kept)
 }
 
+/// Takes in rows that a device holds as synced and a restored server does not have (S6). Rows that
+/// are there stay as they are. Answers how many were stored.
+pub async fn salvage(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
+    let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
+    if intake.rows.len() > MAX_ROWS {
+        return Err(PushRefusal::TooManyRows);
+    }
+    let mut write = store.write(actor).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, true).await?;
+    for incoming in intake.rows.iter().filter(|row| row.op != Op::Deleted) {
+        if !desk.stored.contains_key(&(incoming.table.name, incoming.id.clone())) {
+            desk.create(incoming).await?;
+        }
+    }
+    let (stored, _) = desk.close().await?;
+    write.note("salvage", "");
+    write.commit().await?;
+    Ok(stored)
+}
+
 /// Applies quarantined work now, in its author's name and under the actor's rights; to another
 /// case where one is named.
 ///

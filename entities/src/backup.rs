@@ -1,0 +1,309 @@
+//! Backup and restore, while the server runs, from and to either database.
+//!
+//! A backup is lines of JSON: what it is, then for each table its columns and its rows, then the
+//! number of rows and the SHA-256 of everything before. The four storage classes are the same on
+//! both databases, so a backup of SQLite can be restored into PostgreSQL. Restoring opens a new
+//! epoch, so that no phone takes the restored past for its own timeline, and switches mail off
+//! until somebody confirms that this installation is the one to send it.
+
+use std::io::{BufRead, Write};
+
+use ring::digest::{Context, SHA256};
+use sea_orm::{ConnectionTrait, DbBackend, Value};
+use serde_json::{Value as Json, json};
+
+use crate::audit::hex;
+use crate::clock::Instant;
+use crate::error::{Error, Result};
+use crate::sql;
+use crate::store::Store;
+
+/// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh.
+const LEFT_OUT: &[&str] = &["seaql_migrations", "sessions", "throttle", "one_time_links", "wf_heartbeat"];
+/// Tables that others refer to, in the order in which they must be there.
+const FIRST: &[&str] = &["agencies", "teams", "users"];
+/// Values bound in one statement at most.
+const BINDS: usize = 30_000;
+
+/// What was written or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Tables.
+    pub tables: usize,
+    /// Rows.
+    pub rows: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    name: String,
+    kind: Class,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Text,
+    Bigint,
+    Double,
+    Boolean,
+}
+
+impl Class {
+    fn of(declared: &str) -> Class {
+        match declared.to_ascii_lowercase().as_str() {
+            "bigint" => Class::Bigint,
+            "double precision" => Class::Double,
+            "boolean" => Class::Boolean,
+            _ => Class::Text,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Class::Text => "text",
+            Class::Bigint => "bigint",
+            Class::Double => "double precision",
+            Class::Boolean => "boolean",
+        }
+    }
+
+    fn cell(self, json: &Json) -> Option<Value> {
+        Some(match self {
+            _ if json.is_null() => match self {
+                Class::Text => Value::String(None),
+                Class::Bigint => Value::BigInt(None),
+                Class::Double => Value::Double(None),
+                Class::Boolean => Value::Bool(None),
+            },
+            Class::Text => json.as_str()?.into(),
+            Class::Bigint => json.as_i64()?.into(),
+            Class::Double => json.as_f64()?.into(),
+            Class::Boolean => json.as_bool()?.into(),
+        })
+    }
+}
+
+/// Writes a backup of one consistent view. `progress` hears the rows written so far.
+pub async fn write(store: &Store, out: &mut (impl Write + Send), mut progress: impl FnMut(u64)) -> Result<Summary> {
+    let snapshot = store.read().await?;
+    let mut sealed = Sealed { out, context: Context::new(&SHA256) };
+    let migrations = sql::all(&*snapshot, "select version from seaql_migrations order by version", vec![]).await?;
+    let migrations: Vec<String> =
+        migrations.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?;
+    sealed.line(&json!({"fieldstone_backup": 1, "at": snapshot.now().rfc3339(), "migrations": migrations}))?;
+    let (mut summary, backend) = (Summary { tables: 0, rows: 0 }, store.backend());
+    for table in tables(&*snapshot, backend).await? {
+        let columns = columns(&*snapshot, backend, &table).await?;
+        let described: Vec<Json> =
+            columns.iter().map(|column| json!({"name": column.name, "class": column.kind.word()})).collect();
+        sealed.line(&json!({"table": table, "columns": described}))?;
+        summary.tables += 1;
+        let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+        // By number of row, since not every table has one column that tells its rows apart.
+        let key = if backend == DbBackend::Postgres { "ctid" } else { "rowid" };
+        let mut at = 0_i64;
+        loop {
+            let text = format!("select {} from {table} order by {key} limit 5000 offset $1", names.join(", "));
+            let rows = sql::all(&*snapshot, &text, vec![at.into()]).await?;
+            for row in &rows {
+                let mut cells = Vec::with_capacity(columns.len());
+                for (at, column) in columns.iter().enumerate() {
+                    cells.push(match column.kind {
+                        Class::Text => json!(row.try_get_by_index::<Option<String>>(at)?),
+                        Class::Bigint => json!(row.try_get_by_index::<Option<i64>>(at)?),
+                        Class::Double => json!(row.try_get_by_index::<Option<f64>>(at)?),
+                        Class::Boolean => json!(row.try_get_by_index::<Option<bool>>(at)?),
+                    });
+                }
+                sealed.line(&Json::Array(cells))?;
+            }
+            summary.rows += rows.len() as u64;
+            progress(summary.rows);
+            if rows.len() < 5000 {
+                break;
+            }
+            at += 5000;
+        }
+    }
+    let sum = hex(sealed.context.finish().as_ref());
+    let last = json!({"rows": summary.rows, "sha256": sum});
+    writeln!(sealed.out, "{last}").map_err(broken)?;
+    sealed.out.flush().map_err(broken)?;
+    Ok(summary)
+}
+
+/// Reads a backup to its end and compares its checksum, changing nothing.
+///
+/// Fails with `Conflict` for a file that is cut off, damaged or not a backup.
+pub fn check(input: impl BufRead) -> Result<Summary> {
+    let mut context = Context::new(&SHA256);
+    let (mut tables, mut rows, mut last) = (0, 0_u64, None);
+    for line in input.lines() {
+        let line = line.map_err(broken)?;
+        if let Some(before) = last.replace(line) {
+            context.update(before.as_bytes());
+            context.update(b"\n");
+            match before.as_bytes().first() {
+                Some(b'[') => rows += 1,
+                _ if before.starts_with("{\"table\"") => tables += 1,
+                _ => (),
+            }
+        }
+    }
+    let seal: Json = last.and_then(|line| serde_json::from_str(&line).ok()).unwrap_or_default();
+    let sum = hex(context.finish().as_ref());
+    if seal["sha256"] != json!(sum) || seal["rows"] != json!(rows) {
+        return Err(damaged("the file is cut off, damaged or not a backup of Fieldstone"));
+    }
+    Ok(Summary { tables, rows })
+}
+
+/// Fills an empty, migrated database from a backup that `check` found sound, in one transaction.
+///
+/// Fails with `Conflict` when the database holds agencies already, or when the backup belongs to
+/// another schema.
+pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<Summary> {
+    let side = store.side().await?;
+    if sql::one(&*side, "select 1 from agencies limit 1", vec![]).await?.is_some() {
+        return Err(damaged("this database is not empty: restore into a new one"));
+    }
+    let known = sql::all(&*side, "select version from seaql_migrations order by version", vec![]).await?;
+    let known: Vec<String> = known.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?;
+    let mut summary = Summary { tables: 0, rows: 0 };
+    let mut open: Option<(String, Vec<Column>)> = None;
+    let mut batch: Vec<Value> = Vec::new();
+    for line in input.lines() {
+        let line: Json = serde_json::from_str(&line.map_err(broken)?).map_err(|_| damaged("a line is not JSON"))?;
+        if let Some(row) = line.as_array() {
+            let Some((table, columns)) = &open else { return Err(damaged("a row stands before its table")) };
+            if row.len() != columns.len() {
+                return Err(damaged("a row does not fit its table"));
+            }
+            for (column, json) in columns.iter().zip(row) {
+                batch.push(column.kind.cell(json).ok_or_else(|| damaged("a value does not fit its column"))?);
+            }
+            summary.rows += 1;
+            if batch.len() + columns.len() > BINDS {
+                insert(&*side, table, columns, &mut batch).await?;
+                progress(summary.rows);
+            }
+            continue;
+        }
+        if let Some((table, columns)) = open.take() {
+            insert(&*side, &table, &columns, &mut batch).await?;
+        }
+        if let Some(name) = line["table"].as_str() {
+            open = Some(begin(&*side, store.backend(), name, &line["columns"]).await?);
+            summary.tables += 1;
+        } else if line["fieldstone_backup"].is_number() && line["migrations"] != json!(known) {
+            return Err(damaged("the backup belongs to another version of Fieldstone: restore it with that version"));
+        }
+    }
+    new_epoch(&*side, side.now()).await?;
+    side.commit().await?;
+    Ok(summary)
+}
+
+/// Opens the next epoch of every agency's timeline and switches mail off. A cursor from before
+/// belongs to a past that this database does not have.
+async fn new_epoch(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+    let started = "case when seq >= $1 then seq + 1 else $1 end";
+    let text = format!(
+        "insert into sync_epoch (agency_id, epoch, restored_to_seq, started_seq, started_at) \
+         select agency_id, epoch + 1, seq, {started}, $1 from sync_clock"
+    );
+    sql::exec(conn, &text, vec![now.0.into()]).await?;
+    let text = format!("update sync_clock set epoch = epoch + 1, seq = {started}");
+    sql::exec(conn, &text, vec![now.0.into()]).await?;
+    sql::exec(conn, "update wf_instance set mail_enabled = false", vec![]).await?;
+    Ok(())
+}
+
+async fn begin(
+    conn: &impl ConnectionTrait,
+    backend: DbBackend,
+    name: &str,
+    described: &Json,
+) -> Result<(String, Vec<Column>)> {
+    let here = tables(conn, backend).await?;
+    let table =
+        here.into_iter().find(|table| table == name).ok_or_else(|| damaged("it names a table we do not have"))?;
+    let known = columns(conn, backend, &table).await?;
+    let mut chosen = Vec::new();
+    for column in described.as_array().into_iter().flatten() {
+        let found = known.iter().find(|known| json!(known.name) == column["name"]);
+        chosen.push(found.cloned().ok_or_else(|| damaged("it names a column we do not have"))?);
+    }
+    // What a migration puts there by itself comes with the backup.
+    sql::exec(conn, &format!("delete from {table}"), vec![]).await?;
+    Ok((table, chosen))
+}
+
+async fn insert(conn: &impl ConnectionTrait, table: &str, columns: &[Column], batch: &mut Vec<Value>) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+    let rows = batch.len() / columns.len();
+    let text = format!("insert into {table} ({}) values {}", names.join(", "), sql::tuples(rows, columns.len()));
+    sql::exec(conn, &text, std::mem::take(batch)).await?;
+    Ok(())
+}
+
+async fn tables(conn: &impl ConnectionTrait, backend: DbBackend) -> Result<Vec<String>> {
+    let text = match backend {
+        DbBackend::Postgres => {
+            "select table_name::text from information_schema.tables \
+             where table_schema = current_schema() and table_type = 'BASE TABLE'"
+        }
+        _ => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'",
+    };
+    let mut names = Vec::new();
+    for row in sql::all(conn, text, vec![]).await? {
+        let name: String = row.try_get_by_index(0)?;
+        if !LEFT_OUT.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| (FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()), name.clone()));
+    Ok(names)
+}
+
+async fn columns(conn: &impl ConnectionTrait, backend: DbBackend, table: &str) -> Result<Vec<Column>> {
+    let text = match backend {
+        DbBackend::Postgres => {
+            "select column_name::text, data_type::text from information_schema.columns \
+             where table_schema = current_schema() and table_name = $1 order by ordinal_position"
+        }
+        _ => "select name, type from pragma_table_info($1) order by cid",
+    };
+    let rows = sql::all(conn, text, vec![table.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            let declared: String = row.try_get_by_index(1)?;
+            Ok(Column { name: row.try_get_by_index(0)?, kind: Class::of(&declared) })
+        })
+        .collect()
+}
+
+/// Writes lines and keeps their sum.
+struct Sealed<'a, W> {
+    out: &'a mut W,
+    context: Context,
+}
+
+impl<W: Write> Sealed<'_, W> {
+    fn line(&mut self, json: &Json) -> Result<()> {
+        let line = format!("{json}\n");
+        self.context.update(line.as_bytes());
+        self.out.write_all(line.as_bytes()).map_err(broken)
+    }
+}
+
+fn damaged(why: &str) -> Error {
+    Error::Conflict { code: "backup", detail: why.into() }
+}
+
+fn broken(err: std::io::Error) -> Error {
+    if err.kind() == std::io::ErrorKind::StorageFull { Error::StorageFull } else { Error::Internal(err.to_string()) }
+}

@@ -1,0 +1,136 @@
+//! `backup`, `restore` and `audit verify`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use entities::{audit, backup};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::{open, say};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Flags of `backup` and `restore`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The backup file
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `audit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    what: Audit,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Audit {
+    /// Walks the chain of every agency's audit trail; exit code 1 names the first event that is not what was written
+    Verify {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Writes a backup while the server runs. The file appears only when it is whole.
+///
+/// # Errors
+/// When the database cannot be read or the file cannot be written; an existing file is not replaced.
+pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+    if args.path.exists() {
+        return Err(Failure::failed(format!("{} exists already: choose another name", args.path.display())));
+    }
+    let config = Config::load(file, &[])?;
+    let store = open(&config).await?;
+    let partial = args.path.with_extension("partial");
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", partial.display()));
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+    let mut out = BufWriter::new(made.map_err(|error| failed(&error))?);
+    let bar = bar("rows written");
+    let done = backup::write(&store, &mut out, |rows| bar.set_position(rows)).await;
+    bar.finish_and_clear();
+    let summary = match done {
+        Ok(summary) => summary,
+        Err(error) => {
+            // What is there is of no use to anybody, and the reason is about to be told.
+            let _removed = fs::remove_file(&partial);
+            return Err(Failure::failed(format!("the backup was not written: {error}")));
+        }
+    };
+    let written = out.into_inner().map_err(|error| failed(&error))?;
+    written.sync_all().map_err(|error| failed(&error))?;
+    backup::check(BufReader::new(File::open(&partial).map_err(|error| failed(&error))?))
+        .map_err(|error| failed(&error))?;
+    fs::rename(&partial, &args.path).map_err(|error| failed(&error))?;
+    tell(&args, "backed up", &summary)
+}
+
+/// Fills an empty, migrated database from a backup.
+///
+/// # Errors
+/// When the file is not sound, the database is not empty, or their schemas differ. Nothing is changed then.
+pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+    let config = Config::load(file, &[])?;
+    let store = open(&config).await?;
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
+    let read = || File::open(&args.path).map(BufReader::new);
+    let whole = backup::check(read().map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    migrations::up(store.writer()).await.map_err(|error| failed(&error))?;
+    let bar = bar("rows restored").with_position(0);
+    bar.set_length(whole.rows);
+    let input = read().map_err(|error| failed(&error))?;
+    let done = backup::restore(&store, input, |rows| bar.set_position(rows)).await;
+    bar.finish_and_clear();
+    let summary = done.map_err(|error| failed(&error))?;
+    tell(&args, "restored", &summary)?;
+    if !args.json {
+        say("A new epoch has begun: phones will be sent everything they may see once more.")?;
+        say("No mail goes out until you run `fieldstone admin confirm-instance`.")?;
+    }
+    Ok(())
+}
+
+/// Checks the audit trail.
+///
+/// # Errors
+/// When an event is not what was written.
+pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), Failure> {
+    let Audit::Verify { json } = args.what;
+    let config = Config::load(file, &[])?;
+    let store = open(&config).await?;
+    match audit::verify(store.connection()).await.map_err(|error| Failure::failed(error.to_string()))? {
+        Ok(events) if json => say(json!({"sound": true, "events": events})),
+        Ok(events) => say(format!("sound: {events} events")),
+        Err((agency, seq)) => {
+            if json {
+                say(json!({"sound": false, "agency_id": agency, "seq": seq}))?;
+            }
+            Err(Failure::failed(format!(
+                "event {seq} of agency {agency} is not what was written, or one before it is gone"
+            )))
+        }
+    }
+}
+
+fn tell(args: &Args, what: &str, summary: &backup::Summary) -> Result<(), Failure> {
+    if args.json {
+        return say(json!({"file": args.path, "tables": summary.tables, "rows": summary.rows}));
+    }
+    say(format!("{what}: {} rows of {} tables, {}", summary.rows, summary.tables, args.path.display()))
+}
+
+fn bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
