@@ -101,7 +101,7 @@ fn wish(body: Value) -> Answer<Assign> {
         form.fault("role", "code", "must be primary, secondary or covering");
     }
     if user_id.contains(char::is_whitespace) {
-        form.fault("user_id", "unknown_user", "must be an active caseworker or supervisor");
+        form.fault("user_id", "unknown_user", "must be an active caseworker");
     }
     let wish = Assign {
         user_id,

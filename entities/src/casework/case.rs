@@ -295,8 +295,10 @@ impl Synced for Entity {
 
 /// Days of rest that a primary worker may decide alone.
 const LONG_HOLD_DAYS: i64 = 30;
-const IS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and user_id = $2 and role = 'primary' \
-                          and to_ts is null and deleted_at is null";
+/// The primary worker, or whoever covers for them now.
+const IS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and user_id = $2 \
+                          and role in ('primary', 'covering') and deleted_at is null \
+                          and from_ts <= $3 and (to_ts is null or to_ts > $3)";
 const HAS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and role = 'primary' \
                            and to_ts is null and deleted_at is null";
 const OPEN_GOAL: &str = "select 1 from goals where case_id = $1 and deleted_at is null \
@@ -313,8 +315,8 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
         ("intake" | "on_hold" | "closing", "active") | ("active", "on_hold") | (_, "closing")
     );
     if by_primary && actor.role == Role::Caseworker {
-        let held = Need::some(IS_PRIMARY, vec![id(), actor.user().into()]);
-        needs.push(held.or_forbidden("only the primary worker or the supervisor may do this"));
+        let held = Need::some(IS_PRIMARY, vec![id(), actor.user().into(), now.0.into()]);
+        needs.push(held.or_forbidden("only the primary worker, their cover or the supervisor may do this"));
     }
     match after.status.as_str() {
         "active" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(

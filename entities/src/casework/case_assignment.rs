@@ -233,7 +233,7 @@ async fn check(write: &Write, wish: &Assign) -> Result<Option<String>> {
     }
     let found = sql::one(
         write.conn(),
-        "select team_id from users where id = $1 and agency_id = $2 and active and role in ('caseworker', 'supervisor')",
+        "select team_id from users where id = $1 and agency_id = $2 and active and role = 'caseworker'",
         vec![wish.user_id.as_str().into(), write.actor().agency_id.as_str().into()],
     )
     .await?;
@@ -241,7 +241,7 @@ async fn check(write: &Write, wish: &Assign) -> Result<Option<String>> {
         Some(row) if faults.is_empty() => Ok(row.try_get_by_index(0)?),
         Some(_) => Err(Error::Invalid(faults)),
         None => {
-            faults.push(Fault::field("user_id", "unknown_user", "must be an active caseworker or supervisor"));
+            faults.push(Fault::field("user_id", "unknown_user", "must be an active caseworker"));
             Err(Error::Invalid(faults))
         }
     }

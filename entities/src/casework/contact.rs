@@ -125,31 +125,31 @@ impl Synced for Entity {
     const STARTS: &'static [&'static str] =
         &["confirmed", "in_progress", "completed", "attempted", "client_cancelled", "worker_cancelled", "no_show"];
     const MOVES: &'static [Move<Model>] = &[
-        Move::plain("confirm", &["planned"], "confirmed"),
+        Move::by_worker("confirm", &["planned"], "confirmed"),
         Move {
             takes: &["started_at"],
             effect: |contact, now, _| contact.started_at = contact.started_at.or(Some(now)),
-            ..Move::plain("begin", AHEAD, "in_progress")
+            ..Move::by_worker("begin", AHEAD, "in_progress")
         },
         Move {
             takes: HELD,
             effect: |contact, now, _| {
                 contact.ended_at = contact.ended_at.or(contact.occurred_at).or(Some(now));
             },
-            ..Move::plain("complete", OPEN, "completed")
+            ..Move::by_worker("complete", OPEN, "completed")
         },
         Move {
             takes: &["occurred_at", "status_reason", "next_contact_on"],
             effect: |contact, now, _| contact.occurred_at = contact.occurred_at.or(Some(now)),
-            ..Move::plain("attempt", OPEN, "attempted")
+            ..Move::by_worker("attempt", OPEN, "attempted")
         },
         Move {
             takes: &["status_reason", "next_contact_on"],
-            ..Move::plain("cancel_by_client", AHEAD, "client_cancelled")
+            ..Move::by_worker("cancel_by_client", AHEAD, "client_cancelled")
         },
         Move {
             takes: &["status_reason", "next_contact_on"],
-            ..Move::plain("cancel_by_worker", AHEAD, "worker_cancelled")
+            ..Move::by_worker("cancel_by_worker", AHEAD, "worker_cancelled")
         },
         Move {
             takes: &["rescheduled_to", "status_reason"],
@@ -157,7 +157,7 @@ impl Synced for Entity {
                 Some(_) => Vec::new(),
                 None => vec![Fault::field("rescheduled_to", "required", "name the contact that takes its place")],
             },
-            ..Move::plain("reschedule", AHEAD, "rescheduled")
+            ..Move::by_worker("reschedule", AHEAD, "rescheduled")
         },
         Move {
             takes: &["occurred_at", "status_reason", "next_contact_on"],
@@ -172,12 +172,12 @@ impl Synced for Entity {
             effect: |contact, now, _| {
                 contact.occurred_at = contact.occurred_at.or(contact.planned_start).or(Some(now));
             },
-            ..Move::plain("no_show", AHEAD, "no_show")
+            ..Move::by_worker("no_show", AHEAD, "no_show")
         },
         Move {
             who: &[Role::Supervisor],
             takes: &["status_reason"],
-            ..Move::plain("mark_error", &["completed", "attempted", "no_show"], "entered_in_error")
+            ..Move::by_worker("mark_error", &["completed", "attempted", "no_show"], "entered_in_error")
         },
     ];
 

@@ -130,16 +130,16 @@ impl Synced for Entity {
     const WRITERS: &'static [Role] = &[Role::Caseworker];
     const DELETES: bool = true;
     const MOVES: &'static [Move<Model>] = &[
-        Move { column: "lifecycle", ..Move::plain("propose", &["draft"], "proposed") },
+        Move { column: "lifecycle", ..Move::by_worker("propose", &["draft"], "proposed") },
         Move {
             column: "lifecycle",
             takes: &["client_agreement"],
             guard: |goal, _| smart(goal),
             effect: |goal, now, _| goal.locked_at = Some(now),
-            ..Move::plain("agree", &["draft", "proposed"], "agreed")
+            ..Move::by_worker("agree", &["draft", "proposed"], "agreed")
         },
-        Move { column: "lifecycle", ..Move::plain("start", &["agreed", "on_hold"], "active") },
-        Move { column: "lifecycle", ..Move::plain("hold", &["agreed", "active"], "on_hold") },
+        Move { column: "lifecycle", ..Move::by_worker("start", &["agreed", "on_hold"], "active") },
+        Move { column: "lifecycle", ..Move::by_worker("hold", &["agreed", "active"], "on_hold") },
         Move {
             column: "lifecycle",
             takes: &["achievement", "outcome_reason"],
@@ -148,9 +148,9 @@ impl Synced for Entity {
                 _ => vec![Fault::field("achievement", "required", "say whether it was achieved or not_achieved")],
             },
             effect: |goal, now, _| goal.completed_at = Some(now),
-            ..Move::plain("complete", &["agreed", "active", "on_hold"], "completed")
+            ..Move::by_worker("complete", &["agreed", "active", "on_hold"], "completed")
         },
-        Move { column: "lifecycle", ..Move::plain("supersede", &["agreed", "active", "on_hold"], "superseded") },
+        Move { column: "lifecycle", ..Move::by_worker("supersede", &["agreed", "active", "on_hold"], "superseded") },
         Move {
             column: "lifecycle",
             effect: |goal, _, _| {
@@ -158,7 +158,7 @@ impl Synced for Entity {
                 goal.outcome_reason = None;
                 goal.completed_at = None;
             },
-            ..Move::plain("reopen", &["completed"], "active")
+            ..Move::by_worker("reopen", &["completed"], "active")
         },
         Move {
             column: "lifecycle",
@@ -167,7 +167,7 @@ impl Synced for Entity {
                 Some(reason) if !reason.trim().is_empty() => Vec::new(),
                 _ => vec![Fault::field("outcome_reason", "required", "say why, in the client's words")],
             },
-            ..Move::plain("withdraw", &["draft", "proposed", "agreed", "active", "on_hold"], "withdrawn")
+            ..Move::by_worker("withdraw", &["draft", "proposed", "agreed", "active", "on_hold"], "withdrawn")
         },
     ];
 

@@ -82,6 +82,11 @@ impl<M> Move<M> {
             effect: |_, _, _| (),
         }
     }
+
+    /// As `plain`, for caseworkers alone: a supervisor reads and signs off.
+    pub const fn by_worker(verb: &'static str, from: &'static [&'static str], to: &'static str) -> Move<M> {
+        Move { who: &[Role::Caseworker], ..Move::plain(verb, from, to) }
+    }
 }
 
 /// A table that devices hold copies of.

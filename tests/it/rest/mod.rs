@@ -4,6 +4,7 @@ mod assignments;
 mod columns;
 mod goals;
 mod lists;
+mod manual;
 mod matrix;
 mod referrals;
 mod rows;
