@@ -1,7 +1,10 @@
 //! `/openapi.json` and `/docs`: the document and a page to read it on, both out of the binary.
 
+use std::sync::OnceLock;
+
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
+use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use crate::operation::{Access, Op};
@@ -23,7 +26,13 @@ pub fn operations() -> Vec<Op> {
 }
 
 async fn document(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().json(crate::openapi::document(&crate::operations(state.config.demo)))
+    // Written once: it is large and never changes while the process runs.
+    static WRITTEN: [OnceLock<Bytes>; 2] = [OnceLock::new(), OnceLock::new()];
+    let demo = state.config.demo;
+    let document = WRITTEN[usize::from(demo)]
+        .get_or_init(|| crate::openapi::document(&crate::operations(demo)).to_string().into())
+        .clone();
+    HttpResponse::Ok().content_type("application/json").body(document)
 }
 
 /// The page's files. Not operations of the api, so not in the document.

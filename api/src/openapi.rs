@@ -39,6 +39,10 @@ pub fn document(operations: &[Op]) -> Value {
                     "description": "The access_token of POST /api/v1/auth/login; ten minutes."
                 }
             },
+            "headers": {
+                "RequestId": {"schema": {"type": "string"}, "description": "Finds the request in the log."}
+            },
+            "responses": refusals(operations),
             "schemas": schemas()
         }
     })
@@ -61,8 +65,7 @@ fn operation(op: &Op, all: &[Op]) -> Value {
         if let Some(content) = &reply.content {
             response["content"] = media(content);
         }
-        response["headers"] =
-            json!({"x-request-id": {"schema": {"type": "string"}, "description": "Finds the request in the log."}});
+        response["headers"] = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
         responses.insert(reply.status.to_string(), response);
     }
     if let Some(first) = op.replies.first()
@@ -74,11 +77,8 @@ fn operation(op: &Op, all: &[Op]) -> Value {
         }
     }
     for status in problem_statuses(op) {
-        responses.insert(
-            status.to_string(),
-            json!({"description": says(status), "content": {"application/problem+json":
-                {"schema": {"$ref": "#/components/schemas/Problem"}}}}),
-        );
+        let shared = format!("#/components/responses/{status}");
+        responses.insert(status.to_string(), json!({"$ref": shared}));
     }
     let mut out = json!({
         "operationId": op.id, "tags": [op.tag], "summary": op.summary,
@@ -171,6 +171,13 @@ pub fn problem_statuses(op: &Op) -> BTreeSet<u16> {
         statuses.insert(507);
     }
     statuses
+}
+
+/// Every refusal once; operations refer to them by status.
+fn refusals(operations: &[Op]) -> Value {
+    let statuses: BTreeSet<u16> = operations.iter().flat_map(problem_statuses).collect();
+    let one = |status: u16| json!({"description": says(status), "content": {"application/problem+json": {"schema": schema("Problem")}}});
+    Value::Object(statuses.into_iter().map(|status| (status.to_string(), one(status))).collect())
 }
 
 fn path_names(path: &str) -> impl Iterator<Item = &str> {
