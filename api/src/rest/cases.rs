@@ -4,7 +4,8 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::casework::case_assignment::{self, Assign};
 use entities::registry::{Synced, Table, erased, is_id, table};
-use entities::{Actor, Error, Instant, Role, acts};
+use entities::workflow::explain::explain;
+use entities::{Actor, Error, Instant, Role, access, acts, lists};
 use serde_json::{Map, Value, json};
 
 use super::{document, members, rows, watched};
@@ -75,7 +76,56 @@ pub(super) fn operations() -> Vec<Op> {
             .takes(status_schema, json!({"to": "on_hold", "reason": "In hospital", "resume_on": "2027-03-14"}))
             .gives(200, "Changed", document::reference(cases), document::example(cases))
             .errors(&[409]),
+        Op::new(Method::GET, "/cases/{id}/workflow", "explain_Case", workflow)
+            .says("cases", "Why the workflow reminds, or does not")
+            .detail("For each rule: when it fires next, or which fact stops it; and the mail about the case.")
+            .only(WORKERS)
+            .gives(200, "Each rule and each message", crate::openapi::schema("Explained"), explained_example()),
     ]
+}
+
+/// The schema of what `GET /cases/{id}/workflow` answers.
+pub(super) fn schemas() -> Vec<(String, Value)> {
+    let text = json!({"type": "string"});
+    let maybe = json!({"type": ["string", "null"]});
+    let object = |properties: Value| {
+        let names: Vec<String> = properties.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+        json!({"type": "object", "required": names, "properties": properties})
+    };
+    let instant = json!({"type": "string", "format": "date-time"});
+    let mut next = object(json!({"step": text, "nominal_local": text, "zone": text, "due_at": instant}));
+    next["type"] = json!(["object", "null"]);
+    let because = object(json!({
+        "kind": {"enum": ["condition", "fact", "calendar", "snooze", "ledger", "quiet", "fallback"]},
+        "text": text, "fact": maybe,
+    }));
+    let rule = object(json!({
+        "rule": text, "version": {"type": "integer"}, "subject_kind": text, "subject_id": maybe,
+        "state": {"enum": ["pending", "fired", "blocked", "done"]}, "next": next,
+        "because": {"type": "array", "items": because},
+    }));
+    let message = object(json!({
+        "message_id": text, "rule": text, "version": {"type": "integer"}, "to_role": text, "state": text, "why": text,
+    }));
+    let whole = object(json!({
+        "case_id": text, "as_of": instant, "rules": {"type": "array", "items": rule},
+        "messages": {"type": "array", "items": message},
+    }));
+    vec![("Explained".into(), whole)]
+}
+
+fn explained_example() -> Value {
+    json!({
+        "case_id": "0192f0c1-7a1b-7c00-8000-000000000001", "as_of": "2027-03-01T15:00:00.000Z",
+        "rules": [{
+            "rule": "goal.deadline", "version": 1, "subject_kind": "goal",
+            "subject_id": "0192f0c1-7a1b-7c00-8000-000000000002", "state": "pending",
+            "next": {"step": "d7", "nominal_local": "2027-03-07T08:00", "zone": "America/New_York",
+                     "due_at": "2027-03-07T13:00:00.000Z"},
+            "because": [{"kind": "condition", "text": "the goal is active", "fact": "goal.lifecycle"}],
+        }],
+        "messages": [],
+    })
 }
 
 async fn assign(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
@@ -190,4 +240,19 @@ async fn moved(
     })?;
     write.commit().await?;
     rows::shown(HttpResponse::Ok(), &row, actor, state)
+}
+
+async fn workflow(session: Session, state: web::Data<State>, id: web::Path<String>) -> Answer {
+    let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
+    let answer = explained(&state, &session.actor, cases, &id).await;
+    watched(answer, &state, &session.actor, "workflow", cases, &id).await
+}
+
+async fn explained(state: &State, actor: &Actor, cases: &'static Table, id: &str) -> Answer {
+    access::settle_due(&state.store, &actor.agency_id).await?;
+    let now = state.store.now().await?;
+    let snapshot = state.store.read().await?;
+    lists::one(&*snapshot, cases, actor.user(), id).await?;
+    let said = explain(&*snapshot, id, now).await?.ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(said))
 }

@@ -8,7 +8,7 @@ use super::singular;
 
 /// One named schema for each table's row.
 pub fn schemas() -> Vec<(String, Value)> {
-    TABLES.iter().map(|table| (singular(table), row(table))).collect()
+    TABLES.iter().map(|table| (singular(table), row(table))).chain(super::cases::schemas()).collect()
 }
 
 /// The schema of a row by name.

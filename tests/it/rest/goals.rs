@@ -17,6 +17,7 @@ on_both!(
     a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave,
     a_case_without_a_worker_does_not_become_active,
     an_illegal_move_says_where_the_row_is,
+    a_case_says_what_its_workflow_waits_for_to_those_who_have_it,
 );
 
 async fn a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing(world: World) {
@@ -212,4 +213,22 @@ async fn an_illegal_move_says_where_the_row_is(world: World) {
         .header("if-match", "\"1\"")
         .json(&json!({}));
     ana.send("propose an old version", stale).await.refused(412);
+}
+
+async fn a_case_says_what_its_workflow_waits_for_to_those_who_have_it(world: World) {
+    let (ana, ben, sam, omar) = (world.ana().await, world.ben().await, world.sam().await, world.omar().await);
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    verb(&ana, &goal, "agree", json!({})).await;
+    let path = format!("/cases/{}/workflow", case.id);
+    let said = ana.get(&path).await.ok();
+    assert_eq!((&said["case_id"], &said["as_of"]), (&json!(case.id), &json!("2027-03-01T15:00:00.000Z")));
+    let rule = said["rules"].as_array().expect("rules").iter().find(|rule| rule["subject_id"] == json!(goal));
+    let rule = rule.unwrap_or_else(|| panic!("a rule about the goal in {said}"));
+    assert_eq!(rule["state"], "pending");
+    assert_eq!(rule["next"]["due_at"], "2027-05-18T12:00:00.000Z", "fourteen days before, at eight in New York");
+    sam.get(&path).await.ok();
+    ben.get(&path).await.refused(404);
+    omar.get(&path).await.refused(404);
+    ana.get("/cases/case-of-nobody/workflow").await.refused(404);
 }
