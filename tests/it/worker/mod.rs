@@ -1,6 +1,7 @@
 //! What the worker tells whom and when, read back from a mail server that nobody here wrote.
 
 mod five_rules;
+mod killed;
 mod mail_in_trouble;
 mod many_workers;
 pub mod office;

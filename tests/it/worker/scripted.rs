@@ -22,6 +22,8 @@ pub enum Script {
     BreakBefore,
     /// The line breaks after the final dot; the server has the mail.
     BreakAfter,
+    /// Take it, and think about it for a moment before saying so.
+    SlowAnswer,
     /// Silence after the final dot; the server has the mail.
     SilentAfter,
     /// Silence from the greeting on.
@@ -104,14 +106,18 @@ impl Scripted {
                 "DATA" if script == Script::BreakBefore => return Ok(()),
                 "DATA" => {
                     write.write_all(b"354 go on\r\n").await?;
-                    let mut message_id = String::new();
+                    let (mut message_id, mut whole) = (String::new(), false);
                     while let Some(line) = lines.next_line().await? {
                         if let Some(id) = line.strip_prefix("Message-ID: ") {
                             message_id = id.to_owned();
                         }
                         if line == "." {
+                            whole = true;
                             break;
                         }
+                    }
+                    if !whole {
+                        return Ok(());
                     }
                     if script == Script::NotThis {
                         "554 not this"
@@ -122,6 +128,10 @@ impl Scripted {
                             Script::SilentAfter => {
                                 std::future::pending::<()>().await;
                                 ""
+                            }
+                            Script::SlowAnswer => {
+                                tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+                                "250 taken"
                             }
                             _ => "250 taken",
                         }

@@ -115,13 +115,14 @@ pub(super) async fn expire_leases(store: &Store) -> Result<()> {
         return Ok(());
     }
     let side = store.side().await?;
-    // Not begun (no attempt under this fence): nothing was handed over, it simply goes back.
+    // Never given to the server under this fence: nothing was handed over, it simply goes back.
     sql::exec(
         &*side,
         "update outbound_message set \
-         state = case when lease_owner like '%/begun' then case when resent then 'held' else 'uncertain' end \
+         state = case when lease_owner like '%/handing over' then case when resent then 'held' else 'uncertain' end \
                  else 'queued' end, \
-         next_at = case when lease_owner like '%/begun' and resend_policy = 'once' then $3 else $1 end, \
+         next_at = case when lease_owner like '%/handing over' and resend_policy = 'once' then $3 else $1 end, \
+         attempts = attempts + case when lease_owner like '%/handing over' then 1 else 0 end, \
          reason = 'the worker that had it is gone', fence = fence + 1, lease_owner = null, lease_until = null \
          where state = 'sending' and (lease_until <= $1 or lease_until > $2)",
         vec![now.0.into(), far.0.into(), now.plus_secs(RESEND_AFTER_SECS).0.into()],
@@ -152,13 +153,14 @@ pub(super) async fn claim(store: &Store, worker: &str, due: Instant, limit: usiz
     claimed
 }
 
-/// Writes down whom the message is for and that an attempt begins. False when the lease is lost.
-pub(super) async fn begin(store: &Store, row: &Claimed, letter: &Letter) -> Result<bool> {
+/// Writes down whom the message is for, just before the first byte of it is given to the server:
+/// whoever finds this mark after a crash cannot know whether it arrived. False when the lease is lost.
+pub(super) async fn hand_over(store: &Store, row: &Claimed, letter: &Letter) -> Result<bool> {
     let side = store.side().await?;
     let touched = sql::exec(
         &*side,
-        "update outbound_message set to_user = $3, sent_to = $4, reason = $5, attempts = attempts + 1, \
-         lease_owner = lease_owner || '/begun', lease_until = $6 where id = $1 and fence = $2 and state = 'sending'",
+        "update outbound_message set to_user = $3, sent_to = $4, reason = $5, \
+         lease_owner = lease_owner || '/handing over', lease_until = $6 where id = $1 and fence = $2 and state = 'sending'",
         vec![
             row.id.as_str().into(),
             row.fence.into(),
@@ -195,7 +197,7 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
         conn,
         "update outbound_message set state = $3, reason = case when $4 = '' then reason else $4 end, \
          last_code = $5, last_error = $6, next_at = coalesce($7, next_at), finished_at = $8, \
-         subject = $9, body_text = $10, body_html = $11, lease_owner = null, lease_until = null \
+         subject = $9, body_text = $10, body_html = $11, attempts = attempts + $12, lease_owner = null, lease_until = null \
          where id = $1 and fence = $2 and state = 'sending'",
         vec![
             row.id.as_str().into(),
@@ -209,6 +211,7 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
             words(|words| &words.subject),
             words(|words| &words.text),
             words(|words| &words.html),
+            i64::from(end.state != "suppressed").into(),
         ],
     )
     .await?;

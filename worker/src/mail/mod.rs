@@ -171,12 +171,12 @@ impl Mailer {
             Ok(built) => built,
             Err(why) => return claim::poison(store, row, &why.to_string()).await,
         };
-        if !claim::begin(store, row, &bound).await? {
-            return Ok(Verdict::Troubled);
-        }
+        // An error of the database here means: do not hand it over.
+        let hand_over = async { claim::hand_over(store, row, &bound).await.unwrap_or(false) };
         let outcome = match &self.route {
-            Route::Smtp(server) => server.send(self.sender.address(), &to, &message).await,
-            Route::Capture => Outcome::Sent,
+            Route::Smtp(server) => server.send(self.sender.address(), &to, &message, hand_over).await,
+            Route::Capture if hand_over.await => Outcome::Sent,
+            Route::Capture => return Ok(Verdict::Troubled),
             Route::None => return Ok(Verdict::Troubled),
         };
         let keep = matches!(self.route, Route::Capture).then_some(&words);

@@ -108,23 +108,49 @@ impl Server {
         Server { patience: patience.min(ATTEMPT), ..self }
     }
 
-    /// One attempt for one message. Never takes longer than the patience.
-    pub async fn send(&self, from: &Address, to: &[Address], message: &[u8]) -> Outcome {
+    /// One attempt for one message. Never takes longer than the patience. `hand_over` is awaited
+    /// when the server is ready to take the message and before the first byte of it is written;
+    /// it writes down that from here on nobody can know, and says whether to go on.
+    pub async fn send(
+        &self,
+        from: &Address,
+        to: &[Address],
+        message: &[u8],
+        hand_over: impl Future<Output = bool>,
+    ) -> Outcome {
         let mut handed_over = false;
-        match tokio::time::timeout(self.patience, self.attempt(from, to, message, &mut handed_over)).await {
+        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over);
+        match tokio::time::timeout(self.patience, attempt).await {
             Ok(outcome) => outcome,
             Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot".into() },
             Err(_) => Outcome::Later { code: None, said: "no answer in time".into() },
         }
     }
 
-    async fn attempt(&self, from: &Address, to: &[Address], message: &[u8], handed_over: &mut bool) -> Outcome {
-        let begun = Tick::now();
+    async fn attempt(
+        &self,
+        from: &Address,
+        to: &[Address],
+        message: &[u8],
+        hand_over: impl Future<Output = bool>,
+        handed_over: &mut bool,
+    ) -> Outcome {
+        let by = Tick::now() + self.patience * 5 / 6;
         let mut line = match self.connect().await {
             Ok(line) => line,
             Err(why) => return early(&why),
         };
-        let outcome = converse(&mut line, from, to, message, begun + self.patience * 5 / 6, handed_over).await;
+        let outcome = match ready(&mut line, from, to, message).await {
+            Some(ended) => ended,
+            None if Tick::now() > by => {
+                Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() }
+            }
+            None if hand_over.await => {
+                *handed_over = true;
+                give(&mut line, message).await
+            }
+            None => Outcome::Later { code: None, said: "another worker has it".into() },
+        };
         if outcome == Outcome::Sent {
             // The message is theirs already; how the farewell goes changes nothing.
             let _ = line.quit().await;
@@ -151,23 +177,17 @@ impl Server {
     }
 }
 
-async fn converse(
-    line: &mut AsyncSmtpConnection,
-    from: &Address,
-    to: &[Address],
-    message: &[u8],
-    hand_over_by: Tick,
-    handed_over: &mut bool,
-) -> Outcome {
+/// Up to the server's word that it is ready for the message; how it ended if it did not get there.
+async fn ready(line: &mut AsyncSmtpConnection, from: &Address, to: &[Address], message: &[u8]) -> Option<Outcome> {
     let mut options = Vec::new();
     if !message.is_ascii() {
         if !line.server_info().supports_feature(Extension::EightBitMime) {
-            return Outcome::Refused { code: None, said: "the server takes no 8-bit mail".into() };
+            return Some(Outcome::Refused { code: None, said: "the server takes no 8-bit mail".into() });
         }
         options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
     if let Err(why) = line.command(Mail::new(Some(from.clone()), options)).await {
-        return early(&why);
+        return Some(early(&why));
     }
     let mut refusal = None;
     let mut taken = 0;
@@ -176,19 +196,17 @@ async fn converse(
             Ok(_) => taken += 1,
             // One address of several that is refused keeps the mail from nobody else.
             Err(why) if why.is_permanent() => refusal = Some(early(&why)),
-            Err(why) => return early(&why),
+            Err(why) => return Some(early(&why)),
         }
     }
     if taken == 0 {
-        return refusal.unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() });
+        return Some(refusal.unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() }));
     }
-    if let Err(why) = line.command(Data).await {
-        return early(&why);
-    }
-    if Tick::now() > hand_over_by {
-        return Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() };
-    }
-    *handed_over = true;
+    line.command(Data).await.err().map(|why| early(&why))
+}
+
+/// The message itself and the final dot.
+async fn give(line: &mut AsyncSmtpConnection, message: &[u8]) -> Outcome {
     match line.message(message).await {
         Ok(_) => Outcome::Sent,
         Err(why) => match why.status() {
