@@ -1,3 +1,4 @@
 //! What is killed, broken off or full, and what must be left standing then.
 
 mod killed_server;
+mod killed_worker;
