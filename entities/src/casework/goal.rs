@@ -60,7 +60,7 @@ pub struct Model {
     pub weight_importance: Option<i64>,
     /// Difficulty, 0 to 3.
     pub weight_difficulty: Option<i64>,
-    /// Texts of the five attainment levels, keys `-2` to `2`.
+    /// Texts of the five attainment levels, keys `-2` to `2` (or `+1` and `+2`).
     pub gas_text: Option<Doc>,
     /// Attainment level at the start: -2, -1 or 0.
     pub gas_baseline: Option<i64>,
@@ -309,9 +309,10 @@ pub fn smart(goal: &Model) -> Vec<Fault> {
         faults.push(Fault::field("statement", "smart_s", "S, specific: at least 15 characters"));
     }
     let scale = goal.gas_text.as_ref().is_some_and(|texts| {
-        ["-2", "-1", "0", "1", "2"]
+        // `+1` is how the scale is written on paper, `1` how a number is.
+        [["-2", "-2"], ["-1", "-1"], ["0", "0"], ["1", "+1"], ["2", "+2"]]
             .iter()
-            .all(|level| texts.0[level].as_str().is_some_and(|text| !text.trim().is_empty()))
+            .all(|names| names.iter().any(|name| texts.0[*name].as_str().is_some_and(|text| !text.trim().is_empty())))
     });
     let measured = goal.unit.is_some() && goal.baseline_value.is_some() && goal.target_value.is_some();
     if goal.measure.as_deref().is_none_or(|text| text.trim().is_empty()) || !(scale || measured) {
@@ -395,6 +396,8 @@ mod tests {
         let texts = json!({"-2": "none", "-1": "one a month", "0": "one a week", "1": "two", "2": "three"});
         let goal = Model { unit: None, gas_text: Some(Doc(texts)), ..whole() };
         assert_eq!(smart(&goal), Vec::new());
+        let signed = json!({"-2": "none", "-1": "one a month", "0": "one a week", "+1": "two", "+2": "three"});
+        assert_eq!(smart(&Model { gas_text: Some(Doc(signed)), ..goal.clone() }), Vec::new());
         let goal = Model { gas_text: Some(Doc(json!({"0": "one a week"}))), ..goal };
         assert_eq!(smart(&goal).first().map(|fault| fault.code), Some("smart_m"));
     }
