@@ -1,11 +1,10 @@
 //! What the operator decides: defaults, then `fieldstone.toml`, then `FIELDSTONE_*`, then flags.
 //!
-//! One table, [`KEYS`], names every setting with its default, its limits and what it means; the
+//! One table, `settings::KEYS`, names every setting with its default, its limits and what it means; the
 //! layers, the check for misspelt names, `config print` and `fieldstone.example.toml` all read it.
 //! Every value remembers where it came from, so that a complaint can say so.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,125 +13,7 @@ use api::state::Network;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::failure::Failure;
-
-/// What a setting holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Any text.
-    Text,
-    /// A whole number within bounds.
-    Number(u64, u64),
-    /// Several texts: a list in the file, parted by commas in the environment.
-    List,
-}
-
-/// One setting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
-    /// Name in the file; `FIELDSTONE_` and the name in capitals in the environment.
-    pub name: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// Never printed, and may be given as a file whose name stands in `NAME_file`.
-    pub secret: bool,
-    /// Value when nobody gives one; empty for none.
-    pub default: &'static str,
-    /// A value for the example file where there is no default.
-    pub example: &'static str,
-    /// What it means.
-    pub says: &'static str,
-}
-
-const fn key(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Key {
-    Key { name, kind, secret: false, default, example: "", says }
-}
-
-/// Every setting there is.
-pub(crate) const KEYS: &[Key] = &[
-    Key {
-        secret: true,
-        example: "postgres://fieldstone:PASSWORD@127.0.0.1/fieldstone",
-        ..key(
-            "database_url",
-            Kind::Text,
-            "sqlite://fieldstone.db",
-            "The database: sqlite://PATH, from this file's folder, or postgres://USER:PASSWORD@HOST/NAME.",
-        )
-    },
-    key(
-        "database_connections",
-        Kind::Number(2, 200),
-        "16",
-        "Connections to the database for one process; on SQLite, those that read.",
-    ),
-    key("listen", Kind::Text, "127.0.0.1:8080", "Address and port of the api. Put a TLS proxy before it."),
-    Key {
-        example: "127.0.0.1:9090",
-        ..key(
-            "admin_listen",
-            Kind::Text,
-            "",
-            "Address and port for /metrics and readiness in detail; nothing is opened without it.",
-        )
-    },
-    Key {
-        example: "https://fieldstone.example.org",
-        ..key(
-            "public_url",
-            Kind::Text,
-            "",
-            "Where people reach this server. Links in mails begin with it. Default: http:// and the listen address.",
-        )
-    },
-    Key {
-        secret: true,
-        example: "smtp+starttls://USER:PASSWORD@mail.example.org:587",
-        ..key(
-            "smtp_url",
-            Kind::Text,
-            "",
-            "The mail server: smtp://, smtps:// or smtp+starttls://. Without it mail waits in the outbox.",
-        )
-    },
-    key("mail_from", Kind::Text, "Fieldstone <fieldstone@localhost>", "Sender of every mail."),
-    Key {
-        example: "/etc/fieldstone/signing.json",
-        ..key(
-            "signing_key_file",
-            Kind::Text,
-            "",
-            "Keys that sign access tokens, mode 0600. With SQLite it is made beside the database when missing.",
-        )
-    },
-    Key {
-        example: "/etc/fieldstone/rules.toml",
-        ..key("rules", Kind::Text, "", "Workflow rules that replace the built-in ones.")
-    },
-    key("log", Kind::Text, "info", "What to log: error, warn, info, debug, or a filter such as info,sqlx=warn."),
-    Key {
-        example: "10.0.0.0/8",
-        ..key(
-            "trusted_proxies",
-            Kind::List,
-            "",
-            "Proxies whose X-Forwarded-For is believed: addresses or ranges. Nobody else's is.",
-        )
-    },
-    key(
-        "rate_per_second",
-        Kind::Number(0, 1_000_000),
-        "200",
-        "Requests a second from one address in the long run; 0 sets no limit.",
-    ),
-    key("rate_burst", Kind::Number(1, 1_000_000), "2000", "Requests one address may send at once."),
-    key("workers", Kind::Number(0, 1024), "0", "Threads that answer; 0 means one for each core."),
-    key(
-        "stop_seconds",
-        Kind::Number(0, 600),
-        "25",
-        "Seconds that requests under way are given when the process is asked to stop.",
-    ),
-];
+use crate::settings::{KEYS, Key, Kind, literal};
 
 /// A value and where it came from.
 #[derive(Clone, Debug)]
@@ -453,30 +334,6 @@ impl Config {
     }
 }
 
-/// `fieldstone.example.toml`, written from [`KEYS`].
-pub(crate) fn example() -> String {
-    let mut out = String::from(
-        "# Settings of Fieldstone. Every line is optional; those that begin with # show the default or an example.\n\
-         # Each can be set by FIELDSTONE_ and its name in capitals as well, which comes before this file.\n\
-         # A secret may stand in a file of its own: add _file to its name and give the path.\n",
-    );
-    for key in KEYS {
-        let shown = if key.example.is_empty() { key.default } else { key.example };
-        // Writing to a String cannot fail.
-        let _infallible = write!(out, "\n# {}\n#{} = {}\n", key.says, key.name, literal(key.kind, shown));
-    }
-    out
-}
-
-fn literal(kind: Kind, value: &str) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    match kind {
-        Kind::Text => quoted(value),
-        Kind::Number(..) => value.to_owned(),
-        Kind::List => format!("[{}]", value.split(',').map(|part| quoted(part.trim())).collect::<Vec<_>>().join(", ")),
-    }
-}
-
 /// The URL without what stands before the `@`.
 fn redacted(url: &str) -> String {
     match (url.split_once("://"), has_password(url)) {
@@ -538,6 +395,7 @@ fn closed(path: &Path, why: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::example;
 
     fn file(text: &str) -> Result<Config, Failure> {
         Config::of_file(text)

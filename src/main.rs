@@ -4,6 +4,7 @@ mod cmd;
 mod config;
 mod failure;
 mod sample;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

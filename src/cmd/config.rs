@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::say;
-use crate::config::{Config, example};
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::settings::example;
 
 /// Flags of `config`.
 #[derive(Debug, clap::Args)]
