@@ -10,6 +10,7 @@ use crate::clock::{Clock, Instant};
 use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
 use crate::store::Store;
+use crate::workflow::timers;
 use crate::write::Write;
 use crate::{audit, sql};
 
@@ -159,6 +160,9 @@ pub async fn change(write: &mut Write, after: Model) -> Result<Model> {
     Ok(after)
 }
 
+/// More cases than this are left to a worker, so that nobody waits for the agency's lock meanwhile.
+const AT_ONCE: usize = 200;
+
 /// Asks for every open case of the writer's agency to be planned again.
 pub(crate) async fn replan(write: &mut Write) -> Result<()> {
     let agency = write.actor().agency_id.clone();
@@ -168,6 +172,9 @@ pub(crate) async fn replan(write: &mut Write) -> Result<()> {
         vec![agency.into()],
     )
     .await?;
+    if rows.len() > AT_ONCE {
+        return timers::mark_agency(write, "agency").await;
+    }
     for row in rows {
         write.replan(&row.try_get_by_index::<String>(0)?);
     }

@@ -118,4 +118,12 @@ async fn a_holiday_moves_what_counts_in_working_days(world: World) {
     write.commit().await.expect("a commit");
     office.works().await;
     assert_eq!(office.pending(&case).await, ["nudge 2027-03-05T08:00 America/New_York"]);
+    // A change that touches many cases leaves a mark, and a worker plans them by lots.
+    let write = office.write().await;
+    let text = "delete from holidays";
+    entities::sql::exec(write.conn(), text, vec![]).await.expect("the holiday is gone");
+    entities::workflow::timers::mark_agency(&write, "calendar").await.expect("a mark");
+    write.commit().await.expect("a commit");
+    assert_eq!(office.works().await.planned, 1);
+    assert_eq!(office.pending(&case).await, ["nudge 2027-03-04T08:00 America/New_York"]);
 }
