@@ -3,10 +3,11 @@
 use chrono::{Datelike, Timelike};
 use entities::doc::Doc;
 use entities::people::{agency, holiday};
-use entities::{Instant, Result, Role, Store};
+use entities::{Error, Instant, Result, Role, Store};
 use serde_json::json;
 
 use super::chance::Chance;
+use super::hand::CUT;
 use super::riverbend;
 use super::scene::{Scene, Worker};
 use super::staff::{self, NewUser};
@@ -92,7 +93,16 @@ async fn riverbend_agency(store: &Store, now: Instant, mut chance: Chance, hash:
     staff::lead(&mut write, south, &staff[4]).await?;
     holiday::create(&mut write, scene.day(9), "Founders' Day").await?;
     write.commit().await?;
+    digests_begin(store, &scene).await?;
     cases(store, &scene, &staff, riverbend::CASES, &chance).await
+}
+
+/// A worker ran two weeks ago and not since: so this morning's digest is due as soon as one runs.
+async fn digests_begin(store: &Store, scene: &Scene) -> Result<()> {
+    store.clock().set(scene.at(CUT, 12, 0));
+    let nowhere = worker::Mailer::new(worker::Route::None, "Fieldstone <fieldstone@demo.example>", "http://localhost")
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    worker::drain_once(store, &nowhere, None).await.map(drop)
 }
 
 async fn hillside(store: &Store, now: Instant, mut chance: Chance, hash: &str) -> Result<()> {

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
+use entities::partners::organization;
 use entities::people::{agency, user};
+use entities::read;
 use entities::workflow::outbox::{self, Caught};
 use entities::workflow::zone::Zone;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -31,6 +33,11 @@ const FRAME: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; defaul
 /// The pages of the demonstration.
 pub fn operations() -> Vec<Op> {
     vec![
+        Op::at_root(Method::GET, "/", "demo_front", front)
+            .access(Access::Public)
+            .says("demo", "Where links in mails lead while there is no app")
+            .detail("Served by `fieldstone demo` alone.")
+            .answers(200, "The page", Some("text/html")),
         Op::at_root(Method::GET, "/demo/mail", "demo_mail", newest)
             .access(Access::Public)
             .says("demo", "Mail that went out")
@@ -47,6 +54,14 @@ pub fn operations() -> Vec<Op> {
             .says("demo", "The HTML part of a mail")
             .answers(200, "The part as it was sent", Some("text/html")),
     ]
+}
+
+/// In an agency the links in mails open its app. Here they open a page that says so.
+async fn front() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE))
+        .content_type("text/html; charset=utf-8")
+        .body(include_str!("front.html"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,10 +150,12 @@ async fn show(state: &State, picked: Option<Caught>, to: Option<String>) -> Answ
     for mail in &all {
         *counts.entry(bare(&mail.to)).or_default() += 1;
     }
-    let boxes: Vec<Mailbox> = counts
+    let mut boxes: Vec<Mailbox> = counts
         .iter()
         .map(|(address, count)| Mailbox { address: address.clone(), name: name_of(&readers, address), count: *count })
         .collect();
+    // The agency's people first, then organisations.
+    boxes.sort_by_key(|one| (readers.get(&one.address).is_none_or(|reader| reader.part.is_none()), one.name.clone()));
     let total = all.len();
     if let Some(to) = &to {
         all.retain(|mail| bare(&mail.to) == *to);
@@ -163,16 +180,22 @@ fn name_of(readers: &BTreeMap<String, Reader>, address: &str) -> String {
     readers.get(address).map_or_else(|| address.to_owned(), |reader| reader.name.clone())
 }
 
-/// Who reads mail at an address. Somebody who is no user, such as a partner organisation's desk,
+/// Who reads mail at an address: a user, or a partner organisation whose desk it is. Anybody else
 /// is called by the address, and the day is told in UTC.
 async fn reader(state: &State, address: &str) -> Result<Reader, Problem> {
     let store = state.store.connection();
-    let Some(user) = user::by_email(store, address).await? else {
-        return Ok(Reader { name: address.to_owned(), part: None, zone: Zone::utc() });
+    let (name, part, tz, agency_id) = if let Some(user) = user::by_email(store, address).await? {
+        (user.display_name, Some(user.role), user.tz, user.agency_id)
+    } else {
+        let of = vec![address.into()];
+        match read::models::<organization::Entity>(store, "t.email = $1 and t.deleted_at is null", of).await?.pop() {
+            Some(desk) => (desk.name, None, desk.tz, desk.agency_id),
+            None => return Ok(Reader { name: address.to_owned(), part: None, zone: Zone::utc() }),
+        }
     };
-    let agency = agency::by_id(store, &user.agency_id).await?;
-    let zone = user.tz.or(agency.map(|agency| agency.tz)).and_then(|name| Zone::named(&name));
-    Ok(Reader { name: user.display_name, part: Some(user.role), zone: zone.unwrap_or_else(Zone::utc) })
+    let agency = agency::by_id(store, &agency_id).await?;
+    let zone = tz.or(agency.map(|agency| agency.tz)).and_then(|name| Zone::named(&name));
+    Ok(Reader { name, part, zone: zone.unwrap_or_else(Zone::utc) })
 }
 
 fn shown(mail: &Caught, readers: &BTreeMap<String, Reader>) -> Shown {
