@@ -94,3 +94,64 @@ async fn there_is_no_mail_page_outside_of_the_demo(world: World) {
     assert!(document["paths"].as_object().is_some_and(|paths| !paths.contains_key("/demo/mail")));
 }
 on_both!(there_is_no_mail_page_outside_of_the_demo);
+
+/// The shell lines of the README's tour, as they stand there.
+fn tour() -> String {
+    let readme = include_str!("../../../README.md");
+    let tour = readme.split_once("## A tour").and_then(|(_, rest)| rest.split_once("```sh\n"));
+    tour.and_then(|(_, rest)| rest.split_once("```")).map(|(lines, _)| lines.to_owned()).expect("a tour in the README")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_of_the_readme_works_line_by_line_and_is_the_one_the_demo_prints() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = demo(folder.path()).await;
+    let lines = tour().replace("http://127.0.0.1:8080", &server.url);
+    for line in lines.lines() {
+        assert!(server.log().contains(line), "not printed: {line}\n{}", server.log());
+    }
+    let done = std::process::Command::new("bash").args(["-eu", "-c", &lines]).output().expect("bash runs");
+    assert!(done.status.success(), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    for part in
+        ["\"summary\":", "\"statement\":", "{\"changes\":{", "\"status\":\"requested\"", "\"status\":\"accepted\""]
+    {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    assert!(!said.contains("urn:fieldstone:problem"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_of_every_rule_is_there_to_read_within_seconds() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = demo(folder.path()).await;
+    let nobody = Person::at(&server.url, "nobody");
+    let wanted = [
+        "A goal is due today",
+        "A goal is overdue",
+        "A follow-up is due today",
+        "A missed appointment to follow up",
+        "A new referral for you",
+        "A referral has no answer",
+        "A case may be ready to close",
+        "Your team&#x27;s deadlines",
+    ];
+    let mut page = String::new();
+    for _ in 0..400 {
+        page = nobody.get("//demo/mail").await.text;
+        if wanted.iter().all(|subject| page.contains(subject)) {
+            break;
+        }
+        // The worker is another task of another process: there is nothing here to be told by.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for subject in wanted {
+        assert!(page.contains(subject), "no mail called {subject}: {page}");
+    }
+    let first = page.split_once("<iframe").and_then(|(_, rest)| rest.split_once("src=\"")).map(|(_, rest)| rest);
+    let path = first.and_then(|rest| rest.split_once('"')).map(|(path, _)| path).expect("the mail in a frame");
+    let mail = nobody.get(&format!("/{path}")).await;
+    assert_eq!(mail.status, 200);
+    assert!(mail.header("content-security-policy").starts_with("sandbox"), "{:?}", mail.headers);
+    assert_eq!(mail.header("x-frame-options"), "SAMEORIGIN");
+}
