@@ -540,3 +540,59 @@ mod two_thousand_schedules_lose_nothing_and_converge {
         seeds(Kind::Postgres, 0, 20, 2000);
     }
 }
+
+/// Schedules that once broke a rule, by what went wrong.
+mod found_by_the_simulation {
+    use super::Step::{Cover, HandOver, MovePerson, NarrowNote, Sync, TimePasses, WriteGoal, WriteNote};
+    use super::{Kind, Step, attempt, quietly};
+
+    fn holds(steps: &[Step]) {
+        for kind in [Kind::Sqlite, Kind::Postgres] {
+            assert_eq!(quietly(|| attempt(kind, steps)), Ok(()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_ended_between_a_loss_and_a_later_change_stepped_over_the_row() {
+        holds(&[
+            Sync { device: 413_083, limit: 52_050, pull: 209_518, push: 928_743, twice: true },
+            HandOver { case: 366_019, to: 94_728, immediate: false },
+            MovePerson { person: 1_028_943, case: 263_706 },
+            Sync { device: 83_668, limit: 697_800, pull: 270_648, push: 720_019, twice: false },
+        ]);
+    }
+
+    #[test]
+    fn an_edit_of_a_row_that_never_arrived_failed_the_whole_push() {
+        holds(&[
+            Sync { device: 632_241, limit: 704_742, pull: 113_606, push: 71_414, twice: false },
+            HandOver { case: 454_941, to: 60_916, immediate: true },
+            WriteNote { device: 413_856, case: 882_691 },
+            Sync { device: 1_009_426, limit: 704_710, pull: 566_836, push: 151_867, twice: false },
+            NarrowNote { device: 62_491, row: 262_167 },
+        ]);
+    }
+
+    #[test]
+    fn a_row_written_after_a_cover_had_ended_counted_as_seen() {
+        holds(&[
+            Cover { case: 244_462, who: 376_565, hours: 15 },
+            Sync { device: 599_208, limit: 122_671, pull: 585_869, push: 819_723, twice: false },
+            TimePasses { minutes: 758 },
+            TimePasses { minutes: 305 },
+            MovePerson { person: 1_038_531, case: 540_170 },
+        ]);
+    }
+
+    #[test]
+    fn a_lost_reply_with_held_deletes_was_taken_as_arrived() {
+        holds(&[
+            Sync { device: 868_241, limit: 386_083, pull: 476_263, push: 115_523, twice: false },
+            WriteNote { device: 390_386, case: 180_485 },
+            HandOver { case: 677_896, to: 342_122, immediate: false },
+            Sync { device: 620_706, limit: 870_589, pull: 1_039_018, push: 100_687, twice: false },
+            Sync { device: 140_356, limit: 391_943, pull: 265_821, push: 232_685, twice: false },
+            WriteGoal { device: 218_101, case: 71_460 },
+        ]);
+    }
+}
