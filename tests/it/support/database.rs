@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use entities::clock::{Clock, Instant};
 use entities::store::{Pool, Store};
@@ -34,9 +35,12 @@ impl Stage for TestDb {
 }
 
 impl TestDb {
-    /// A store on this database with a small pool.
+    /// A store on this database with a small pool. It waits long for a connection: two cores that run everything at
+    /// once may be slow to give one, and that is not what tests are about.
     pub async fn store(&self, clock: Clock) -> Store {
-        Store::open(&self.url, Pool { connections: 4, ..Pool::default() }, clock).await.expect("the database opens")
+        Store::open(&self.url, Pool { connections: 6, wait: Duration::from_secs(60) }, clock)
+            .await
+            .expect("the database opens")
     }
 }
 
