@@ -41,12 +41,16 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
     if row.expires_at.is_some_and(|until| until <= due) {
         return Ok(Bound::Nobody("it could not be sent before it was too late".into()));
     }
-    let snapshot = store.read().await?;
-    match (row.to_role.as_str(), row.rule_id.as_deref()) {
-        ("address", _) => Ok(match row.to_address.clone() {
+    // Never a second connection while one is held: eight messages that each hold one and wait for
+    // another would stop a pool of eight for good.
+    if row.to_role == "address" {
+        return Ok(match row.to_address.clone() {
             Some(address) => plain(store, row, None, address, public_url).await?,
             None => Bound::Nobody("no address".into()),
-        }),
+        });
+    }
+    let snapshot = store.read().await?;
+    match (row.to_role.as_str(), row.rule_id.as_deref()) {
         ("user", Some(digest::ID)) => morning(&snapshot, row, due, public_url).await,
         ("user", _) => {
             let user = row.to_user.clone().unwrap_or_default();
