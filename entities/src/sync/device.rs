@@ -81,35 +81,52 @@ impl Device {
         })
     }
 
-    /// Writes the state back.
-    pub async fn save(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
-        sql::exec(
+    /// Writes back what a pull learns; what pushes count stays as it is, since one may be under way.
+    pub(crate) async fn save_pull(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
+        self.upsert(
             conn,
+            agency_id,
+            "acked_cursor = excluded.acked_cursor, held_from = excluded.held_from, \
+             held_since = excluded.held_since, held_reply = excluded.held_reply, \
+             schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
+             schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at",
+        )
+        .await
+    }
+
+    /// Writes back what a push counts; what pulls learn stays as it is.
+    pub(crate) async fn save(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
+        self.upsert(
+            conn,
+            agency_id,
+            "conflicts_in_a_row = excluded.conflicts_in_a_row, last_push_at = excluded.last_push_at",
+        )
+        .await
+    }
+
+    async fn upsert(&self, conn: &impl ConnectionTrait, agency_id: &str, changed: &str) -> Result<()> {
+        let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
              schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-             on conflict (device_id, user_id) do update set acked_cursor = excluded.acked_cursor, \
-             held_from = excluded.held_from, held_since = excluded.held_since, held_reply = excluded.held_reply, \
-             schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
-             schema_reply = excluded.schema_reply, conflicts_in_a_row = excluded.conflicts_in_a_row, \
-             last_push_at = excluded.last_push_at, last_pull_at = excluded.last_pull_at",
-            vec![
-                self.device_id.as_str().into(),
-                self.user_id.as_str().into(),
-                agency_id.into(),
-                self.acked_cursor.into(),
-                self.held_from.into(),
-                self.held_since.into(),
-                self.held_reply.into(),
-                self.schema_version.into(),
-                self.schema_offered.into(),
-                self.schema_reply.into(),
-                self.conflicts_in_a_row.into(),
-                self.last_push_at.into(),
-                self.last_pull_at.into(),
-            ],
-        )
-        .await?;
+             on conflict (device_id, user_id) do update set {changed}"
+        );
+        let values = vec![
+            self.device_id.as_str().into(),
+            self.user_id.as_str().into(),
+            agency_id.into(),
+            self.acked_cursor.into(),
+            self.held_from.into(),
+            self.held_since.into(),
+            self.held_reply.into(),
+            self.schema_version.into(),
+            self.schema_offered.into(),
+            self.schema_reply.into(),
+            self.conflicts_in_a_row.into(),
+            self.last_push_at.into(),
+            self.last_pull_at.into(),
+        ];
+        sql::exec(conn, &text, values).await?;
         Ok(())
     }
 }

@@ -121,63 +121,86 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     access::settle_due(store, &actor.agency_id).await?;
     let mut snapshot = store.read().await?;
     let mut state = State::load(&snapshot, actor, request).await?;
-    let fill = state.tables_to_fill(request);
-    if state.delivers_held() || !fill.is_empty() {
-        // Rows that stand behind the cursor ride on a number of their own: were the reply lost,
-        // its cursor would otherwise look acknowledged (S5). The number is taken before the view.
+    if state.device != state.stored {
+        // What is known of the device is kept before the view that answers it is opened: a reply
+        // is never sent whose promises are not stored, and no connection is held while another is
+        // asked for, which would stop a pool as soon as more first syncs came than it is large.
         drop(snapshot);
-        store.write(actor).await?.commit().await?;
+        state.keep(store, actor).await?;
         snapshot = store.read().await?;
         state = State::load(&snapshot, actor, request).await?;
     }
-    let user = actor.user();
-    let end = match request.limit {
-        // A full set that a restore makes necessary comes whole.
-        Some(_) if state.lost => None,
-        Some(limit) => feed::page_end(&*snapshot, user, state.since, limit.max(1)).await?,
-        None => None,
-    };
-    let upto = end.unwrap_or(state.horizon).min(state.horizon);
-    let mut live: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-    let mut gone: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-    let mut held_back = false;
-    for entry in feed::entries(&*snapshot, user, state.since, upto).await? {
-        if entry.live {
-            live.entry(entry.table.name).or_default().insert(entry.id);
-        } else if entry.held && request.cursor > 0 && entry.position > state.deletes_after {
-            if state.withholds && !entry.immediate {
-                held_back = true;
-            } else {
-                gone.entry(entry.table.name).or_default().insert(entry.id);
-            }
-        }
+    let mut page = Page::find(&snapshot, actor, request, &state).await?;
+    if page.held_back && state.device.held_from.is_none() {
+        drop(snapshot);
+        state.hold();
+        state.keep(store, actor).await?;
+        snapshot = store.read().await?;
+        state = State::load(&snapshot, actor, request).await?;
+        page = Page::find(&snapshot, actor, request, &state).await?;
     }
-    if let Some(from) = state.deliver_from {
-        for entry in feed::entries(&*snapshot, user, from, state.horizon).await? {
-            if !entry.live && entry.held {
-                gone.entry(entry.table.name).or_default().insert(entry.id);
-            }
-        }
-    }
-    for table in fill {
-        live.entry(table.name).or_default().extend(feed::all_of(&*snapshot, user, table).await?);
-    }
-    if request.cursor > 0 {
-        resend(&snapshot, actor, state.since, &mut live, &mut gone).await?;
-    }
-    let mut pull = Pull {
-        live: by_table(live, request.schema_version),
-        gone: by_table(gone, request.schema_version),
-        timestamp: upto,
+    Ok(Pull {
+        live: by_table(page.live, request.schema_version),
+        gone: by_table(page.gone, request.schema_version),
+        timestamp: page.upto,
         head: state.horizon,
-        has_more: upto < state.horizon && end.is_some(),
+        has_more: page.has_more,
         epoch: state.epoch,
         schema_version: request.schema_version,
         snapshot,
-        unsettled: true,
-    };
-    pull.unsettled = state.remember(store, actor, request, &pull, held_back).await?;
-    Ok(pull)
+        unsettled: state.device.held_from.is_some(),
+    })
+}
+
+/// What a reply carries, by table.
+#[derive(Default)]
+struct Page {
+    live: BTreeMap<&'static str, BTreeSet<String>>,
+    gone: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Where it ends.
+    upto: i64,
+    has_more: bool,
+    /// It leaves out a delete that the device asked to wait for.
+    held_back: bool,
+}
+
+impl Page {
+    async fn find(snapshot: &Snapshot, actor: &Actor, request: &PullRequest, state: &State) -> Result<Page> {
+        let user = actor.user();
+        let end = match request.limit {
+            // A full set that a restore makes necessary comes whole.
+            Some(_) if state.lost => None,
+            Some(limit) => feed::page_end(&**snapshot, user, state.since, limit.max(1)).await?,
+            None => None,
+        };
+        let upto = end.unwrap_or(state.horizon).min(state.horizon);
+        let mut page = Page { upto, has_more: upto < state.horizon && end.is_some(), ..Page::default() };
+        for entry in feed::entries(&**snapshot, user, state.since, upto).await? {
+            if entry.live {
+                page.live.entry(entry.table.name).or_default().insert(entry.id);
+            } else if entry.held && request.cursor > 0 && entry.position > state.deletes_after {
+                if state.withholds && !entry.immediate {
+                    page.held_back = true;
+                } else {
+                    page.gone.entry(entry.table.name).or_default().insert(entry.id);
+                }
+            }
+        }
+        if let Some(from) = state.deliver_from {
+            for entry in feed::entries(&**snapshot, user, from, state.horizon).await? {
+                if !entry.live && entry.held {
+                    page.gone.entry(entry.table.name).or_default().insert(entry.id);
+                }
+            }
+        }
+        for table in state.tables_to_fill(request) {
+            page.live.entry(table.name).or_default().extend(feed::all_of(&**snapshot, user, table).await?);
+        }
+        if request.cursor > 0 {
+            resend(snapshot, actor, state.since, &mut page.live, &mut page.gone).await?;
+        }
+        Ok(page)
+    }
 }
 
 async fn resend(
@@ -215,8 +238,12 @@ fn by_table(rows: BTreeMap<&'static str, BTreeSet<String>>, version: u32) -> Vec
 
 /// What the server knows before it looks at the feed.
 struct State {
+    /// The device as it is to be kept.
     device: Device,
+    /// The device as it is kept.
     stored: Device,
+    /// When the view was opened, in milliseconds.
+    now: i64,
     /// The newest commit number in the view.
     horizon: i64,
     epoch: i64,
@@ -230,6 +257,8 @@ struct State {
     withholds: bool,
     /// Held deletes are delivered, beginning after this number.
     deliver_from: Option<i64>,
+    /// Rows that stand behind the cursor are sent, on a commit number of their own.
+    fresh: bool,
 }
 
 impl State {
@@ -252,11 +281,40 @@ impl State {
             .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
         let withholds = request.pending && since > 0 && !waited;
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
-        Ok(State { device, stored, horizon, epoch, since, lost, deletes_after, withholds, deliver_from })
-    }
-
-    fn delivers_held(&self) -> bool {
-        self.deliver_from.is_some()
+        // A later cursor beyond this one says that the reply has arrived: those replies that deliver
+        // something lie beyond it for certain, since they take a number of their own.
+        if deliver_from.is_some() {
+            device.held_reply = Some(since + 1);
+        }
+        // An app that went back has lost what it had of the newer version.
+        device.schema_version = device.schema_version.min(i64::from(request.schema_version));
+        if i64::from(request.schema_version) != device.schema_version {
+            device.schema_offered = Some(i64::from(request.schema_version));
+            device.schema_reply = Some(since + 1);
+        }
+        if device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
+            device.last_pull_at = Some(now);
+        }
+        let mut state = State {
+            device,
+            stored,
+            now,
+            horizon,
+            epoch,
+            since,
+            lost,
+            deletes_after,
+            withholds,
+            deliver_from,
+            fresh: false,
+        };
+        state.fresh = state.deliver_from.is_some() || !state.tables_to_fill(request).is_empty();
+        // Where a device stands is kept whenever something else is, not for its own sake; a reply
+        // that needs a number of its own is always kept with it.
+        if !state.fresh {
+            state.stored.acked_cursor = state.device.acked_cursor;
+        }
+        Ok(state)
     }
 
     /// Tables whose rows have to be sent whole because the app has grown: those it names, checked
@@ -283,39 +341,25 @@ impl State {
             .collect()
     }
 
-    /// Keeps what has changed about the device, and answers whether something is left open; a pull
-    /// that brings nothing new writes nothing.
-    async fn remember(
-        mut self,
-        store: &Store,
-        actor: &Actor,
-        request: &PullRequest,
-        reply: &Pull,
-        held_back: bool,
-    ) -> Result<bool> {
-        let now = reply.snapshot.now().0;
-        if held_back && self.device.held_from.is_none() {
-            self.device.held_from = Some(self.since);
-            self.device.held_since = Some(now);
-        }
-        if self.deliver_from.is_some() {
-            self.device.held_reply = Some(reply.timestamp);
-        }
-        if i64::from(request.schema_version) != self.device.schema_version && !reply.has_more {
-            self.device.schema_offered = Some(i64::from(request.schema_version));
-            self.device.schema_reply = Some(reply.timestamp);
-        }
-        if self.device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
-            self.device.last_pull_at = Some(now);
-        }
-        // Where a device stands is kept whenever something else is, not for its own sake.
-        self.stored.acked_cursor = self.device.acked_cursor;
-        if self.device != self.stored {
+    /// Takes note that deletes beyond the cursor are held back from now on.
+    fn hold(&mut self) {
+        self.device.held_from = Some(self.since);
+        self.device.held_since = Some(self.now);
+    }
+
+    /// Keeps what has changed about the device. Rows that stand behind the cursor ride on a number
+    /// of their own: were the reply lost, its cursor would otherwise look acknowledged (S5).
+    async fn keep(&self, store: &Store, actor: &Actor) -> Result<()> {
+        if self.fresh {
+            let write = store.write(actor).await?;
+            self.device.save_pull(write.conn(), &actor.agency_id).await?;
+            write.commit().await?;
+        } else {
             let side = store.side().await?;
-            self.device.save(&*side, &actor.agency_id).await?;
+            self.device.save_pull(&*side, &actor.agency_id).await?;
             side.commit().await?;
         }
-        Ok(self.device.held_from.is_some())
+        Ok(())
     }
 }
 

@@ -169,6 +169,13 @@ impl World {
         url
     }
 
+    /// A server of its own on another handle of this world's database; it lives as long as the test.
+    pub fn serve_on(&self, store: Store) -> String {
+        let (url, serving) = serve(store);
+        std::mem::forget(serving);
+        url
+    }
+
     /// A user's id.
     pub async fn id_of(&self, email: &str) -> String {
         let snapshot = self.store.read().await.expect("a snapshot");
