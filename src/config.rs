@@ -294,6 +294,7 @@ impl Config {
             trusted_proxies: self.trusted_proxies()?,
             rate_per_second: small("rate_per_second"),
             rate_burst: small("rate_burst"),
+            connections_per_address: small("connections_per_address"),
             workers: usize::try_from(self.number("workers")).unwrap_or(0),
             stop_secs: self.number("stop_seconds"),
             ..api::Config::new(&self.public_url(), keys)

@@ -111,9 +111,15 @@ pub(crate) const KEYS: &[Key] = &[
         "rate_per_second",
         Kind::Number(0, 1_000_000),
         "200",
-        "Requests a second from one address in the long run; 0 sets no limit.",
+        "Requests a second from one address in the long run, over all processes; 0 sets no limit.",
     ),
     key("rate_burst", Kind::Number(1, 1_000_000), "2000", "Requests one address may send at once."),
+    key(
+        "connections_per_address",
+        Kind::Number(0, 1_000_000),
+        "1000",
+        "Connections one address may hold open to one process; 0 sets no limit. Trusted proxies may hold any number.",
+    ),
     key("workers", Kind::Number(0, 1024), "0", "Threads that answer; 0 means one for each core."),
     key(
         "stop_seconds",

@@ -10,6 +10,7 @@ pub mod docs;
 pub mod form;
 pub mod health;
 pub mod limit;
+mod lines;
 pub mod openapi;
 pub mod operation;
 pub mod password;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::limit;
+use crate::lines::Lines;
 use crate::operation::{Name, mount};
 use crate::problem::Problem;
 use crate::state::State;
@@ -77,6 +78,7 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
         }
     };
     let listening = tokio::spawn(crate::sync::live::keep(state.clone()));
+    let telling = tokio::spawn(limit::keep(state.clone()));
     let mut serving = std::pin::pin!(futures_util::future::try_join(server, admin));
     tokio::select! {
         done = &mut serving => return done.map(|_| ()),
@@ -91,6 +93,7 @@ pub async fn run(state: State, listeners: Listeners, shutdown: impl Future<Outpu
     };
     let (done, (), ()) = tokio::join!(serving, stop.stop(true), stop_admin);
     listening.abort();
+    telling.abort();
     done.map(|_| ())
 }
 
@@ -101,8 +104,10 @@ fn servers(state: &State, listeners: Listeners) -> std::io::Result<(Server, Opti
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         some => some,
     };
+    let lines = Lines::new(state.config.connections_per_address, &state.config.trusted_proxies);
     let server = HttpServer::new(move || app(shared.clone()))
         .workers(workers)
+        .on_connect(move |io, extensions| lines.meet(io, extensions))
         .tcp_nodelay(true)
         .client_request_timeout(Duration::from_secs(5))
         .client_disconnect_timeout(Duration::from_secs(5))

@@ -22,10 +22,12 @@ pub struct Config {
     pub public_url: String,
     /// Proxies whose word on the caller's address is taken.
     pub trusted_proxies: Vec<Network>,
-    /// Requests a second from one address in the long run; 0 sets no limit.
+    /// Requests a second from one address in the long run, over all processes; 0 sets no limit.
     pub rate_per_second: u32,
     /// Requests one address may send at once.
     pub rate_burst: u32,
+    /// Connections that one address may hold open to this process; 0 sets no limit.
+    pub connections_per_address: u32,
     /// Threads that answer; 0 means one for each core.
     pub workers: usize,
     /// Seconds that requests under way are given when the process is asked to stop.
@@ -44,6 +46,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             rate_per_second: 200,
             rate_burst: 2000,
+            connections_per_address: 1000,
             workers: 0,
             stop_secs: 25,
             demo: false,

@@ -19,7 +19,8 @@ use crate::sql;
 use crate::store::Store;
 
 /// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh.
-const LEFT_OUT: &[&str] = &["seaql_migrations", "sessions", "throttle", "one_time_links", "wf_heartbeat"];
+const LEFT_OUT: &[&str] =
+    &["seaql_migrations", "sessions", "throttle", "address_rates", "one_time_links", "wf_heartbeat"];
 /// Tables that others refer to, in the order in which they must be there.
 const FIRST: &[&str] = &["agencies", "teams", "users"];
 /// Values bound in one statement at most.

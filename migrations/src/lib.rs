@@ -11,6 +11,7 @@ mod m0001_foundation;
 mod m0002_people;
 mod m0003_casework;
 mod m0004_workflow;
+mod m0005_address_rates;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_people::Migration),
             Box::new(m0003_casework::Migration),
             Box::new(m0004_workflow::Migration),
+            Box::new(m0005_address_rates::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ pub mod device;
 pub mod holiday;
 pub mod letters;
 pub mod link;
+pub mod rates;
 pub mod secret;
 pub mod session;
 pub mod staff;

@@ -1,6 +1,9 @@
 //! Guessing passwords, and being left alone by those who do.
 
-use crate::support::{PASSWORD, Person, World, on_both};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{PASSWORD, Person, Town, World, on_both};
 
 on_both!(
     guessing_one_account_is_stopped_for_a_quarter_of_an_hour,
@@ -9,6 +12,8 @@ on_both!(
     one_password_tried_on_many_accounts_is_stopped,
     success_does_not_use_up_tries,
     a_flood_from_one_address_is_told_to_wait,
+    what_one_process_let_through_counts_in_the_others,
+    one_address_holds_so_many_connections_and_no_more,
 );
 
 /// A stranger on a device never seen before, trying an account.
@@ -84,4 +89,58 @@ async fn a_flood_from_one_address_is_told_to_wait(world: World) {
     }
     assert_eq!(seen[..5], [200; 5]);
     assert!(seen[5..].contains(&429), "{seen:?}: a claim to be somebody else is not believed");
+}
+
+/// Asks until it is told to wait; how often it was answered before that.
+async fn asks_until_refused(url: &str, most: usize) -> usize {
+    let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    for answered in 0..most {
+        let answer = client.get(format!("{url}/healthz")).send().await.expect("an answer");
+        if answer.status().as_u16() == 429 {
+            return answered;
+        }
+    }
+    most
+}
+
+async fn what_one_process_let_through_counts_in_the_others(town: Town) {
+    let settings = [("FIELDSTONE_RATE_PER_SECOND", "1"), ("FIELDSTONE_RATE_BURST", "1000")];
+    let (one, other) = (town.server_with(&settings).await, town.server_with(&settings).await);
+    let here = asks_until_refused(&one.url, 1200).await;
+    assert!((700..1200).contains(&here), "{here}: a burst, but for what asking whether it is ready used up");
+    // It learns once it has told of a caller itself, not before: so not at its first request.
+    let there = asks_until_refused(&other.url, 1200).await;
+    assert!(there < 500, "{there}: its own burst is used up by what the other has let through");
+}
+
+/// A connection on which a request was answered, or `None` where it was closed instead.
+async fn connects(url: &str) -> Option<TcpStream> {
+    let mut line = TcpStream::connect(url.trim_start_matches("http://")).await.expect("a connection");
+    line.write_all(b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n").await.ok()?;
+    let mut answer = [0; 12];
+    line.read_exact(&mut answer).await.ok()?;
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    Some(line)
+}
+
+async fn one_address_holds_so_many_connections_and_no_more(world: World) {
+    let url = world.serve_with(|config| config.connections_per_address = 3);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(connects(&url).await.expect("there is room"));
+    }
+    assert!(connects(&url).await.is_none(), "a fourth is closed");
+    held.pop();
+    // The server hears a moment later that one has gone.
+    let mut again = None;
+    while again.is_none() {
+        again = connects(&url).await;
+    }
+    assert!(connects(&url).await.is_none());
+    let proxied = world.serve_with(|config| {
+        config.connections_per_address = 1;
+        config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+    });
+    let (one, two) = (connects(&proxied).await, connects(&proxied).await);
+    assert!(one.is_some() && two.is_some(), "everybody is behind the proxy");
 }
