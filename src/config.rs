@@ -234,6 +234,11 @@ impl Config {
         u32::try_from(self.number("database_connections")).unwrap_or(16)
     }
 
+    /// Days for which deletions are kept for phones that stay away.
+    pub(crate) fn sync_retention_days(&self) -> u32 {
+        u32::try_from(self.number("sync_retention_days")).unwrap_or(400)
+    }
+
     /// Where people reach this server, without a slash at the end.
     pub(crate) fn public_url(&self) -> String {
         match self.text("public_url") {

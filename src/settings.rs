@@ -120,6 +120,12 @@ pub(crate) const KEYS: &[Key] = &[
         "1000",
         "Connections one address may hold open to one process; 0 sets no limit. Trusted proxies may hold any number.",
     ),
+    key(
+        "sync_retention_days",
+        Kind::Number(30, 36_500),
+        "400",
+        "Days for which deletions are kept for phones that stay away; after them a phone is sent everything afresh.",
+    ),
     key("workers", Kind::Number(0, 1024), "0", "Threads that answer; 0 means one for each core."),
     key(
         "stop_seconds",

@@ -63,21 +63,24 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
       `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}` +
       `&migration=${encodeURIComponent(JSON.stringify(migration))}${pending}${more}`
     const page = await (await ok(await request(`/sync?${query}`))).json()
-    await rescue(page.changes)
+    await rescue(page)
     return page
   }
 
   // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is
   // sent first, to be kept where a supervisor finds it. If that fails, this throws, and nothing is applied.
-  async function rescue(changes) {
+  // A reply that replaces everything destroys what it does not name, except rows that were never sent.
+  async function rescue({ changes, experimentalStrategy }) {
     const doomed = {}
-    for (const [table, { deleted }] of Object.entries(changes)) {
-      if (deleted.length === 0) continue
+    for (const [table, { updated, deleted }] of Object.entries(changes)) {
+      const replaced = experimentalStrategy === 'replacement'
+      if (deleted.length === 0 && !replaced) continue
+      const stays = new Set(updated.map((row) => row.id))
       const rows = await database
         .get(table)
-        .query(Q.where('id', Q.oneOf(deleted)))
+        .query(...(replaced ? [Q.where('_status', 'updated')] : [Q.where('id', Q.oneOf(deleted))]))
         .fetch()
-      const unsent = rows.map((row) => row._raw).filter((raw) => raw._status !== 'synced')
+      const unsent = rows.map((row) => row._raw).filter((raw) => raw._status !== 'synced' && !stays.has(raw.id))
       if (unsent.length > 0) doomed[table] = { created: [], updated: unsent, deleted: [] }
     }
     if (Object.keys(doomed).length === 0) return

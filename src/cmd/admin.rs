@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use entities::people::{agency, team, user};
+use entities::sync::purge;
 use entities::workflow::outbox;
 use entities::{Actor, Role, Store};
 use secrecy::{ExposeSecret, SecretString};
@@ -65,6 +66,8 @@ enum What {
     },
     /// Lets a restored or cloned database send mail: say it once the original is switched off
     ConfirmInstance,
+    /// Forgets deletions older than sync_retention_days now, as the worker does by itself
+    Purge,
     /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
     RotateSigningKey,
 }
@@ -83,6 +86,11 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             let was_held = outbox::confirm_instance(&*side).await?;
             side.commit().await?;
             json!({"mail": if was_held { "goes out from now on" } else { "was going out already" }})
+        }
+        What::Purge => {
+            let store = open_current(&config).await?;
+            let done = purge::all(&store, config.sync_retention_days()).await?;
+            json!({"agencies": done.agencies, "rows": done.rows})
         }
         What::CreateAgency { name, tz, locale } => {
             let store = open_current(&config).await?;
@@ -160,5 +168,6 @@ pub(crate) fn new_password(email: &str) -> Result<String, Failure> {
 
 fn in_words(done: &Value) -> String {
     let parts = done.as_object().into_iter().flatten();
-    parts.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join("\n")
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    parts.map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join("\n")
 }

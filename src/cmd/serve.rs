@@ -28,7 +28,10 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let store = open(&config).await?;
     migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
     let mailer = super::worker::mailer(&config)?;
-    beside_worker(store.clone(), mailer, run(&config, keys, store.clone())).await?;
+    let tidy = tokio::spawn(worker::purge(store.clone(), config.sync_retention_days()));
+    let served = beside_worker(store.clone(), mailer, run(&config, keys, store.clone())).await;
+    tidy.abort();
+    served?;
     Ok(store.close().await?)
 }
 

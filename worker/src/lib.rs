@@ -10,7 +10,9 @@ mod digest;
 mod dirty;
 mod fire;
 pub mod mail;
+mod purge;
 mod run;
 
 pub use mail::{BadSettings, Mailer, Posted, Route};
+pub use purge::purge;
 pub use run::{Done, drain_once, run};

@@ -112,7 +112,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
                 "a backup was restored: offer what you hold, then pull from the start",
             ));
         }
-        if cursor.seq < line.purged_below {
+        if sync::expired(state.store.connection(), &session.actor, &line, cursor.seq).await? {
             return Err(Problem::CursorExpired);
         }
         request.cursor = cursor.seq;

@@ -35,6 +35,8 @@ pub struct Device {
     pub last_push_at: Option<i64>,
     /// When it last pulled, in milliseconds; kept to the nearest few minutes.
     pub last_pull_at: Option<i64>,
+    /// The newest commit number when a first sync in pages began, while it goes on.
+    pub filling_from: Option<i64>,
 }
 
 impl Device {
@@ -44,7 +46,7 @@ impl Device {
         let row = sql::one(
             conn,
             "select acked_cursor, held_from, held_since, held_reply, schema_version, schema_offered, schema_reply, \
-             conflicts_in_a_row, last_push_at, last_pull_at from sync_device where device_id = $1 and user_id = $2",
+             conflicts_in_a_row, last_push_at, last_pull_at, filling_from from sync_device where device_id = $1 and user_id = $2",
             vec![device_id.as_str().into(), actor.user().into()],
         )
         .await?;
@@ -63,6 +65,7 @@ impl Device {
                 conflicts_in_a_row: 0,
                 last_push_at: None,
                 last_pull_at: None,
+                filling_from: None,
             });
         };
         Ok(Device {
@@ -78,6 +81,7 @@ impl Device {
             conflicts_in_a_row: row.try_get_by_index(7)?,
             last_push_at: row.try_get_by_index(8)?,
             last_pull_at: row.try_get_by_index(9)?,
+            filling_from: row.try_get_by_index(10)?,
         })
     }
 
@@ -89,7 +93,8 @@ impl Device {
             "acked_cursor = excluded.acked_cursor, held_from = excluded.held_from, \
              held_since = excluded.held_since, held_reply = excluded.held_reply, \
              schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
-             schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at",
+             schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at, \
+             filling_from = excluded.filling_from",
         )
         .await
     }
@@ -107,8 +112,8 @@ impl Device {
     async fn upsert(&self, conn: &impl ConnectionTrait, agency_id: &str, changed: &str) -> Result<()> {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
-             schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at, \
+             filling_from) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
              on conflict (device_id, user_id) do update set {changed}"
         );
         let values = vec![
@@ -125,6 +130,7 @@ impl Device {
             self.conflicts_in_a_row.into(),
             self.last_push_at.into(),
             self.last_pull_at.into(),
+            self.filling_from.into(),
         ];
         sql::exec(conn, &text, values).await?;
         Ok(())

@@ -13,6 +13,7 @@ pub mod issue;
 pub mod native;
 pub mod page;
 mod pull;
+pub mod purge;
 mod push;
 mod quarantine;
 mod quiet;
@@ -20,7 +21,7 @@ pub mod schema;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, Timeline, heads, pull, timeline};
+pub use pull::{Migration, Pull, PullRequest, Timeline, expired, heads, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue, salvage};
 pub use quiet::Quiet;
 pub use text::mend;

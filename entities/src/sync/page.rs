@@ -49,6 +49,10 @@ pub async fn watermelon(pull: &Pull) -> Result<Vec<u8>> {
         out.extend_from_slice(b"]}");
     }
     tail(&mut out, pull.timestamp, pull.has_more, pull.epoch);
+    if pull.replaces {
+        out.pop();
+        out.extend_from_slice(b",\"experimentalStrategy\":\"replacement\"}");
+    }
     Ok(out)
 }
 

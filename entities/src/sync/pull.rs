@@ -60,6 +60,9 @@ pub struct Pull {
     pub schema_version: u32,
     /// Something about the device is not settled yet: deletes held back, a schema on its way.
     pub(crate) unsettled: bool,
+    /// The device takes away whatever is not in this reply, but for rows it has never sent:
+    /// deletions it did not hear of have been forgotten (H8).
+    pub replaces: bool,
 }
 
 impl Pull {
@@ -131,9 +134,11 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         state = State::load(&snapshot, actor, request).await?;
     }
     let mut page = Page::find(&snapshot, actor, request, &state).await?;
-    if page.held_back && state.device.held_from.is_none() {
+    // What has been forgotten cannot be seen to be held back.
+    let held_back = page.held_back || (state.expired && state.withholds);
+    if held_back && state.device.held_from.is_none() {
         drop(snapshot);
-        state.hold();
+        state.hold(request.cursor);
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
         state = State::load(&snapshot, actor, request).await?;
@@ -149,6 +154,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         schema_version: request.schema_version,
         snapshot,
         unsettled: state.device.held_from.is_some(),
+        replaces: state.replaces,
     })
 }
 
@@ -168,8 +174,8 @@ impl Page {
     async fn find(snapshot: &Snapshot, actor: &Actor, request: &PullRequest, state: &State) -> Result<Page> {
         let user = actor.user();
         let end = match request.limit {
-            // A full set that a restore makes necessary comes whole.
-            Some(_) if state.lost => None,
+            // A full set that a restore or a purge makes necessary comes whole (S5).
+            Some(_) if state.lost || state.expired => None,
             Some(limit) => feed::page_end(&**snapshot, user, state.since, limit.max(1)).await?,
             None => None,
         };
@@ -178,7 +184,7 @@ impl Page {
         for entry in feed::entries(&**snapshot, user, state.since, upto).await? {
             if entry.live {
                 page.live.entry(entry.table.name).or_default().insert(entry.id);
-            } else if entry.held && request.cursor > 0 && entry.position > state.deletes_after {
+            } else if entry.held && request.cursor > 0 && !state.replaces && entry.position > state.deletes_after {
                 if state.withholds && !entry.immediate {
                     page.held_back = true;
                 } else {
@@ -251,6 +257,10 @@ struct State {
     since: i64,
     /// The device comes from a timeline that is gone.
     lost: bool,
+    /// Deletions that the device has not heard of have been forgotten.
+    expired: bool,
+    /// It is sent everything, to take the place of what it holds.
+    replaces: bool,
     /// Deletions up to this number are known to it.
     deletes_after: i64,
     /// Deletes are held back in this reply.
@@ -270,27 +280,34 @@ impl State {
         // After a restore everything is sent again, and what was deleted after the point to which
         // both timelines agree (S6).
         let lost = line.has_lost(request.cursor);
-        let since = if lost { 0 } else { request.cursor };
+        let cursor = if lost { 0 } else { request.cursor };
         let deletes_after = if lost { request.cursor.min(line.restored_to) } else { 0 };
-        if since > 0 {
-            device.acknowledge(since);
+        if cursor > 0 {
+            device.acknowledge(cursor);
         }
+        let expired = device.has_missed(&line, cursor);
         let now = snapshot.now().0;
         let waited = device
             .held_since
             .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
-        let withholds = request.pending && since > 0 && !waited;
+        let withholds = request.pending && cursor > 0 && !waited;
+        // What waits to be sent from the device is not taken away with what it lacks (S5).
+        let replaces = expired && !withholds;
+        let since = if expired { 0 } else { cursor };
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
         // A later cursor beyond this one says that the reply has arrived: those replies that deliver
         // something lie beyond it for certain, since they take a number of their own.
-        if deliver_from.is_some() {
-            device.held_reply = Some(since + 1);
+        if deliver_from.is_some() || (replaces && device.held_from.is_some()) {
+            device.held_reply = Some(cursor + 1);
+        }
+        if request.cursor == 0 && request.limit.is_some() {
+            device.filling_from = Some(horizon);
         }
         // An app that went back has lost what it had of the newer version.
         device.schema_version = device.schema_version.min(i64::from(request.schema_version));
         if i64::from(request.schema_version) != device.schema_version {
             device.schema_offered = Some(i64::from(request.schema_version));
-            device.schema_reply = Some(since + 1);
+            device.schema_reply = Some(cursor + 1);
         }
         if device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
             device.last_pull_at = Some(now);
@@ -303,12 +320,14 @@ impl State {
             epoch,
             since,
             lost,
+            expired,
+            replaces,
             deletes_after,
             withholds,
             deliver_from,
             fresh: false,
         };
-        state.fresh = state.deliver_from.is_some() || !state.tables_to_fill(request).is_empty();
+        state.fresh = state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
         // Where a device stands is kept whenever something else is, not for its own sake; a reply
         // that needs a number of its own is always kept with it.
         if !state.fresh {
@@ -342,8 +361,8 @@ impl State {
     }
 
     /// Takes note that deletes beyond the cursor are held back from now on.
-    fn hold(&mut self) {
-        self.device.held_from = Some(self.since);
+    fn hold(&mut self, cursor: i64) {
+        self.device.held_from = Some(cursor);
         self.device.held_since = Some(self.now);
     }
 
@@ -363,13 +382,40 @@ impl State {
     }
 }
 
+/// Whether deletions that a device with this cursor has not heard of have been forgotten, so that
+/// it must begin afresh.
+pub async fn expired(
+    conn: &impl sea_orm::ConnectionTrait,
+    actor: &Actor,
+    line: &Timeline,
+    cursor: i64,
+) -> Result<bool> {
+    if cursor == 0 || cursor >= line.purged_below {
+        return Ok(false);
+    }
+    let mut device = Device::load(conn, actor).await?;
+    device.acknowledge(cursor);
+    Ok(device.has_missed(line, cursor))
+}
+
 impl Device {
+    /// The lesser of the cursor and what is held back decides (S5). A device in the middle of a first
+    /// sync that comes in pages lacks no deletion from before it began, however old the rows it
+    /// has come to.
+    fn has_missed(&self, line: &Timeline, cursor: i64) -> bool {
+        let knows = self.held_from.map_or(cursor, |from| from.min(cursor)).max(self.filling_from.unwrap_or(0));
+        cursor > 0 && knows < line.purged_below
+    }
+
     /// Takes note that everything up to `cursor` has arrived.
     fn acknowledge(&mut self, cursor: i64) {
         self.acked_cursor = self.acked_cursor.max(cursor);
         if self.held_reply.is_some_and(|reply| cursor >= reply) {
             self.held_from = None;
             self.held_since = None;
+        }
+        if self.filling_from.is_some_and(|began| cursor >= began) {
+            self.filling_from = None;
         }
         if self.schema_reply.is_some_and(|reply| cursor >= reply) {
             self.schema_version = self.schema_offered.unwrap_or(self.schema_version);

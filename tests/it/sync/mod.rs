@@ -6,6 +6,7 @@ mod custody;
 mod field_day;
 mod native;
 mod phones;
+mod purge;
 mod races;
 mod restored;
 mod rules;
