@@ -9,6 +9,7 @@
 // `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent.
 
 const PAGE = 1000
+const PUSHES = 'fieldstone_pushes'
 
 export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges }) {
   let running = null
@@ -43,18 +44,26 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
         },
       })
     }
+    const pushes = (await database.localStorage.get(PUSHES)) ?? { sent: 0, acked: 0 }
     await synchronize({
       database,
       sendCreatedAsUpdated: true,
       pullChanges: (state) => pull(state, ''),
       pushChanges: async ({ changes, lastPulledAt }) => {
-        const response = await request(`/sync?last_pulled_at=${lastPulledAt}`, {
+        // Pushes are counted, and each says which was the last whose answer was taken in. So the server knows one that
+        // is sent again because its answer was lost, and does not undo what others have changed since.
+        pushes.sent += 1
+        await database.localStorage.set(PUSHES, pushes)
+        const counted = `push=${pushes.sent}&acked=${pushes.acked}`
+        const response = await request(`/sync?last_pulled_at=${lastPulledAt}&${counted}`, {
           method: 'POST',
           body: JSON.stringify(changes),
         })
         await ok(response)
       },
     })
+    // Only now are the rows marked as sent.
+    await database.localStorage.set(PUSHES, { ...pushes, acked: pushes.sent })
   }
 
   async function pull({ lastPulledAt, schemaVersion, migration }, more) {
@@ -75,12 +84,14 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
     for (const [table, { updated, deleted }] of Object.entries(changes)) {
       const replaced = experimentalStrategy === 'replacement'
       if (deleted.length === 0 && !replaced) continue
-      const stays = new Set(updated.map((row) => row.id))
+      const [stays, goes] = [new Set(updated.map((row) => row.id)), new Set(deleted)]
       const rows = await database
         .get(table)
-        .query(...(replaced ? [Q.where('_status', 'updated')] : [Q.where('id', Q.oneOf(deleted))]))
+        .query(Q.where('_status', Q.notEq('synced')))
         .fetch()
-      const unsent = rows.map((row) => row._raw).filter((raw) => raw._status !== 'synced' && !stays.has(raw.id))
+      const unsent = rows
+        .map((row) => row._raw)
+        .filter(({ id, _status }) => goes.has(id) || (replaced && _status === 'updated' && !stays.has(id)))
       if (unsent.length > 0) doomed[table] = { created: [], updated: unsent, deleted: [] }
     }
     if (Object.keys(doomed).length === 0) return

@@ -20,10 +20,16 @@ for (const kind of ['sqlite', 'postgres']) {
     })
     after(() => world?.close())
 
-    const syncing = (phone) =>
+    // `network.loses` makes the answer of the next push get lost on its way.
+    const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
-        request: (path, options) => phone.person.fetch(path, options),
+        request: async (path, options) => {
+          const response = await phone.person.fetch(path, options)
+          if (!network.loses || !options?.body) return response
+          network.loses = false
+          throw new Error('the answer was lost')
+        },
         ...{ Q, synchronize, hasUnsyncedChanges },
       })
 
@@ -51,6 +57,28 @@ for (const kind of ['sqlite', 'postgres']) {
       const words = JSON.stringify(kept) + JSON.stringify((await bens.everything()).notes)
       assert.match(words, /Words nobody has yet/)
       assert.match(words, /corrected offline/)
+    })
+
+    it('does not undo with a repeated push what was changed since', async () => {
+      const [one, two] = [await world.phone(ana), await world.phone(ana)]
+      const network = {}
+      const [first, second] = [syncing(one, network), syncing(two)]
+      await first()
+      const id = await one.creates('cases', { unit: 'individual', summary: 'A weak signal' })
+      const goal = await one.creates('goals', { case_id: id, level: 'individual', statement: 'Swim' })
+      await first()
+      await second()
+      await one.edits('goals', goal, { measure: 'lengths' })
+      network.loses = true
+      await assert.rejects(first(), /lost/)
+      await second()
+      await two.edits('goals', goal, { measure: 'minutes' })
+      await second()
+      await first()
+      await first()
+      await second()
+      assert.equal((await one.row('goals', goal)).measure, 'minutes')
+      assert.deepEqual(await one.everything(), await two.everything())
     })
 
     it('merges two edits of one row after a conflict', async () => {

@@ -53,6 +53,8 @@ pub fn operations() -> Vec<Op> {
             .access(Access::Roles(STAFF))
             .query("last_pulled_at", "The timestamp pulled just before", number)
             .query("schema_version", "The app's schema version", json!({"type": "integer"}))
+            .query("push", "The app's number for this push", json!({"type": "integer", "minimum": 0}))
+            .query("acked", "The number of the last push it had an answer to", json!({"type": "integer", "minimum": 0}))
             .takes(json!({"type": "object"}), json!({"goals": {"created": [], "updated": [], "deleted": []}}))
             .gives(200, "Stored", json!({"type": "object"}), json!({}))
             .errors(&[409, 413, 415, 426]),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::table;
-use entities::sync::{self, Migration, PullRequest, PushRequest};
+use entities::sync::{self, Migration, Numbered, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
 use super::native::refused;
@@ -58,7 +58,8 @@ pub(super) async fn push(
         (None, Some(named)) => named.max(0),
         (None, None) => return Err(Problem::malformed("last_pulled_at is missing: pull before you push")),
     };
-    match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body }).await {
+    let numbered = numbered(query.get("push").map(String::as_str), query.get("acked").map(String::as_str))?;
+    match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body, numbered }).await {
         Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
         Err(refusal) => Err(refused(refusal)),
     }
@@ -67,6 +68,17 @@ pub(super) async fn push(
 pub(super) async fn schema(query: Query, _session: Session) -> Answer {
     let version = schema_version(query.get("version").map(String::as_str))?;
     Ok(HttpResponse::Ok().json(sync::schema::describe(version)))
+}
+
+/// The app's count of its pushes; an app that keeps none is served all the same.
+fn numbered(push: Option<&str>, acked: Option<&str>) -> Result<Option<Numbered>, Problem> {
+    let read = |name: &str, text: &str| match text.parse::<i64>() {
+        Ok(number) if number >= 0 => Ok(number),
+        _ => Err(Problem::malformed(format!("{name} must be a whole number"))),
+    };
+    let Some(push) = push else { return Ok(None) };
+    let acked = acked.map_or(Ok(0), |text| read("acked", text))?;
+    Ok(Some(Numbered { number: read("push", push)?, acked }))
 }
 
 /// The documented client builds `last_pulled_at=null` literally on its first sync.

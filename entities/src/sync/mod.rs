@@ -22,6 +22,6 @@ mod text;
 
 pub use device::Device;
 pub use pull::{Migration, Pull, PullRequest, Timeline, expired, heads, pull, timeline};
-pub use push::{Conflict, MAX_ROWS, Push, PushRefusal, PushRequest, push, rescue, salvage};
+pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, push, rescue, salvage};
 pub use quiet::Quiet;
 pub use text::mend;

@@ -8,6 +8,7 @@ mod native;
 mod phones;
 mod purge;
 mod races;
+mod replays;
 mod restored;
 mod rules;
 mod simulation;

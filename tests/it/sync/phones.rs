@@ -117,7 +117,7 @@ impl Device {
             return !self.phone.has_unsynced_changes();
         }
         let Some(last_pulled_at) = self.phone.cursor else { return false };
-        let request = PushRequest { last_pulled_at, body: self.phone.outgoing() };
+        let request = PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered: None };
         let mut answer = sync::push(&agency.store, &self.actor, request.clone()).await;
         if twice {
             answer = sync::push(&agency.store, &self.actor, request).await;

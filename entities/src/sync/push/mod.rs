@@ -7,6 +7,7 @@
 mod intake;
 mod merge;
 pub(super) mod mutate;
+mod replay;
 mod rights;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -25,6 +26,7 @@ use super::custody::Kept;
 use super::device::{self, Device};
 use super::quarantine::{self, Telling};
 use intake::{Incoming, Op};
+pub use replay::Numbered;
 
 /// Rows in one push.
 pub const MAX_ROWS: usize = 5000;
@@ -32,12 +34,14 @@ pub const MAX_ROWS: usize = 5000;
 const PATIENCE: i64 = 2;
 
 /// One push of the WatermelonDB face.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PushRequest {
     /// The number the device pulled just before.
     pub last_pulled_at: i64,
     /// The body.
     pub body: Value,
+    /// The app's count of its pushes, where it keeps one (S9).
+    pub numbered: Option<Numbered>,
 }
 
 /// What came of a push that went through.
@@ -85,12 +89,16 @@ impl<E: Into<Error>> From<E> for PushRefusal {
 
 /// Takes a push in. All or nothing.
 pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::result::Result<Push, PushRefusal> {
-    let intake = intake::read(&request.body).map_err(PushRefusal::Malformed)?;
+    let mut intake = intake::read(&request.body).map_err(PushRefusal::Malformed)?;
     if intake.rows.len() > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
     let mut device = Device::load(write.conn(), actor).await?;
+    let counted = match request.numbered {
+        Some(numbered) => Some(replay::Counted::take(&write, numbered, &mut intake.rows).await?),
+        None => None,
+    };
     let mut desk =
         Desk::open(&mut write, &intake.rows, request.last_pulled_at, device.conflicts_in_a_row >= PATIENCE).await?;
     for incoming in &intake.rows {
@@ -110,6 +118,9 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     device.conflicts_in_a_row = 0;
     device.last_push_at = Some(write.now().0);
     device.save(write.conn(), &actor.agency_id).await?;
+    if let Some(counted) = counted {
+        counted.keep(&write).await?;
+    }
     write.note("push", "");
     let seq = write.commit().await?;
     Ok(Push { seq, applied, quarantined, ignored: intake.ignored })

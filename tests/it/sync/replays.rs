@@ -1,0 +1,133 @@
+//! Pushes that are sent again because their answer was lost, by an app that counts them (S9).
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::rules::{goal, opens_case};
+use crate::support::{Answer, Phone, World, on_both};
+
+on_both!(
+    a_repeated_push_does_not_undo_what_was_changed_since,
+    what_is_new_in_a_repeated_push_is_stored,
+    a_value_typed_again_after_its_answer_is_stored,
+    a_copy_of_a_push_that_comes_late_changes_nothing,
+    an_app_that_counts_afresh_is_not_taken_for_a_repeat,
+    a_row_deleted_since_is_not_kept_as_new_work,
+);
+
+/// Pushes what is waiting as number `push`; the answer is lost unless it is given to the phone.
+async fn counted(phone: &Phone, body: &Value, push: i64, acked: i64) -> Answer {
+    let cursor = phone.cursor.expect("pulled");
+    let path = format!("/sync?last_pulled_at={cursor}&push={push}&acked={acked}");
+    let request = phone.person.request(Method::POST, &path).body(body.to_string());
+    phone.person.send("a counted push", request).await
+}
+
+/// A goal on two of Ana's phones.
+async fn two_phones(world: &World) -> (Phone, Phone, String) {
+    let ana = world.ana().await;
+    let mut one = Phone::of(&ana);
+    let case = opens_case(&mut one).await;
+    let id = one.creates("goals", goal(&case, "Ride the bus"));
+    one.syncs().await;
+    one.syncs().await;
+    let other = ana.on_another_device();
+    other.logs_in().await;
+    let mut two = Phone::of(&other);
+    two.syncs().await;
+    (one, two, id)
+}
+
+/// The second phone's value, chosen after it saw the first's.
+async fn changes(two: &mut Phone, id: &str, columns: Value) {
+    two.syncs().await;
+    two.edits("goals", id, columns);
+    two.syncs().await;
+}
+
+async fn a_repeated_push_does_not_undo_what_was_changed_since(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 1, 0).await.ok();
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("rides"), "the phone does not know that it was taken");
+    let answer = counted(&one, &one.outgoing(), 2, 0).await.ok();
+    one.marks_as_synced(&answer);
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("lines"));
+    two.pulls().await;
+    assert_eq!(one.everything(), two.everything());
+    assert!(!one.everything().contains_key("sync_issues"), "nothing was wrong");
+    counted(&one, &json!({}), 3, 2).await.ok();
+    let bad = one.person.post("/sync?last_pulled_at=1&push=x", json!({})).await;
+    assert_eq!(bad.status, 400);
+}
+
+async fn what_is_new_in_a_repeated_push_is_stored(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 1, 0).await.ok();
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    one.pulls().await;
+    one.edits("goals", &id, json!({"unit": "a week"}));
+    let answer = counted(&one, &one.outgoing(), 2, 0).await.ok();
+    one.marks_as_synced(&answer);
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("lines"));
+    assert_eq!(one.column("goals", &id, "unit"), json!("a week"));
+}
+
+async fn a_value_typed_again_after_its_answer_is_stored(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    let answer = counted(&one, &one.outgoing(), 1, 0).await.ok();
+    one.marks_as_synced(&answer);
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    one.pulls().await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 2, 1).await.ok();
+    two.pulls().await;
+    assert_eq!(two.column("goals", &id, "measure"), json!("rides"));
+}
+
+async fn a_copy_of_a_push_that_comes_late_changes_nothing(world: World) {
+    let (mut one, _, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    let first = one.outgoing();
+    counted(&one, &first, 1, 0).await.ok();
+    one.edits("goals", &id, json!({"measure": "lines"}));
+    let answer = counted(&one, &one.outgoing(), 2, 0).await.ok();
+    one.marks_as_synced(&answer);
+    counted(&one, &first, 1, 0).await.ok();
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("lines"));
+}
+
+async fn an_app_that_counts_afresh_is_not_taken_for_a_repeat(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    let answer = counted(&one, &one.outgoing(), 7, 6).await.ok();
+    one.marks_as_synced(&answer);
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    let mut again = Phone::of(&one.person);
+    again.pulls().await;
+    again.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&again, &again.outgoing(), 1, 0).await.ok();
+    two.pulls().await;
+    assert_eq!(two.column("goals", &id, "measure"), json!("rides"));
+}
+
+async fn a_row_deleted_since_is_not_kept_as_new_work(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    let sent = one.outgoing();
+    counted(&one, &sent, 1, 0).await.ok();
+    two.syncs().await;
+    two.deletes("goals", &id);
+    two.syncs().await;
+    counted(&one, &sent, 2, 0).await.ok();
+    one.pulls().await;
+    assert!(one.row("goals", &id).is_none());
+    assert!(!one.everything().contains_key("sync_issues"), "what it said was stored before the deletion");
+}
