@@ -20,6 +20,7 @@ use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
 use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
+use crate::workflow::refused;
 use crate::{audit, history, sql};
 
 /// An open write transaction of one agency. Dropping it undoes everything.
@@ -35,6 +36,7 @@ pub struct Write {
     plan: BTreeSet<String>,
     refill: BTreeSet<(&'static str, String)>,
     ended: BTreeSet<String>,
+    reached: BTreeSet<(String, Option<String>, Option<String>)>,
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
@@ -64,6 +66,7 @@ impl Store {
             plan: BTreeSet::new(),
             refill: BTreeSet::new(),
             ended: BTreeSet::new(),
+            reached: BTreeSet::new(),
             immediate: false,
             objects: Vec::new(),
             note: None,
@@ -338,6 +341,10 @@ impl Write {
         for case in std::mem::take(&mut self.plan) {
             crate::workflow::timers::plan_case(&mut self, &case).await?;
         }
+        for (id, before, after) in std::mem::take(&mut self.reached) {
+            let agency = &self.actor.agency_id;
+            refused::moved(&self.tx, self.now, agency, &id, before.as_deref(), after.as_deref()).await?;
+        }
         if self.note.is_some() || !self.objects.is_empty() {
             let (action, reason) = self.note.take().unwrap_or(("write", String::new()));
             let objects = std::mem::take(&mut self.objects);
@@ -402,6 +409,9 @@ impl Write {
                 }
                 Touch::End(case) => {
                     self.ended.insert(case);
+                }
+                Touch::Reached(id, before, after) => {
+                    self.reached.insert((id, before, after));
                 }
             }
         }

@@ -12,6 +12,7 @@ mod m0002_people;
 mod m0003_casework;
 mod m0004_workflow;
 mod m0005_address_rates;
+mod m0006_refused_addresses;
 mod m0007_time;
 
 use sea_orm_migration::prelude::*;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_casework::Migration),
             Box::new(m0004_workflow::Migration),
             Box::new(m0005_address_rates::Migration),
+            Box::new(m0006_refused_addresses::Migration),
             Box::new(m0007_time::Migration),
         ]
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use entities::people::{agency, team, user};
 use entities::sync::purge;
-use entities::workflow::outbox;
+use entities::workflow::{outbox, refused};
 use entities::{Actor, Role, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -68,6 +68,13 @@ enum What {
     ConfirmInstance,
     /// Forgets deletions older than sync_retention_days now, as the worker does by itself
     Purge,
+    /// Mail addresses that a mail server refused for good: nothing more is sent to them
+    RefusedAddresses,
+    /// Lets mail go to such an address again, with what was not sent for its sake and is not too late
+    LiftRefusedAddress {
+        /// The address
+        address: String,
+    },
     /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
     RotateSigningKey,
 }
@@ -91,6 +98,24 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             let store = open_current(&config).await?;
             let done = purge::all(&store, config.sync_retention_days()).await?;
             json!({"agencies": done.agencies, "rows": done.rows})
+        }
+        What::RefusedAddresses => {
+            let store = open_current(&config).await?;
+            return refused_addresses(&store, args.json).await;
+        }
+        What::LiftRefusedAddress { address } => {
+            let store = open_current(&config).await?;
+            let found = refused::by_address(store.connection(), &address).await?;
+            if found.is_empty() {
+                return Err(Failure::failed("no mail server has refused that address"));
+            }
+            for one in &found {
+                let mut write = store.write(&Actor::system(&one.agency_id)).await?;
+                refused::lift(write.conn(), write.now(), &one.agency_id, &one.address).await?;
+                write.note("refused_address_lifted", entities::audit::object("refused_addresses", &one.id));
+                write.commit().await?;
+            }
+            json!({"address": address, "mail": "goes out from now on"})
         }
         What::CreateAgency { name, tz, locale } => {
             let store = open_current(&config).await?;
@@ -117,6 +142,26 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
         }
     };
     if args.json { say(done) } else { say(in_words(&done)) }
+}
+
+async fn refused_addresses(store: &Store, as_json: bool) -> Result<(), Failure> {
+    for agency in agency::all(store.connection()).await? {
+        let mut after = String::new();
+        loop {
+            let page = refused::list(store.connection(), &agency.id, &after, 200).await?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.id);
+            for one in page {
+                if as_json {
+                    say(json!({"id": one.id, "agency_id": one.agency_id, "address": one.address, "code": one.code,
+                        "said": one.said, "refused_at": one.refused_at.rfc3339()}))?;
+                } else {
+                    say(format!("{} {} ({}): {}", one.address, one.refused_at.rfc3339(), agency.name, one.said))?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn create_user(store: &Store, agency: &str, new: user::Model) -> Result<Value, Failure> {

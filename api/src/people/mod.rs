@@ -3,6 +3,7 @@
 //! None of these is synced (phones get `staff`), so they are written by hand and not by the
 //! registry. Each write goes through the write door and is confirmed in its transaction.
 
+mod addresses;
 mod agencies;
 mod devices;
 mod holidays;
@@ -30,6 +31,7 @@ pub fn operations() -> Vec<Op> {
         holidays::operations(),
         devices::operations(),
         passwords::operations(),
+        addresses::operations(),
     ]
     .into_iter()
     .flatten()
@@ -38,11 +40,18 @@ pub fn operations() -> Vec<Op> {
 
 /// Schemas of this room.
 pub fn schemas() -> Vec<(String, Value)> {
-    [agencies::schemas(), teams::schemas(), users::schemas(), holidays::schemas(), devices::schemas()]
-        .into_iter()
-        .flatten()
-        .map(|(name, schema)| (name.to_owned(), schema))
-        .collect()
+    [
+        agencies::schemas(),
+        teams::schemas(),
+        users::schemas(),
+        holidays::schemas(),
+        devices::schemas(),
+        addresses::schemas(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, schema)| (name.to_owned(), schema))
+    .collect()
 }
 
 /// Opens the write door for the caller and makes sure that they may still pass.

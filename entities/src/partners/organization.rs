@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
-use crate::registry::{Field, Synced};
+use crate::registry::{Field, Synced, Touch};
 
 /// Columns of an organisation.
 #[sea_orm::model]
@@ -95,6 +95,15 @@ impl Synced for Entity {
 
     fn stands(row: &Model) -> Vec<Stand> {
         vec![Stand::Agency(row.agency_id.clone()), Stand::Org(row.id.clone())]
+    }
+
+    fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        match before {
+            Some(before) if before.email != after.email => {
+                vec![Touch::Reached(after.id.clone(), before.email.clone(), after.email.clone())]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn check(_before: Option<&Model>, after: &Model) -> Vec<Fault> {

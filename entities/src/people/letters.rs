@@ -40,6 +40,28 @@ pub async fn session_stolen(conn: &impl ConnectionTrait, now: Instant, user: &us
     }
 }
 
+/// Tells somebody that mail to another cannot be delivered. `data` names a colleague or a referral,
+/// never a client.
+pub async fn address_refused(
+    conn: &impl ConnectionTrait,
+    now: Instant,
+    agency_id: &str,
+    to_user: &str,
+    data: Value,
+) -> Result<()> {
+    let message = NewMessage {
+        agency_id: agency_id.into(),
+        message_key: format!("address_refused:{to_user}:{}", mint_at(now)),
+        template: "address_refused".into(),
+        to: Recipient::User(to_user.into()),
+        data,
+        not_before: None,
+        expires_at: Some(now.plus_secs(72 * 3600)),
+        resend_policy: ResendPolicy::Once,
+    };
+    outbox::queue(conn, now, message).await.map(drop)
+}
+
 async fn send(
     conn: &impl ConnectionTrait,
     now: Instant,

@@ -12,6 +12,7 @@ use crate::access::{Role, settle_user};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
+use crate::workflow::refused;
 use crate::write::Write;
 use crate::{audit, sql};
 
@@ -215,6 +216,10 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     show(write, &after).await?;
     if before.active && !after.active {
         session::end_all(write.conn(), &after.id, write.now(), "deactivated").await?;
+    }
+    if before.email != after.email {
+        let (old, new) = (Some(before.email.as_str()), Some(after.email.as_str()));
+        refused::moved(write.conn(), write.now(), &after.agency_id, &after.id, old, new).await?;
     }
     let sees = |user: &Model| (user.active, user.role.clone(), user.partner_org_id.clone());
     if sees(before) != sees(&after) {

@@ -46,6 +46,8 @@ pub enum Touch {
     Refill(&'static str, String),
     /// The case has ended, and its open assignments with it.
     End(String),
+    /// The row of this id is reached by mail under the second address now, and was under the first.
+    Reached(String, Option<String>, Option<String>),
 }
 
 /// A legal change of state.

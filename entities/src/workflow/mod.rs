@@ -15,6 +15,7 @@ pub mod load;
 pub mod outbox;
 pub mod planner;
 pub mod prompt;
+pub mod refused;
 pub mod rule;
 pub mod rules;
 pub mod simulate;

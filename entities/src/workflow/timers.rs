@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::facts::CaseFacts;
 use super::planner::{Chain, Memory, Planned, plan};
 use super::rule::{Audience, Because};
-use super::{load, prompt, rules};
+use super::{load, prompt, refused, rules};
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
@@ -216,6 +216,8 @@ async fn mail(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
         let (to, why) = match (holds(chains, &rule, &subject, &anchor), state.as_str()) {
             (Err(stop), "queued") => ("suppressed", format!("{REASON_GONE}{}", stop.text)),
             (Ok(()), "suppressed") if reason.starts_with(REASON_GONE) => ("queued", String::new()),
+            // Somebody else may hold the role by now, whose address is a good one.
+            (Ok(()), "suppressed") if reason == refused::KNOWN => ("queued", String::new()),
             _ => continue,
         };
         sql::exec(

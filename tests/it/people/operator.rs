@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use entities::Clock;
 use entities::people::user;
+use entities::workflow::refused;
 use serde_json::Value;
 
 use crate::support::{TestDb, fieldstone, on_both};
@@ -14,6 +15,7 @@ on_both!(
     an_operator_makes_an_agency_and_its_first_administrator,
     a_password_is_read_from_standard_input_and_refused_when_weak,
     a_restored_database_is_confirmed_once,
+    a_refused_address_is_shown_and_lifted_on_the_command_line,
 );
 
 /// Runs a command with this line on its standard input; its exit code, output and complaint.
@@ -109,4 +111,27 @@ fn signing_keys_that_others_can_read_stop_the_start() {
         assert_eq!(code, Some(78), "{why}");
         assert!(why.contains(part) && !why.contains(&secret), "{why}");
     }
+}
+
+async fn a_refused_address_is_shown_and_lifted_on_the_command_line(db: TestDb) {
+    let (_, said, _) = told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York", "--json"], "");
+    let agency: Value = serde_json::from_str(&said).expect("JSON");
+    let store = db.store(Clock::System).await;
+    let side = store.side().await.expect("a transaction");
+    let id = agency["id"].as_str().expect("an id");
+    let words = "5.1.1 no such mailbox";
+    assert!(refused::note(&*side, side.now(), id, "Ana@demo.example", Some(550), words).await.expect("it is noted"));
+    side.commit().await.expect("a commit");
+    let (code, said, _) = told(&db, &["admin", "refused-addresses"], "");
+    assert_eq!(code, 0);
+    assert!(said.contains("ana@demo.example") && said.contains("Riverbend") && said.contains(words), "{said}");
+    let (_, said, _) = told(&db, &["admin", "refused-addresses", "--json"], "");
+    let line: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+    assert_eq!((line["agency_id"].as_str(), line["code"].as_i64()), (Some(id), Some(550)));
+    assert!(line["refused_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{line}");
+    let lift = ["admin", "lift-refused-address", "ANA@demo.example"];
+    let (code, _, why) = told(&db, &lift, "");
+    assert_eq!(code, 0, "{why}");
+    assert_eq!(told(&db, &["admin", "refused-addresses"], "").1, "");
+    assert_eq!(told(&db, &lift, "").0, 1, "there is nothing left to lift");
 }

@@ -1,5 +1,6 @@
 //! A real SMTP server that nobody here wrote (aiosmtpd, in a process of its own) and the mail it took in.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,8 +47,10 @@ impl Postbox {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         let child = Command::new(python)
-            .args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Mailbox"])
+            .args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}"), "-c", "choosy.Choosy"])
             .arg(folder.path().join("mail"))
+            .env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -74,6 +77,23 @@ impl Postbox {
     /// What to set FIELDSTONE_SMTP_URL to.
     pub fn url(&self) -> String {
         format!("smtp://127.0.0.1:{}", self.port)
+    }
+
+    /// Answers this to a recipient from now on, or after `data:` to a message for them.
+    pub fn refuses(&self, address: &str, reply: &str) {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("refused"));
+        writeln!(file.expect("the list of refusals"), "{address}\t{reply}").expect("it is written");
+    }
+
+    /// Takes everything again.
+    pub fn refuses_nothing(&self) {
+        std::fs::write(self.folder.path().join("refused"), "").expect("the list of refusals");
+    }
+
+    /// How often somebody tried to send to an address.
+    pub fn tried(&self, address: &str) -> usize {
+        let tried = std::fs::read_to_string(self.folder.path().join("tried")).unwrap_or_default();
+        tried.lines().filter(|line| *line == address).count()
     }
 
     /// Everything that has arrived, oldest first.

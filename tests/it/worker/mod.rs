@@ -5,4 +5,5 @@ mod killed;
 mod mail_in_trouble;
 mod many_workers;
 pub mod office;
+mod refused_addresses;
 mod scripted;

@@ -7,8 +7,9 @@ use entities::sql;
 use entities::workflow::facts::CaseFacts;
 use entities::workflow::rule::Audience;
 use entities::workflow::rules::{self, digest};
-use entities::workflow::{load, planner, timers};
+use entities::workflow::{load, planner, refused, timers};
 use entities::{Instant, Result, Snapshot, Store};
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::claim::Claimed;
@@ -33,6 +34,8 @@ pub(super) enum Bound {
     To(Letter),
     /// Do not, for this reason.
     Nobody(String),
+    /// Do not: the mail server has refused every address that it could go to.
+    Refused,
     /// It may have reached the holder before; this user is to get one of their own.
     Passed(String),
 }
@@ -50,19 +53,37 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
         });
     }
     let snapshot = store.read().await?;
-    match (row.to_role.as_str(), row.rule_id.as_deref()) {
-        ("user", Some(digest::ID)) => morning(&snapshot, row, due, public_url).await,
+    let bound = match (row.to_role.as_str(), row.rule_id.as_deref()) {
+        ("user", Some(digest::ID)) => morning(&snapshot, row, due, public_url).await?,
         ("user", _) => {
             let user = row.to_user.clone().unwrap_or_default();
             let address = address_of(&snapshot, &user).await?;
             drop(snapshot);
-            Ok(match address {
+            return Ok(match address {
                 Some(address) => plain(store, row, Some(user), address, public_url).await?,
                 None => Bound::Nobody("the account is closed".into()),
-            })
+            });
         }
-        _ => from_rule(&snapshot, row, due, public_url).await,
+        _ => from_rule(&snapshot, row, due, public_url).await?,
+    };
+    match bound {
+        Bound::To(letter) => spared(&*snapshot, row, letter).await,
+        other => Ok(other),
     }
+}
+
+/// Leaves out the addresses that the mail server refuses.
+async fn spared(conn: &impl ConnectionTrait, row: &Claimed, mut letter: Letter) -> Result<Bound> {
+    let refused = refused::among(conn, &row.agency_id, &letter.addresses).await?;
+    if refused.is_empty() {
+        return Ok(Bound::To(letter));
+    }
+    letter.addresses.retain(|address| !refused.contains(address));
+    if letter.addresses.is_empty() {
+        return Ok(Bound::Refused);
+    }
+    letter.why = "left out those of the addresses that the mail server refuses".into();
+    Ok(Bound::To(letter))
 }
 
 /// A message that no rule stands behind: it goes to the person or the address it was made for. A
@@ -75,6 +96,10 @@ async fn plain(
     public_url: &str,
 ) -> Result<Bound> {
     let side = store.side().await?;
+    // Before a link is made for nobody.
+    if !refused::among(&*side, &row.agency_id, std::slice::from_ref(&address)).await?.is_empty() {
+        return Ok(Bound::Refused);
+    }
     let mut data = letters::complete(&*side, side.now(), public_url, row.data.clone()).await?;
     side.commit().await?;
     if let Some(map) = data.as_object_mut()

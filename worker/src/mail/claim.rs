@@ -6,12 +6,14 @@
 
 use entities::sql;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
+use entities::workflow::refused::{KNOWN, MET};
 use entities::workflow::timers::REASON_GONE;
 use entities::{Doc, Instant, Result, Store};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
 
 use super::bind::Letter;
-use super::smtp::Outcome;
+use super::refused;
+use super::smtp::{Attempt, Outcome};
 use super::words::Words;
 
 /// How long a message belongs to the worker that claimed it.
@@ -225,16 +227,17 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
 pub(super) async fn finish(
     store: &Store,
     row: &Claimed,
-    outcome: &Outcome,
+    attempt: &Attempt,
     keep: Option<&Words>,
     due: Instant,
+    public_url: &str,
 ) -> Result<Verdict> {
     let mut said = End { state: "sent", reason: String::new(), code: None, error: None, next_at: None, words: keep };
-    match outcome {
+    match &attempt.outcome {
         Outcome::Sent => (),
         Outcome::Refused { code, said: text } => {
             (said.state, said.code, said.error) = ("dead", *code, Some(text.clone()));
-            said.reason = "the mail server refuses it".into();
+            said.reason = if attempt.refused.is_empty() { "the mail server refuses it" } else { MET }.into();
         }
         Outcome::Later { code, said: text } => {
             (said.code, said.error) = (*code, Some(text.clone()));
@@ -268,13 +271,24 @@ pub(super) async fn finish(
         tracing::warn!(message = row.id, state = said.state, code = said.code, "a mail was not sent");
     }
     metrics::counter!("fieldstone_mail_total", "state" => said.state.to_owned()).increment(1);
-    end(store, row, said).await?;
+    let side = store.side().await?;
+    end_in(&*side, side.now(), row, said).await?;
+    refused::note(&side, row, &attempt.refused, public_url).await?;
+    side.commit().await?;
     Ok(verdict)
 }
 
 /// The reason is gone, or there is nobody to send it to.
 pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<Verdict> {
     let reason = if row.rule_id.is_some() { format!("{REASON_GONE}{why}") } else { why.to_owned() };
+    end(store, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None }).await?;
+    metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
+    Ok(Verdict::Suppressed)
+}
+
+/// Its address was refused for good before: it waits until a person lifts that.
+pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
+    let reason = KNOWN.to_owned();
     end(store, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None }).await?;
     metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
     Ok(Verdict::Suppressed)

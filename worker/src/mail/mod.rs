@@ -8,12 +8,13 @@
 mod bind;
 mod build;
 mod claim;
+mod refused;
 mod smtp;
 mod words;
 
 pub use build::{Sender, Unbuilt};
 pub use claim::{LEASE_SECS, RESEND_AFTER_SECS};
-pub use smtp::{BadUrl, Outcome, Server};
+pub use smtp::{Attempt, BadUrl, Outcome, Refusal, Server};
 pub use words::{NAMES, Templates, Unworded, Words};
 
 use std::panic::AssertUnwindSafe;
@@ -157,6 +158,7 @@ impl Mailer {
         let bound = match bind::bind(store, row, due, &self.public_url).await? {
             Bound::To(letter) => letter,
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
+            Bound::Refused => return claim::spare(store, row).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
         };
         let words = match self.templates.render(&row.template, &bound.data) {
@@ -173,13 +175,13 @@ impl Mailer {
         };
         // An error of the database here means: do not hand it over.
         let hand_over = async { claim::hand_over(store, row, &bound).await.unwrap_or(false) };
-        let outcome = match &self.route {
+        let attempt = match &self.route {
             Route::Smtp(server) => server.send(self.sender.address(), &to, &message, hand_over).await,
-            Route::Capture if hand_over.await => Outcome::Sent,
+            Route::Capture if hand_over.await => Outcome::Sent.into(),
             Route::Capture => return Ok(Verdict::Troubled),
             Route::None => return Ok(Verdict::Troubled),
         };
         let keep = matches!(self.route, Route::Capture).then_some(&words);
-        claim::finish(store, row, &outcome, keep, due).await
+        claim::finish(store, row, &attempt, keep, due, &self.public_url).await
     }
 }

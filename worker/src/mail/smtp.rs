@@ -61,6 +61,32 @@ pub enum Outcome {
     },
 }
 
+/// An address that the server refuses for good, whatever the message and whoever it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The address.
+    pub address: String,
+    /// The server's code.
+    pub code: Option<u16>,
+    /// What was said.
+    pub said: String,
+}
+
+/// How an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Addresses that nothing more is to be sent to; the others may have been served.
+    pub refused: Vec<Refusal>,
+}
+
+impl From<Outcome> for Attempt {
+    fn from(outcome: Outcome) -> Attempt {
+        Attempt { outcome, refused: Vec::new() }
+    }
+}
+
 /// The URL of a mail server that this program cannot use; says what is wrong, never the password.
 #[derive(Debug, thiserror::Error)]
 #[error("mail server URL: {0}")]
@@ -117,14 +143,15 @@ impl Server {
         to: &[Address],
         message: &[u8],
         hand_over: impl Future<Output = bool>,
-    ) -> Outcome {
-        let mut handed_over = false;
-        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over);
-        match tokio::time::timeout(self.patience, attempt).await {
+    ) -> Attempt {
+        let (mut handed_over, mut refused) = (false, Vec::new());
+        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over, &mut refused);
+        let outcome = match tokio::time::timeout(self.patience, attempt).await {
             Ok(outcome) => outcome,
             Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot".into() },
             Err(_) => Outcome::Later { code: None, said: "no answer in time".into() },
-        }
+        };
+        Attempt { outcome, refused }
     }
 
     async fn attempt(
@@ -134,13 +161,14 @@ impl Server {
         message: &[u8],
         hand_over: impl Future<Output = bool>,
         handed_over: &mut bool,
+        refused: &mut Vec<Refusal>,
     ) -> Outcome {
         let by = Tick::now() + self.patience * 5 / 6;
         let mut line = match self.connect().await {
             Ok(line) => line,
             Err(why) => return early(&why),
         };
-        let outcome = match ready(&mut line, from, to, message).await {
+        let outcome = match ready(&mut line, from, to, message, refused).await {
             Some(ended) => ended,
             None if Tick::now() > by => {
                 Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() }
@@ -178,7 +206,13 @@ impl Server {
 }
 
 /// Up to the server's word that it is ready for the message; how it ended if it did not get there.
-async fn ready(line: &mut AsyncSmtpConnection, from: &Address, to: &[Address], message: &[u8]) -> Option<Outcome> {
+async fn ready(
+    line: &mut AsyncSmtpConnection,
+    from: &Address,
+    to: &[Address],
+    message: &[u8],
+    refused: &mut Vec<Refusal>,
+) -> Option<Outcome> {
     let mut options = Vec::new();
     if !message.is_ascii() {
         if !line.server_info().supports_feature(Extension::EightBitMime) {
@@ -195,7 +229,13 @@ async fn ready(line: &mut AsyncSmtpConnection, from: &Address, to: &[Address], m
         match line.command(Rcpt::new(address.clone(), vec![])).await {
             Ok(_) => taken += 1,
             // One address of several that is refused keeps the mail from nobody else.
-            Err(why) if why.is_permanent() => refusal = Some(early(&why)),
+            Err(why) if why.is_permanent() => {
+                let (code, words) = (why.status().map(u16::from), said(&why));
+                if code.is_some_and(|code| is_about_the_address(code, &words)) {
+                    refused.push(Refusal { address: address.to_string(), code, said: words });
+                }
+                refusal = Some(early(&why));
+            }
             Err(why) => return Some(early(&why)),
         }
     }
@@ -203,6 +243,27 @@ async fn ready(line: &mut AsyncSmtpConnection, from: &Address, to: &[Address], m
         return Some(refusal.unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() }));
     }
     line.command(Data).await.err().map(|why| early(&why))
+}
+
+/// Whether a server's last word on a recipient is about that address, and not about us, our message
+/// or a rule of its own. The enhanced status (RFC 3463) says so where there is one: a subject of 1 is
+/// the address, except 1.7 and 1.8, which are the sender's, and 2.1 is a mailbox that is closed. Many
+/// servers check the sender only when they hear the recipient, so the code alone is believed only
+/// where nothing more is said.
+fn is_about_the_address(code: u16, said: &str) -> bool {
+    let enhanced = said.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|word| {
+        let mut parts = word.trim_matches('.').split('.');
+        match (parts.next(), parts.next()?.parse::<u16>(), parts.next()?.parse::<u16>(), parts.next()) {
+            (Some("5"), Ok(subject), Ok(detail), None) => Some((subject, detail)),
+            _ => None,
+        }
+    });
+    match enhanced {
+        Some((1, detail)) => ![7, 8].contains(&detail),
+        Some((2, detail)) => detail == 1,
+        Some((0, 0)) | None => [550, 551, 553, 556].contains(&code),
+        Some(_) => false,
+    }
 }
 
 /// The message itself and the final dot.
@@ -271,6 +332,35 @@ mod tests {
         ] {
             let server = Server::parse(url).unwrap();
             assert_eq!((server.port, server.security), (port, security), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_about_the_address_or_about_something_else() {
+        for (code, said) in [
+            (550, "permanent error (550): no such mailbox"),
+            (550, "permanent error (550): 5.1.1 <x@y.example>: Recipient address rejected: User unknown"),
+            (551, "user not local"),
+            (553, "5.1.3 mailbox name not allowed"),
+            (550, "5.2.1 The email account that you tried to reach is disabled"),
+            (556, "5.1.10 the domain takes no mail"),
+            (550, "host 10.1.2.3 says no such user"),
+        ] {
+            assert!(is_about_the_address(code, said), "{code} {said}");
+        }
+        for (code, said) in [
+            (554, "5.7.1 relay access denied"),
+            (554, "transaction failed"),
+            (550, "5.7.1 blocked by policy"),
+            (550, "5.7.26 unauthenticated sender"),
+            (550, "5.1.8 <us@nowhere.example>: Sender address rejected: Domain not found"),
+            (553, "5.1.7 bad sender"),
+            (552, "5.2.2 mailbox full"),
+            (552, "5.3.4 message too big"),
+            (530, "5.7.0 authentication required"),
+            (503, "bad sequence of commands"),
+        ] {
+            assert!(!is_about_the_address(code, said), "{code} {said}");
         }
     }
 

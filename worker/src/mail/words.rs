@@ -44,6 +44,7 @@ macro_rules! templates {
 }
 
 templates!(
+    "address_refused",
     "closure_ready",
     "digest",
     "follow_up",
