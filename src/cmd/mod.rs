@@ -35,6 +35,23 @@ pub(crate) fn complain(failure: &Failure) {
     let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: {failure}");
 }
 
+/// Tells where something broke. A message that was put together at that moment may hold anything, a
+/// client's words too, so only what stands in the program is repeated.
+pub(crate) fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let what = in_the_program(panic.payload());
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(at, what, "the program broke at one place; what it was working on is given up");
+    } else {
+        // There is nobody left to tell when this fails.
+        let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: broke at {at}: {what}");
+    }
+}
+
+fn in_the_program(payload: &dyn std::any::Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("(not repeated: it may hold somebody's words)")
+}
+
 /// Prints the OpenAPI document, or the table of who may call what.
 ///
 /// # Errors
@@ -139,5 +156,21 @@ pub(crate) async fn asked_to_stop() {
     tokio::select! {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_repeats_nothing_that_was_put_together_at_that_moment() {
+        let caught = |broke: Box<dyn Fn() + Send + Sync + std::panic::RefUnwindSafe>| {
+            let payload = std::panic::catch_unwind(move || broke()).expect_err("it broke");
+            in_the_program(payload.as_ref())
+        };
+        assert_eq!(caught(Box::new(|| panic!("a plain sentence"))), "a plain sentence");
+        let name = String::from("Ana");
+        assert!(!caught(Box::new(move || panic!("no such row: {name}"))).contains("Ana"));
     }
 }

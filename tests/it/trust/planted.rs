@@ -1,14 +1,19 @@
 //! Strings planted in every field that may tell of a client, searched for in every mail and every log line.
 
 use entities::registry::{Column, Kind, TABLES};
+use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::server::Server;
-use crate::support::{Phone, World, on_both};
-use crate::worker::office::{ANA, Office};
+use crate::support::{Phone, World, fieldstone, on_both};
+use crate::worker::office::{ANA, BEN, Office, PAT, SAM};
 
-on_both!(no_mail_carries_anything_planted_in_a_row, no_log_line_carries_anything_planted_in_a_row_or_a_request);
+on_both!(
+    no_mail_carries_anything_planted_in_a_row,
+    no_log_line_carries_anything_planted_in_a_row_or_a_request,
+    no_log_line_of_a_worker_carries_anything_planted_whatever_goes_wrong,
+);
 
 /// Words that are meant to be read outside the record, or that are not free text.
 const OPEN: &[(&str, &str)] = &[
@@ -83,11 +88,100 @@ async fn no_log_line_carries_anything_planted_in_a_row_or_a_request(world: World
 
     let log = server.log();
     assert!(log.lines().count() > 10, "{log}");
+    holds_nothing_planted(&log, &[&ana.token()]);
+}
+
+fn holds_nothing_planted(log: &str, more: &[&str]) {
     for line in log.lines() {
-        for secret in ["PLANTED", "CANARY", "Ana Ortiz", ANA, &ana.token()] {
+        for secret in ["PLANTED", "CANARY", "Ana Ortiz", "Sam Stone", ANA, BEN, SAM, PAT].iter().chain(more) {
             assert!(!line.contains(secret), "{secret} in: {line}");
         }
     }
+}
+
+async fn no_log_line_of_a_worker_carries_anything_planted_whatever_goes_wrong(world: World) {
+    let office = Office::open(world).await;
+    let (case, bens) = (office.case_of(ANA).await, office.case_of(BEN).await);
+    office.goal(&case, "2027-03-18").await;
+    office.referral(&case).await;
+    let spoilt = office.goal(&bens, "2027-03-18").await;
+    plant(&office).await;
+    // What servers say may quote anything.
+    office.post.refuses(ANA, "550 5.1.1 PLANTED-reply ana@demo.example is no mailbox");
+    office.post.refuses(PAT, "451 4.3.0 PLANTED-put-off");
+    office.post.refuses("data:sam@demo.example", "554 5.6.0 PLANTED-content");
+    let mut write = office.write().await;
+    let spoil = format!("update goals set due_on = 'PLANTED-day', seq = {} where id = $1", write.seq());
+    entities::sql::exec(write.conn(), &spoil, vec![spoilt.as_str().into()]).await.expect("it is planted");
+    write.note("planted", "a day that is none");
+    write.commit().await.expect("a commit");
+    for (email, spoil) in [
+        ("cleo@demo.example", "data = 'PLANTED-values'"),
+        ("sol@demo.example", "template = 'PLANTED-template'"),
+        ("ada@demo.example", "data = '{\"PLANTED\": [1'"),
+        (SAM, "rule_version = 0"),
+    ] {
+        let user = office.world.id_of(email).await;
+        let side = office.store().side().await.expect("a transaction");
+        let letter = NewMessage {
+            agency_id: office.world.riverbend.clone(),
+            message_key: format!("PLANTED|{email}"),
+            template: "password_changed".into(),
+            to: Recipient::User(user.clone()),
+            data: json!({}),
+            not_before: None,
+            expires_at: None,
+            resend_policy: ResendPolicy::Once,
+        };
+        queue(&*side, side.now(), letter).await.expect("it is queued");
+        let spoil = format!("update outbound_message set {spoil} where to_user = $1");
+        entities::sql::exec(&*side, &spoil, vec![user.into()]).await.expect("it is planted");
+        side.commit().await.expect("a commit");
+    }
+
+    let mut log = String::new();
+    for now in ["2027-03-01T15:00:00Z", "2027-03-04T13:05:00Z", "2027-03-05T13:05:00Z"] {
+        let done = worker_process(&office, &["worker", "drain", "--once", "--now", now]).output().expect("it runs");
+        log.push_str(&String::from_utf8_lossy(&done.stderr));
+        log.push_str(&String::from_utf8_lossy(&done.stdout));
+        assert!(done.status.success(), "{log}");
+    }
+    for told in ["a timer could not fire", "a mail was not sent", "a message could not be made"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    holds_nothing_planted(&log, &["cleo@", "sol@", "ada@"]);
+    let ends = office.asks("select state from outbound_message where message_key like 'PLANTED%'", vec![]).await;
+    assert_eq!(ends, ["dead"; 4], "each by itself");
+
+    // The same in a worker that runs on: what was put off is due at once.
+    let side = office.store().side().await.expect("a transaction");
+    let due = "update outbound_message set state = 'queued', next_at = 0, attempts = 0, expires_at = null";
+    entities::sql::exec(&*side, due, vec![]).await.expect("it is due");
+    side.commit().await.expect("a commit");
+    let settings = settings(&office);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut server = Server::launch(&["worker"], &settings);
+    server.says("a mail was not sent").await;
+    server.is_asked_to_stop();
+    server.ends().await;
+    let log = server.log();
+    assert!(log.contains("the worker has stopped"), "{log}");
+    holds_nothing_planted(&log, &["cleo@", "sol@", "ada@"]);
+}
+
+fn settings(office: &Office) -> Vec<(&'static str, String)> {
+    vec![
+        ("FIELDSTONE_DATABASE_URL", office.world.db.url.clone()),
+        ("FIELDSTONE_SMTP_URL", office.post.url()),
+        ("FIELDSTONE_MAIL_FROM", "Fieldstone <desk@riverbend.example>".to_owned()),
+        ("FIELDSTONE_LOG", "debug".to_owned()),
+    ]
+}
+
+fn worker_process(office: &Office, args: &[&str]) -> std::process::Command {
+    let mut command = fieldstone(args);
+    command.envs(settings(office));
+    command
 }
 
 /// Puts `PLANTED-table-column` into every column of every synced table that holds text or JSON; says into how many.

@@ -44,7 +44,14 @@ async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(
     let mut repeated = 0;
     for number in 0..KILLS * EACH {
         let copies = mail.taken_for(&address(number));
-        assert!(!copies.is_empty(), "mail {number} is lost");
+        if copies.is_empty() {
+            // Struck twice between the mark and the final dot: nobody can know, so it waits for a person.
+            let text = "select state from outbound_message where to_address = $1";
+            let row = sql::one(world.store.connection(), text, vec![address(number).into()]).await.expect("a state");
+            let state: String = row.expect("the row").try_get_by_index(0).expect("text");
+            assert_eq!(state, "held", "mail {number} is lost");
+            continue;
+        }
         assert!(copies.len() <= 2, "mail {number} came {} times", copies.len());
         assert!(copies.iter().all(|copy| copy.message_id == copies[0].message_id));
         repeated += copies.len() - 1;

@@ -100,7 +100,8 @@ async fn plain(
     if !refused::among(&*side, &row.agency_id, std::slice::from_ref(&address)).await?.is_empty() {
         return Ok(Bound::Refused);
     }
-    let mut data = letters::complete(&*side, side.now(), public_url, row.data.clone()).await?;
+    let data = row.data.clone().unwrap_or_default();
+    let mut data = letters::complete(&*side, side.now(), public_url, data).await?;
     side.commit().await?;
     if let Some(map) = data.as_object_mut()
         && !map.contains_key("link")
@@ -189,7 +190,7 @@ async fn partner(
 
 /// What the templates may say: references, days and a link. Nothing else about a case is passed.
 fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Value {
-    let on = row.data["on"].as_str().and_then(|text| text.parse::<Day>().ok());
+    let on = row.data.as_ref().and_then(|data| data["on"].as_str()).and_then(|text| text.parse::<Day>().ok());
     let days = on.map(|on| (on.0 - today.0).num_days());
     let when = match days {
         Some(0) => "is due today".to_owned(),

@@ -8,7 +8,7 @@ use entities::sql;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
 use entities::workflow::refused::{KNOWN, MET};
 use entities::workflow::timers::REASON_GONE;
-use entities::{Doc, Instant, Result, Store};
+use entities::{Instant, Result, Store};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
 
 use super::bind::Letter;
@@ -43,7 +43,8 @@ pub(super) struct Claimed {
     pub(super) to_org: Option<String>,
     pub(super) to_address: Option<String>,
     pub(super) template: String,
-    pub(super) data: serde_json::Value,
+    /// Values for the template; none where what is stored is not JSON.
+    pub(super) data: Option<serde_json::Value>,
     pub(super) at_once: bool,
     pub(super) expires_at: Option<Instant>,
     pub(super) attempts: i64,
@@ -86,7 +87,8 @@ fn read(row: &QueryResult) -> Result<Claimed> {
         to_org: row.try_get_by_index(14)?,
         to_address: row.try_get_by_index(15)?,
         template: row.try_get_by_index(16)?,
-        data: row.try_get_by_index::<Doc>(17)?.0,
+        // One message that cannot be read must not keep the others of its lot from being sent.
+        data: serde_json::from_str(&row.try_get_by_index::<String>(17)?).ok(),
         at_once: row.try_get_by_index::<String>(18)? == "at_once",
         expires_at: row.try_get_by_index(19)?,
         attempts: row.try_get_by_index(20)?,
@@ -318,7 +320,7 @@ pub(super) async fn pass_on(store: &Store, row: &Claimed, to: &str) -> Result<Ve
             "supervisor" => Recipient::Role("supervisor"),
             _ => Recipient::Role("caseworker"),
         },
-        data: row.data.clone(),
+        data: row.data.clone().unwrap_or_default(),
         not_before: None,
         expires_at: row.expires_at,
         resend_policy: ResendPolicy::Once,

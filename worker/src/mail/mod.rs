@@ -155,6 +155,9 @@ impl Mailer {
     }
 
     async fn work(&self, store: &Store, row: &Claimed, due: Instant) -> Result<Verdict> {
+        if row.data.is_none() {
+            return claim::poison(store, row, "its values are not JSON").await;
+        }
         let bound = match bind::bind(store, row, due, &self.public_url).await? {
             Bound::To(letter) => letter,
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
