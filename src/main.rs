@@ -63,7 +63,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    std::panic::set_hook(Box::new(|panic| cmd::panicked(panic)));
+    std::panic::set_hook(Box::new(cmd::panicked));
     // TLS to databases and mail servers uses this one provider; a second installation changes nothing.
     let _already = rustls::crypto::ring::default_provider().install_default();
     let done = tokio::runtime::Builder::new_multi_thread()

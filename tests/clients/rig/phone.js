@@ -4,6 +4,8 @@ import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 const { Database, Model, Q, appSchema, tableSchema } = require('@nozbe/watermelondb')
 const { default: SQLiteAdapter } = require('@nozbe/watermelondb/adapters/sqlite')
+const { date, readonly } = require('@nozbe/watermelondb/decorators')
+const { addColumns, createTable, schemaMigrations } = require('@nozbe/watermelondb/Schema/migrations')
 const { synchronize, hasUnsyncedChanges } = require('@nozbe/watermelondb/sync')
 const { default: logger } = require('@nozbe/watermelondb/utils/common/logger')
 const { setGenerator } = require('@nozbe/watermelondb/utils/common/randomId')
@@ -26,9 +28,31 @@ export function uuidv7() {
 }
 setGenerator(uuidv7)
 
+// As `@readonly @date('created_at') createdAt` and its sister do in an app with decorators.
+function keepsStamps(model) {
+  for (const [name, column] of [
+    ['createdAt', 'created_at'],
+    ['updatedAt', 'updated_at'],
+  ]) {
+    const field = readonly(model.prototype, name, date(column)(model.prototype, name, { initializer: null }))
+    Object.defineProperty(model.prototype, name, field)
+  }
+}
+
+function steps({ toVersion, steps }) {
+  return {
+    toVersion,
+    steps: steps.map(({ add, ...what }) =>
+      add === 'table' ? createTable({ name: what.table, columns: what.columns }) : addColumns(what),
+    ),
+  }
+}
+
 export class Phone {
-  // `described` is what GET /sync/schema answered; `file` is where the phone keeps its database.
-  static async of(person, described, file) {
+  // `described` is what GET /sync/schema answered, or what an app makes of it; `file` is where the phone keeps its
+  // database. `migrations` are those of an app that has grown; with `stamps` its models keep `created_at` and
+  // `updated_at` by themselves, as those with such fields do.
+  static async of(person, described, file, { migrations, stamps = false } = {}) {
     const tables = described.tables.map(({ name, columns }) =>
       tableSchema({
         name,
@@ -37,6 +61,7 @@ export class Phone {
     )
     const adapter = new SQLiteAdapter({
       schema: appSchema({ version: described.version, tables }),
+      migrations: migrations && schemaMigrations({ migrations: migrations.map(steps) }),
       dbName: file,
       jsi: false,
     })
@@ -47,12 +72,20 @@ export class Phone {
           static table = name
         },
     )
-    return new Phone(person, described, new Database({ adapter, modelClasses }))
+    if (stamps) for (const model of modelClasses) keepsStamps(model)
+    const phone = new Phone(person, described, new Database({ adapter, modelClasses }))
+    return Object.assign(phone, { file, migrations })
+  }
+
+  // The same phone after an update of the app.
+  isUpdated(described, migrations) {
+    return Phone.of(this.person, described, this.file, { migrations })
   }
 
   constructor(person, described, database) {
     Object.assign(this, { person, described, database })
     this.pulled = null // the last reply, as it came
+    this.migration = null // what the library told of the app's growth last
   }
 
   // synchronize() as the documentation's snippet has it. `between` runs after the pull and before the push;
@@ -62,7 +95,9 @@ export class Phone {
     await synchronize({
       database: this.database,
       sendCreatedAsUpdated: true,
+      migrationsEnabledAtVersion: this.migrations && 1,
       pullChanges: async ({ lastPulledAt, schemaVersion, migration }) => {
+        this.migration = migration
         const query = `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}&migration=${encodeURIComponent(
           JSON.stringify(migration),
         )}${more}`

@@ -59,10 +59,10 @@ export class World {
   }
 
   // A new phone with nothing on it, of somebody who is signed in on it.
-  async phone(person) {
+  async phone(person, { described, ...more } = {}) {
     const own = await this.person(person.email)
-    const described = await own.get('/sync/schema')
-    return Phone.of(own, described, path.join(this.folder, `phone-${++this.phones}.db`))
+    described ??= await own.get('/sync/schema')
+    return Phone.of(own, described, path.join(this.folder, `phone-${++this.phones}.db`), more)
   }
 
   async close() {
