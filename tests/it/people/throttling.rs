@@ -1,5 +1,7 @@
 //! Guessing passwords, and being left alone by those who do.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -91,14 +93,16 @@ async fn a_flood_from_one_address_is_told_to_wait(world: World) {
     assert!(seen[5..].contains(&429), "{seen:?}: a claim to be somebody else is not believed");
 }
 
-/// Asks until it is told to wait; how often it was answered before that.
-async fn asks_until_refused(url: &str, most: usize) -> usize {
+/// Asks until it is told to wait, with so many milliseconds in between; how often it was answered before that.
+async fn asks_until_refused(url: &str, most: usize, pause: u64) -> usize {
     let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     for answered in 0..most {
         let answer = client.get(format!("{url}/healthz")).send().await.expect("an answer");
         if answer.status().as_u16() == 429 {
             return answered;
         }
+        // Processes learn of each other a moment later: there is nothing here to be told by.
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     most
 }
@@ -106,10 +110,10 @@ async fn asks_until_refused(url: &str, most: usize) -> usize {
 async fn what_one_process_let_through_counts_in_the_others(town: Town) {
     let settings = [("FIELDSTONE_RATE_PER_SECOND", "1"), ("FIELDSTONE_RATE_BURST", "1000")];
     let (one, other) = (town.server_with(&settings).await, town.server_with(&settings).await);
-    let here = asks_until_refused(&one.url, 1200).await;
-    assert!((700..1200).contains(&here), "{here}: a burst, but for what asking whether it is ready used up");
+    let here = asks_until_refused(&one.url, 1200, 0).await;
+    assert!((500..1200).contains(&here), "{here}: a burst, but for what asking whether it is ready used up");
     // It learns once it has told of a caller itself, not before: so not at its first request.
-    let there = asks_until_refused(&other.url, 1200).await;
+    let there = asks_until_refused(&other.url, 1000, 20).await;
     assert!(there < 500, "{there}: its own burst is used up by what the other has let through");
 }
 
