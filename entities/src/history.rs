@@ -79,6 +79,36 @@ pub async fn changed_elsewhere(
     Ok(names)
 }
 
+/// The values that this device gave a column and that others have changed since, oldest first.
+pub(crate) async fn said_by(
+    conn: &impl ConnectionTrait,
+    row: &Row,
+    column: &str,
+    actor: &crate::Actor,
+) -> Result<Vec<Value>> {
+    let kept = sql::all(
+        conn,
+        "select old, user_id, device_id from row_history where tbl = $1 and row_id = $2 and op <> 'lost' \
+         order by seq, part",
+        vec![row.table.name.into(), row.id().into()],
+    )
+    .await?;
+    // Which device made a row is not kept; that its user did says enough.
+    let mut ours = row.text("created_by") == Some(actor.user());
+    let mut said = Vec::new();
+    for entry in kept {
+        let old: String = entry.try_get_by_index(0)?;
+        let mut old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let Some(value) = old.remove(column) else { continue };
+        if ours {
+            said.push(value);
+        }
+        ours = entry.try_get_by_index::<Option<String>>(1)?.as_deref() == Some(actor.user())
+            && entry.try_get_by_index::<Option<String>>(2)? == actor.device_id;
+    }
+    Ok(said)
+}
+
 /// One kept set of old values.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Old {

@@ -4,23 +4,25 @@
 //! decides is in `entities::sync`.
 
 mod answer;
+mod asked;
 mod custody;
 mod digest;
 pub mod live;
 mod native;
+mod rxdb;
 mod watermelon;
 
 use actix_web::http::Method;
-use entities::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION, TABLES};
+use entities::registry::{SCHEMA_VERSION, TABLES};
 use serde_json::{Value, json};
 
 use crate::operation::{Access, Op, STAFF};
-use crate::problem::Problem;
 
 /// Every operation of this room.
 pub fn operations() -> Vec<Op> {
     let number = json!({"type": "integer", "minimum": 0});
     let mut operations = native::operations();
+    operations.extend(rxdb::operations());
     operations.push(live::operation());
     operations.extend(custody::operations());
     operations.extend(digest::operations());
@@ -73,16 +75,4 @@ fn page_example() -> Value {
     let changes: serde_json::Map<String, Value> =
         TABLES.iter().map(|table| (table.name.to_owned(), empty.clone())).collect();
     json!({"changes": changes, "timestamp": 1_800_000_000_000_i64, "has_more": false, "complete": true, "epoch": 1})
-}
-
-/// The schema version a request names, the newest when it names none.
-fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
-    let version = match sent {
-        None | Some("" | "null" | "undefined") => SCHEMA_VERSION,
-        Some(text) => text.parse().map_err(|_| Problem::malformed("schema_version must be a whole number"))?,
-    };
-    if version < MIN_SCHEMA_VERSION {
-        return Err(Problem::SchemaTooOld { min_schema: MIN_SCHEMA_VERSION });
-    }
-    Ok(version)
 }

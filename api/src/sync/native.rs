@@ -7,11 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::{is_id, table};
 use entities::sync::native::cursor::Cursor;
 use entities::sync::native::{Mutation, MutationOp, mutate, page};
-use entities::sync::{self, MAX_ROWS, PullRequest, PushRefusal};
+use entities::sync::{self, MAX_ROWS, PullRequest, Standing};
 use serde_json::{Map, Value, json};
 
-use super::{answer, schema_version};
-use crate::body::{self, Limits};
+use super::{answer, asked};
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -93,8 +92,8 @@ pub(super) fn operations() -> Vec<Op> {
 async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let keys = state.config.keys.cursor_keys();
     let mut request = PullRequest {
-        limit: Some(limit(query.get("limit").map(String::as_str))?),
-        schema_version: schema_version(query.get("schema_version").map(String::as_str))?,
+        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
+        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         ..PullRequest::default()
     };
     if let Some(text) = query.get("cursor").filter(|text| !text.is_empty()) {
@@ -106,14 +105,20 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
         if cursor.user_id != session.user_id {
             return Err(conflict("cursor_user_mismatch", "this cursor was made for another user"));
         }
-        if cursor.epoch != line.epoch || line.has_lost(cursor.seq) {
-            return Err(conflict(
-                "epoch_changed",
-                "a backup was restored: offer what you hold, then pull from the start",
-            ));
+        match line.standing(Some(cursor.epoch), cursor.seq) {
+            Standing::Lost => {
+                return Err(conflict(
+                    "epoch_changed",
+                    "a backup was restored: offer what you hold, then pull from the start",
+                ));
+            }
+            Standing::Forgotten
+                if sync::expired(state.store.connection(), &session.actor, &line, cursor.seq).await? =>
+            {
+                return Err(Problem::CursorExpired);
+            }
+            Standing::Forgotten | Standing::Current => (),
         }
-        if sync::expired(state.store.connection(), &session.actor, &line, cursor.seq).await? {
-            return Err(Problem::CursorExpired);
         }
         request.cursor = cursor.seq;
     }
@@ -131,22 +136,14 @@ fn conflict(code: &'static str, detail: &str) -> Problem {
     Problem::Conflict { code, detail: detail.into(), conflicts: Vec::new() }
 }
 
-fn limit(sent: Option<&str>) -> Result<usize, Problem> {
-    match sent.map(str::parse::<usize>) {
-        None => Ok(DEFAULT_LIMIT),
-        Some(Ok(limit)) if limit > 0 => Ok(limit.min(MAX_LIMIT)),
-        Some(_) => Err(Problem::malformed("limit must be a whole number of at least 1")),
-    }
-}
-
 async fn push(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = read(&req, payload).await?;
+    let body = asked::body(&req, payload).await?;
     let list = body
         .get("mutations")
         .and_then(Value::as_array)
         .ok_or_else(|| Problem::malformed("mutations must be a list"))?;
     if list.len() > MAX_ROWS {
-        return Err(Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) });
+        return Err(asked::too_many_rows());
     }
     let mutations = list.iter().enumerate().map(|(at, item)| mutation(at, item)).collect::<Result<Vec<_>, _>>()?;
     // A table this server does not know is answered, never refused: the app may be newer.
@@ -190,36 +187,17 @@ fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem
 }
 
 async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = read(&req, payload).await?;
+    let body = asked::body(&req, payload).await?;
     match sync::rescue(&state.store, &session.actor, &body).await {
         Ok(kept) => Ok(HttpResponse::Ok().json(json!({"kept": kept}))),
-        Err(refusal) => Err(refused(refusal)),
+        Err(refusal) => Err(asked::refused(refusal)),
     }
 }
 
 async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = read(&req, payload).await?;
+    let body = asked::body(&req, payload).await?;
     match sync::salvage(&state.store, &session.actor, &body).await {
         Ok(stored) => Ok(HttpResponse::Ok().json(json!({"stored": stored}))),
-        Err(refusal) => Err(refused(refusal)),
-    }
-}
-
-async fn read(req: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
-    let bytes = body::read(req, &mut payload.into_inner(), Limits::SYNC).await?;
-    body::parse(sync::mend(&bytes).0.as_bytes())
-}
-
-/// A push that was not taken, as a problem.
-pub(super) fn refused(refusal: PushRefusal) -> Problem {
-    match refusal {
-        PushRefusal::Conflict(conflicts) => Problem::Conflict {
-            code: "sync_conflict",
-            detail: "another device changed the same columns: pull, merge and push again".into(),
-            conflicts: conflicts.iter().map(|row| json!(row)).collect(),
-        },
-        PushRefusal::TooManyRows => Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) },
-        PushRefusal::Malformed(detail) => Problem::Malformed(detail),
-        PushRefusal::Failed(error) => error.into(),
+        Err(refusal) => Err(asked::refused(refusal)),
     }
 }

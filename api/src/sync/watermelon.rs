@@ -7,9 +7,8 @@ use entities::registry::table;
 use entities::sync::{self, Migration, Numbered, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
-use super::native::refused;
-use super::{answer, schema_version};
-use crate::body::{self, Limits};
+use super::{answer, asked};
+use crate::body;
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
@@ -22,8 +21,8 @@ const MAX_LIMIT: usize = 5000;
 pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let request = PullRequest {
         cursor: cursor(query.get("last_pulled_at").map(String::as_str))?,
-        limit: limit(query.get("limit").map(String::as_str))?,
-        schema_version: schema_version(query.get("schema_version").map(String::as_str))?,
+        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?,
+        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         migration: migration(query.get("migration").map(String::as_str))?,
         pending: query.get("pending").is_some_and(|word| word == "1" || word == "true"),
     };
@@ -47,11 +46,9 @@ pub(super) async fn push(
     query: Query,
     payload: web::Payload,
 ) -> Answer {
-    schema_version(query.get("schema_version").map(String::as_str))?;
+    asked::schema_version(query.get("schema_version").map(String::as_str))?;
     let sent = query.get("last_pulled_at").map(String::as_str);
-    let bytes = body::read(&req, &mut payload.into_inner(), Limits::SYNC).await?;
-    let (text, _) = sync::mend(&bytes);
-    let body = body::parse(text.as_bytes())?;
+    let body = asked::body(&req, payload).await?;
     let named = body.get("lastPulledAt").and_then(Value::as_i64);
     let last_pulled_at = match (sent, named) {
         (Some(sent), _) => cursor(Some(sent))?,
@@ -61,12 +58,12 @@ pub(super) async fn push(
     let numbered = numbered(query.get("push").map(String::as_str), query.get("acked").map(String::as_str))?;
     match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body, numbered }).await {
         Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
-        Err(refusal) => Err(refused(refusal)),
+        Err(refusal) => Err(asked::refused(refusal)),
     }
 }
 
 pub(super) async fn schema(query: Query, _session: Session) -> Answer {
-    let version = schema_version(query.get("version").map(String::as_str))?;
+    let version = asked::schema_version(query.get("version").map(String::as_str))?;
     Ok(HttpResponse::Ok().json(sync::schema::describe(version)))
 }
 
@@ -83,21 +80,11 @@ fn numbered(push: Option<&str>, acked: Option<&str>) -> Result<Option<Numbered>,
 
 /// The documented client builds `last_pulled_at=null` literally on its first sync.
 fn cursor(sent: Option<&str>) -> Result<i64, Problem> {
-    match sent {
-        None | Some("" | "null" | "undefined") => Ok(0),
+    match asked::word(sent) {
+        None => Ok(0),
         Some(text) => match text.parse::<i64>() {
             Ok(number) if number >= 0 => Ok(number),
             _ => Err(Problem::malformed("last_pulled_at must be the timestamp of the last reply, or null")),
-        },
-    }
-}
-
-fn limit(sent: Option<&str>) -> Result<Option<usize>, Problem> {
-    match sent {
-        None | Some("" | "null" | "undefined") => Ok(None),
-        Some(text) => match text.parse::<usize>() {
-            Ok(limit) if limit > 0 => Ok(Some(limit.min(MAX_LIMIT))),
-            _ => Err(Problem::malformed("limit must be a whole number of at least 1")),
         },
     }
 }
@@ -106,8 +93,8 @@ fn limit(sent: Option<&str>) -> Result<Option<usize>, Problem> {
 /// left out.
 fn migration(sent: Option<&str>) -> Result<Option<Migration>, Problem> {
     let malformed = || Problem::malformed("migration must be WatermelonDB's migration argument as JSON, or null");
-    let value: Value = match sent {
-        None | Some("" | "null" | "undefined") => return Ok(None),
+    let value: Value = match asked::word(sent) {
+        None => return Ok(None),
         Some(text) => body::parse(text.as_bytes()).map_err(|_| malformed())?,
     };
     if value.is_null() {

@@ -4,6 +4,7 @@
 //! Nothing here destroys content: a discarded entry stays in the table with who discarded it and
 //! why. Accepting applies the work under the rules of a push, in the name of its author.
 
+use sea_orm::QueryResult;
 use serde_json::{Map, Value};
 
 use crate::access::{self, Actor, Role};
@@ -64,6 +65,49 @@ pub struct Kept {
     pub state: String,
 }
 
+const COLUMNS: &str = "tbl, row_id, case_id, user_id, op, reason, raw, face, state, id";
+
+impl Kept {
+    fn of(found: &QueryResult) -> Result<Kept> {
+        let name: String = found.try_get_by_index(0)?;
+        let raw: String = found.try_get_by_index(6)?;
+        let face: String = found.try_get_by_index(7)?;
+        Ok(Kept {
+            id: found.try_get_by_index(9)?,
+            table: table(&name).ok_or(Error::NotFound)?,
+            row_id: found.try_get_by_index(1)?,
+            case_id: found.try_get_by_index(2)?,
+            author: found.try_get_by_index(3)?,
+            op: found.try_get_by_index(4)?,
+            reason: found.try_get_by_index(5)?,
+            raw: serde_json::from_str(&raw).map_err(|err| Error::Internal(err.to_string()))?,
+            face: if face == "rest" { Face::Rest } else { Face::Watermelon },
+            state: found.try_get_by_index(8)?,
+        })
+    }
+}
+
+/// Why work is kept whose case the server has not heard of: `release` applies it when it does.
+pub(super) const WAITING: &str = "its case has not arrived yet";
+
+/// Applies the actor's work that was waiting for these cases. What cannot be applied even now stays
+/// where it is.
+pub(super) async fn release(write: &mut Write, cases: &[&str]) -> Result<()> {
+    let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2");
+    let rows = sql::all(write.conn(), &text, vec![write.actor().user().into(), WAITING.into()]).await?;
+    let mut waiting = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
+    waiting.retain(|kept| kept.raw.get("case_id").and_then(Value::as_str).is_some_and(|case| cases.contains(&case)));
+    waiting.sort_by_key(|kept| kept.table.rank);
+    for kept in waiting {
+        match apply_kept(write, &kept, None).await {
+            Ok(()) => settle(write, &kept.id, "accepted", "its case has arrived").await?,
+            Err(Error::Conflict { .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// The work an issue is about, for a reader of that issue who may read the work: its author, or
 /// somebody who would see the row if it were applied.
 pub async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str) -> Result<Kept> {
@@ -74,28 +118,8 @@ pub async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id:
     let row = read::by_ids(conn, issues, &[issue_id.to_owned()]).await?.pop().ok_or(Error::NotFound)?;
     let issue = row.model::<issue::Entity>()?;
     let entry = issue.quarantine_id.ok_or(Error::NotFound)?;
-    let found = sql::one(
-        conn,
-        "select tbl, row_id, case_id, user_id, op, reason, raw, face, state from sync_quarantine where id = $1",
-        vec![entry.as_str().into()],
-    )
-    .await?
-    .ok_or(Error::NotFound)?;
-    let name: String = found.try_get_by_index(0)?;
-    let raw: String = found.try_get_by_index(6)?;
-    let face: String = found.try_get_by_index(7)?;
-    let kept = Kept {
-        id: entry,
-        table: table(&name).ok_or(Error::NotFound)?,
-        row_id: found.try_get_by_index(1)?,
-        case_id: found.try_get_by_index(2)?,
-        author: found.try_get_by_index(3)?,
-        op: found.try_get_by_index(4)?,
-        reason: found.try_get_by_index(5)?,
-        raw: serde_json::from_str(&raw).map_err(|err| Error::Internal(err.to_string()))?,
-        face: if face == "rest" { Face::Rest } else { Face::Watermelon },
-        state: found.try_get_by_index(8)?,
-    };
+    let text = format!("select {COLUMNS} from sync_quarantine where id = $1");
+    let kept = Kept::of(&sql::one(conn, &text, vec![entry.into()]).await?.ok_or(Error::NotFound)?)?;
     if kept.author != actor.user() && !would_see(conn, actor, &kept).await? {
         return Err(Error::Forbidden("this work is meant for fewer eyes".into()));
     }

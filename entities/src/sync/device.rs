@@ -151,6 +151,22 @@ pub(crate) async fn resend(conn: &impl ConnectionTrait, actor: &Actor, seq: i64,
     Ok(())
 }
 
+/// Rows of one table to be sent to this device again, as (id, number of the push that asked).
+pub(crate) async fn to_resend_of(
+    conn: &impl ConnectionTrait,
+    actor: &Actor,
+    table: &str,
+    since: i64,
+) -> Result<Vec<(String, i64)>> {
+    let rows = sql::all(
+        conn,
+        "select row_id, seq from sync_resend where device_id = $1 and user_id = $2 and seq > $3 and tbl = $4",
+        vec![actor.device_id.clone().unwrap_or_default().into(), actor.user().into(), since.into(), table.into()],
+    )
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
 /// Rows to be sent to this device again beyond its cursor, as (table, id).
 pub(crate) async fn to_resend(conn: &impl ConnectionTrait, actor: &Actor, since: i64) -> Result<Vec<(String, String)>> {
     let rows = sql::all(

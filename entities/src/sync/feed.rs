@@ -44,6 +44,9 @@ const COLUMNS: &str = "f.tbl, f.row_id, f.seq, f.entered, f.live, f.multi, a.seq
 /// loss put it. (A page that ends between the loss and a later change would otherwise step over it.)
 const POSITION: &str = "case when a.visible and f.seq > a.seq then f.seq else a.seq end";
 
+/// Narrows a feed to the table named by the last value.
+const OF_TABLE: &str = "and f.tbl = $4";
+
 /// Joins the user's accesses with the entries of each scope beyond `$2`, or all of them where the
 /// access itself changed beyond it. Each scope is probed in the index: left to itself PostgreSQL
 /// reads the whole feed once there are many scopes, and SQLite may start at the wrong end.
@@ -64,18 +67,32 @@ fn join(backend: DbBackend, bound: &str) -> String {
 /// The position at which a page of about `limit` entries ends: always a whole commit, so that a
 /// cursor that is a bare number never splits one. `None` when everything fits.
 pub(crate) async fn page_end(conn: &impl ConnectionTrait, user: &str, since: i64, limit: usize) -> Result<Option<i64>> {
+    page_end_of(conn, user, None, since, limit).await
+}
+
+/// As `page_end`, of one table's entries.
+pub(crate) async fn page_end_of(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    only: Option<&'static Table>,
+    since: i64,
+    limit: usize,
+) -> Result<Option<i64>> {
     let backend = conn.get_database_backend();
+    let bound = if only.is_some() { OF_TABLE } else { "" };
     // A page can be found without reading more of any one scope than a page.
     let text = match backend {
         DbBackend::Postgres => format!(
             "select {POSITION} from sync_access a cross join lateral (select f.seq from sync_feed f \
-             where f.scope = a.scope and f.seq > case when a.seq > $2 then 0 else $2 end \
+             where f.scope = a.scope and f.seq > case when a.seq > $2 then 0 else $2 end {bound} \
              order by f.seq limit $3) f where a.user_id = $1 and (a.visible or a.seq > $2) order by 1 limit $3"
         ),
-        _ => format!("select {POSITION} {} order by 1 limit $3", join(backend, "")),
+        _ => format!("select {POSITION} {} order by 1 limit $3", join(backend, bound)),
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = sql::all(conn, &text, vec![user.into(), since.into(), limit.into()]).await?;
+    let mut values = vec![user.into(), since.into(), limit.into()];
+    values.extend(only.map(|table| table.name.into()));
+    let rows = sql::all(conn, &text, values).await?;
     match rows.last() {
         Some(last) if rows.len() as i64 == limit => Ok(Some(last.try_get_by_index(0)?)),
         _ => Ok(None),
@@ -85,8 +102,22 @@ pub(crate) async fn page_end(conn: &impl ConnectionTrait, user: &str, since: i64
 /// Every row whose position for the user lies beyond `since` and at most at `upto`, in order of
 /// position; each row once, in its final state.
 pub(crate) async fn entries(conn: &impl ConnectionTrait, user: &str, since: i64, upto: i64) -> Result<Vec<Entry>> {
-    let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), ""));
-    let found = sql::all(conn, &text, vec![user.into(), since.into(), upto.into()]).await?;
+    entries_of(conn, user, None, since, upto).await
+}
+
+/// As `entries`, of one table.
+pub(crate) async fn entries_of(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    only: Option<&'static Table>,
+    since: i64,
+    upto: i64,
+) -> Result<Vec<Entry>> {
+    let bound = if only.is_some() { OF_TABLE } else { "" };
+    let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), bound));
+    let mut values = vec![user.into(), since.into(), upto.into()];
+    values.extend(only.map(|table| table.name.into()));
+    let found = sql::all(conn, &text, values).await?;
     let mut entries = Vec::with_capacity(found.len());
     let mut many: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in &found {

@@ -17,11 +17,12 @@ pub mod purge;
 mod push;
 mod quarantine;
 mod quiet;
+pub mod rxdb;
 pub mod schema;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, Timeline, expired, heads, pull, timeline};
+pub use pull::{Migration, Pull, PullRequest, Standing, Timeline, expired, heads, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, push, rescue, salvage};
 pub use quiet::Quiet;
 pub use text::mend;

@@ -92,7 +92,29 @@ pub struct Timeline {
     pub started: i64,
 }
 
+/// How a cursor stands to an agency's timeline. Every face asks here and gives its own answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be gone on from.
+    Current,
+    /// It belongs to a past that a restored backup does not have.
+    Lost,
+    /// Deletions since then have been forgotten.
+    Forgotten,
+}
+
 impl Timeline {
+    /// How a cursor stands, with the epoch it was given in where it says so.
+    pub fn standing(&self, epoch: Option<i64>, cursor: i64) -> Standing {
+        if epoch.is_some_and(|epoch| epoch != self.epoch) || self.has_lost(cursor) {
+            Standing::Lost
+        } else if cursor > 0 && cursor < self.purged_below {
+            Standing::Forgotten
+        } else {
+            Standing::Current
+        }
+    }
+
     /// Whether a cursor belongs to a timeline that this database does not have.
     pub fn has_lost(&self, cursor: i64) -> bool {
         cursor > 0 && (cursor < self.started || cursor > self.head)

@@ -11,4 +11,5 @@ mod races;
 mod replays;
 mod restored;
 mod rules;
+mod rxdb;
 mod simulation;

@@ -21,6 +21,22 @@ impl CursorKey {
         let tag = hmac::sign(&parent, b"fieldstone native cursor v1");
         CursorKey(hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref()))
     }
+
+    /// Base64url of a text and its MAC.
+    pub(crate) fn seal(&self, body: &str) -> String {
+        let mut bytes = hmac::sign(&self.0, body.as_bytes()).as_ref().to_vec();
+        bytes.extend_from_slice(body.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The text that was sealed; `None` when it was not by this key, or was edited.
+    pub(crate) fn open(&self, sealed: &str) -> Option<String> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (tag, body) = bytes.split_at_checked(32)?;
+        hmac::verify(&self.0, body, tag).ok()?;
+        bytes.drain(..32);
+        String::from_utf8(bytes).ok()
+    }
 }
 
 /// What a cursor says.
@@ -35,21 +51,15 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The opaque form: base64url of the content and its MAC.
+    /// The opaque form.
     pub fn seal(&self, key: &CursorKey) -> String {
-        let body = format!("1.{}.{}.{}", self.epoch, self.seq, self.user_id);
-        let tag = hmac::sign(&key.0, body.as_bytes());
-        let mut bytes = tag.as_ref().to_vec();
-        bytes.extend_from_slice(body.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        key.seal(&format!("1.{}.{}.{}", self.epoch, self.seq, self.user_id))
     }
 
     /// Reads a cursor back; `None` when it is not one of ours, or was edited.
     pub fn open(text: &str, key: &CursorKey) -> Option<Cursor> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (tag, body) = bytes.split_at_checked(32)?;
-        hmac::verify(&key.0, body, tag).ok()?;
-        let mut parts = std::str::from_utf8(body).ok()?.splitn(4, '.');
+        let body = key.open(text)?;
+        let mut parts = body.splitn(4, '.');
         if parts.next()? != "1" {
             return None;
         }

@@ -8,6 +8,7 @@ mod intake;
 mod merge;
 pub(super) mod mutate;
 mod replay;
+pub(super) mod replicate;
 mod rights;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -210,6 +211,8 @@ struct Desk<'a> {
     quarantined: usize,
     /// Whose work it is, where that is not the actor.
     behalf: Option<String>,
+    /// What was sent before is recognised by its content.
+    by_content: bool,
 }
 
 impl<'a> Desk<'a> {
@@ -237,6 +240,7 @@ impl<'a> Desk<'a> {
             applied: 0,
             quarantined: 0,
             behalf: None,
+            by_content: false,
         })
     }
 

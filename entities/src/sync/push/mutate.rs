@@ -5,6 +5,7 @@
 //! request can be sent again.
 
 use ring::digest::{SHA256, digest};
+use sea_orm::Value as Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -85,17 +86,10 @@ pub async fn mutate(
     for mutation in mutations {
         answers.push(known(&write, mutation).await?);
     }
-    let mut sorted: Vec<Incoming> = mutations.iter().map(|mutation| incoming(mutation, Map::new())).collect();
-    sorted.sort_by_key(|row| (row.table.rank, row.table.name));
     let mut order: Vec<usize> = (0..mutations.len()).filter(|at| answers[*at].is_none()).collect();
     // Parents first, and otherwise as sent: two mutations of one row keep their order.
     order.sort_by_key(|at| mutations[*at].table.rank);
-    let mut desk = Desk::open(&mut write, &sorted, i64::MAX, true).await?;
-    for mutation in mutations {
-        if let Some(case) = mutation.set.get("case_id").map(to) {
-            desk.know_case(case.as_str()).await?;
-        }
-    }
+    let mut desk = Desk::for_mutations(&mut write, mutations).await?;
     let mut results = Vec::with_capacity(order.len());
     for at in order {
         results.push((at, desk.mutate(&mutations[at]).await?));
@@ -132,7 +126,7 @@ pub async fn mutate(
         .collect()
 }
 
-fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming {
+pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming {
     let op = match mutation.op {
         MutationOp::Create => Op::Created,
         MutationOp::Delete => Op::Deleted,
@@ -184,8 +178,21 @@ fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> 
     MutationResult { id: mutation.id.clone(), status, seq: None, row: None, conflicts: Vec::new(), reason }
 }
 
-impl Desk<'_> {
-    async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {
+impl<'a> Desk<'a> {
+    /// A desk for mutations, which say for each field what they knew of it.
+    pub(super) async fn for_mutations(write: &'a mut Write, mutations: &[Mutation]) -> Result<Desk<'a>> {
+        let mut sorted: Vec<Incoming> = mutations.iter().map(|mutation| incoming(mutation, Map::new())).collect();
+        sorted.sort_by_key(|row| (row.table.rank, row.table.name));
+        let mut desk = Desk::open(write, &sorted, i64::MAX, true).await?;
+        for mutation in mutations {
+            if let Some(case) = mutation.set.get("case_id").map(to) {
+                desk.know_case(case.as_str()).await?;
+            }
+        }
+        Ok(desk)
+    }
+
+    pub(super) async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let before = self.stored.get(&key).cloned();
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
@@ -201,8 +208,7 @@ impl Desk<'_> {
                 answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
             }
             _ => {
-                let raw = mutation.set.iter().map(|(name, pair)| (name.clone(), to(pair))).collect();
-                self.take(&incoming(mutation, raw)).await?;
+                self.take(&incoming(mutation, whole(mutation))).await?;
                 answer(mutation, "duplicate", None)
             }
         };
@@ -246,12 +252,19 @@ impl Desk<'_> {
             }
             let (from, _) = merge::clean(column, pair.get("from").unwrap_or(&Value::Null), Face::Rest);
             let (new, _) = merge::clean(column, &to(pair), Face::Rest);
+            if from == new {
+                continue;
+            }
             if before.cells[at] == from || before.cells[at] == new {
                 raw.insert(name.clone(), to(pair));
             } else {
                 let stored = before.json(at, Face::Rest);
                 result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": to(pair)}));
-                lost.insert(name.clone(), to(pair));
+                result.status = "conflict";
+                result.reason = Some("another device changed the same field".into());
+                if !self.said_before(mutation.table, before, at, &new).await? {
+                    lost.insert(name.clone(), to(pair));
+                }
             }
         }
         if !lost.is_empty() {
@@ -270,13 +283,23 @@ impl Desk<'_> {
                 quarantine_id: None,
                 widely: false,
             });
-            result.status = "conflict";
-            result.reason = Some("another device changed the same field".into());
         }
         if !raw.is_empty() {
             self.update(&incoming(mutation, raw), before).await?;
         }
         Ok(result)
+    }
+
+    /// Whether this device had set the value itself and another has changed it since: then it comes
+    /// again because the answer was lost, and nothing is lost with it (S9). Where a mutation has an
+    /// id, that tells more than its content.
+    async fn said_before(&self, table: &'static Table, before: &Row, at: usize, value: &Cell) -> Result<bool> {
+        if !self.by_content {
+            return Ok(false);
+        }
+        let column = &table.columns[at];
+        let said = history::said_by(self.write.conn(), before, column.name, self.write.actor()).await?;
+        Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
     }
 
     /// A move, checked against the state the row is in now.
@@ -327,6 +350,17 @@ impl Desk<'_> {
         }
         Ok(())
     }
+}
+
+/// Every value a mutation names; of an update `_changed` says which are new.
+pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
+    let mut raw: Map<String, Value> = mutation.set.iter().map(|(name, pair)| (name.clone(), to(pair))).collect();
+    if mutation.op == MutationOp::Update {
+        let changed = mutation.set.iter().filter(|(_, pair)| pair.get("from") != Some(&to(pair)));
+        let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        raw.insert("_changed".into(), changed.join(",").into());
+    }
+    raw
 }
 
 /// The new value of a `{from, to}` pair; a bare value stands for itself.

@@ -1,0 +1,60 @@
+//! What every face reads from a request, and the refusals they share.
+
+use actix_web::{HttpRequest, web};
+use entities::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION};
+use entities::sync::{self, MAX_ROWS, PushRefusal};
+use serde_json::{Value, json};
+
+use crate::body::{self, Limits};
+use crate::problem::Problem;
+
+/// The schema version a request names, the newest when it names none.
+pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
+    let version = match word(sent) {
+        None => SCHEMA_VERSION,
+        Some(text) => text.parse().map_err(|_| Problem::malformed("schema_version must be a whole number"))?,
+    };
+    if version < MIN_SCHEMA_VERSION {
+        return Err(Problem::SchemaTooOld { min_schema: MIN_SCHEMA_VERSION });
+    }
+    Ok(version)
+}
+
+/// The number of rows a request asks for, at most `max`.
+pub(super) fn limit(sent: Option<&str>, max: usize) -> Result<Option<usize>, Problem> {
+    match word(sent).map(str::parse::<usize>) {
+        None => Ok(None),
+        Some(Ok(limit)) if limit > 0 => Ok(Some(limit.min(max))),
+        Some(_) => Err(Problem::malformed("limit must be a whole number of at least 1")),
+    }
+}
+
+/// A parameter; clients written in JavaScript spell one that is not there in several ways.
+pub(super) fn word(sent: Option<&str>) -> Option<&str> {
+    sent.filter(|text| !matches!(*text, "" | "null" | "undefined"))
+}
+
+/// The body, whatever its content type, with text that was cut badly mended.
+pub(super) async fn body(req: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
+    let bytes = body::read(req, &mut payload.into_inner(), Limits::SYNC).await?;
+    body::parse(sync::mend(&bytes).0.as_bytes())
+}
+
+/// The refusal of a body with more rows than one request may carry.
+pub(super) fn too_many_rows() -> Problem {
+    Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) }
+}
+
+/// A push that was not taken, as a problem.
+pub(super) fn refused(refusal: PushRefusal) -> Problem {
+    match refusal {
+        PushRefusal::Conflict(conflicts) => Problem::Conflict {
+            code: "sync_conflict",
+            detail: "another device changed the same columns: pull, merge and push again".into(),
+            conflicts: conflicts.iter().map(|row| json!(row)).collect(),
+        },
+        PushRefusal::TooManyRows => too_many_rows(),
+        PushRefusal::Malformed(detail) => Problem::Malformed(detail),
+        PushRefusal::Failed(error) => error.into(),
+    }
+}

@@ -1,0 +1,109 @@
+//! `GET` and `POST /sync/rxdb/{table}/…`: what an RxDB replication of one collection calls.
+
+use std::collections::HashMap;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, web};
+use entities::registry::{self, Table};
+use entities::sync::{MAX_ROWS, rxdb};
+use serde_json::json;
+
+use super::{answer, asked};
+use crate::operation::{Access, Op, STAFF};
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+type Query = web::Query<HashMap<String, String>>;
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 2000;
+
+pub(super) fn operations() -> Vec<Op> {
+    let row =
+        json!({"id": "0190a0b0-0000-7000-8000-000000000001", "statement": "Paint once a week", "_deleted": false});
+    let edited =
+        json!({"id": "0190a0b0-0000-7000-8000-000000000001", "statement": "Paint every week", "_deleted": false});
+    vec![
+        Op::new(Method::GET, "/sync/rxdb/{table}/pull", "rxdb_pull", pull)
+            .says("sync", "Pull a page of one table, as an RxDB pull handler gives it")
+            .detail(
+                "A page is full unless it is the last. A row that is gone is its id and _deleted. A cursor that is \
+                 too old, another user's or edited brings the whole table at once; replace then says that rows which \
+                 are not in it are not this user's.",
+            )
+            .access(Access::Recent(STAFF))
+            .query("cursor", "The cursor of the last checkpoint; none on a first sync", json!({"type": "string"}))
+            .query("limit", "RxDB's batchSize", json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}))
+            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .gives(
+                200,
+                "A page",
+                json!({"type": "object"}),
+                json!({"documents": [row], "checkpoint": {"cursor": "opaque"}, "has_more": false, "replace": false,
+                    "epoch": 1}),
+            )
+            .errors(&[404, 426]),
+        Op::new(Method::POST, "/sync/rxdb/{table}/push", "rxdb_push", push)
+            .says("sync", "Push rows of one table, as an RxDB push handler sends them")
+            .detail(
+                "Answers the rows that were not stored as sent and that the client did not know as they stand. \
+                 Columns are compared one by one, and only those that a client may write.",
+            )
+            .access(Access::Roles(STAFF))
+            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .takes(json!({"type": "array"}), json!([{"assumedMasterState": row, "newDocumentState": edited}]))
+            .gives(200, "Rows in conflict, as they stand", json!({"type": "array"}), json!([]))
+            .errors(&[404, 413, 415, 426]),
+    ]
+}
+
+async fn pull(
+    req: HttpRequest,
+    state: web::Data<State>,
+    session: Session,
+    path: web::Path<String>,
+    query: Query,
+) -> Answer {
+    let request = rxdb::PullRequest {
+        table: readable(&path, &session)?,
+        cursor: asked::word(query.get("cursor").map(String::as_str)),
+        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
+        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
+    };
+    let keys = state.config.keys.cursor_keys();
+    let key = keys.first().ok_or_else(|| Problem::Internal("there is no signing key".into()))?;
+    let page = rxdb::pull(&state.store, &session.actor, &request, &keys).await?;
+    if !page.is_empty() {
+        session.confirm(page.connection(), state.store.clock().now()).await?;
+    }
+    let body = page.body(key).await?;
+    drop(page);
+    answer::json(&req, body).await
+}
+
+async fn push(
+    req: HttpRequest,
+    state: web::Data<State>,
+    session: Session,
+    path: web::Path<String>,
+    query: Query,
+    payload: web::Payload,
+) -> Answer {
+    let table = readable(&path, &session)?;
+    let schema_version = asked::schema_version(query.get("schema_version").map(String::as_str))?;
+    let body = asked::body(&req, payload).await?;
+    let malformed = || Problem::malformed("the body must be a list of {assumedMasterState, newDocumentState}");
+    let list = body.as_array().ok_or_else(malformed)?;
+    if list.len() > MAX_ROWS {
+        return Err(asked::too_many_rows());
+    }
+    let rows: Option<Vec<_>> = list.iter().map(rxdb::Pushed::read).collect();
+    let masters = rxdb::push(&state.store, &session.actor, table, &rows.ok_or_else(malformed)?, schema_version).await?;
+    answer::json(&req, json!(masters).to_string().into_bytes()).await
+}
+
+/// The table of that name. One whose rows this role never sees is as unknown as one that is not there.
+fn readable(name: &str, session: &Session) -> Result<&'static Table, Problem> {
+    registry::table(name).filter(|table| table.readers.contains(&session.actor.role)).ok_or(Problem::NotFound)
+}

@@ -1,0 +1,185 @@
+//! What an RxDB client pushes: rows of one table, each with what it believed was stored.
+//!
+//! The answer names the rows that were not stored, as they stand. One rule keeps such a client
+//! from asking the same for ever: a row is named only to a client that did not know it as it
+//! stands. One that knew, and whose wish cannot be granted all the same, is told by an issue, and
+//! the row comes to it again with its next pull.
+
+use serde_json::{Map, Value, json};
+
+use super::mutate::{Mutation, MutationOp, incoming, whole};
+use super::{Desk, merge, rights};
+use crate::access::Actor;
+use crate::error::Result;
+use crate::read;
+use crate::registry::{Face, Row, Table, is_id};
+use crate::store::Store;
+use crate::sync::custody;
+use crate::sync::device::Device;
+use crate::sync::quarantine::{Telling, derived_id};
+use crate::sync::rxdb::document;
+use crate::write::Write;
+
+/// One pushed row.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    id: String,
+    /// What the client believed was stored, if anything.
+    assumed: Option<Map<String, Value>>,
+    /// What it wants stored.
+    wanted: Map<String, Value>,
+}
+
+impl Pushed {
+    /// Reads `{assumedMasterState?, newDocumentState}`; `None` when it is not that.
+    pub fn read(item: &Value) -> Option<Pushed> {
+        let wanted = item.get("newDocumentState")?.as_object()?.clone();
+        let assumed = match item.get("assumedMasterState") {
+            None | Some(Value::Null) => None,
+            Some(state) => Some(state.as_object()?.clone()),
+        };
+        Some(Pushed { id: wanted.get("id")?.as_str()?.to_owned(), assumed, wanted })
+    }
+
+    fn mutation(&self, table: &'static Table) -> Mutation {
+        let assumed = self.assumed.as_ref().filter(|state| !is_deleted(state));
+        let op = match assumed {
+            _ if is_deleted(&self.wanted) => MutationOp::Delete,
+            Some(_) => MutationOp::Update,
+            None => MutationOp::Create,
+        };
+        let from = |name: &str| assumed.and_then(|state| state.get(name)).cloned().unwrap_or_default();
+        let set = self
+            .wanted
+            .iter()
+            .filter(|(name, _)| *name != "id" && table.column(name).is_some_and(|column| column.field.wire))
+            .map(|(name, value)| (name.clone(), json!({"from": from(name), "to": value})))
+            .collect();
+        Mutation { id: String::new(), op, table, row_id: self.id.clone(), set, sent: String::new() }
+    }
+
+    /// Whether the client knew the row as it stands. Only what a client may write is compared: what
+    /// the server stamps changes with every write and would be in conflict for ever (M13).
+    fn knew(&self, master: Option<&Row>) -> bool {
+        match (&self.assumed, master) {
+            (None, _) => false,
+            (Some(assumed), None) => is_deleted(assumed),
+            (Some(assumed), Some(row)) => !is_deleted(assumed) && says(assumed, row),
+        }
+    }
+}
+
+fn is_deleted(state: &Map<String, Value>) -> bool {
+    state.get("_deleted") == Some(&Value::Bool(true))
+}
+
+fn says(state: &Map<String, Value>, row: &Row) -> bool {
+    row.table.wire_columns().filter(|(_, column)| column.field.writable()).all(|(at, column)| {
+        state.get(column.name).is_none_or(|value| merge::clean(column, value, Face::Rest).0 == row.cells[at])
+    })
+}
+
+/// Takes rows in and answers those that were not stored, as they stand for this user. All share
+/// one commit; a failure undoes all of them.
+pub async fn push(
+    store: &Store,
+    actor: &Actor,
+    table: &'static Table,
+    rows: &[Pushed],
+    schema_version: u32,
+) -> Result<Vec<Map<String, Value>>> {
+    let mut write = store.write(actor).await?;
+    let (rows, strange): (Vec<&Pushed>, Vec<&Pushed>) = rows.iter().partition(|row| is_id(&row.id));
+    let mutations: Vec<Mutation> = rows.iter().map(|row| row.mutation(table)).collect();
+    let mut desk = Desk::for_mutations(&mut write, &mutations).await?;
+    desk.by_content = true;
+    let mut refused = Vec::new();
+    for (row, mutation) in rows.iter().zip(mutations) {
+        if !desk.replicates(row, mutation).await? {
+            refused.push(*row);
+        }
+    }
+    desk.tellings.extend(strange.into_iter().map(|row| unfit_id(table, row)));
+    desk.close().await?;
+    write.settle_pending().await?;
+    if table.name == "cases" {
+        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        custody::release(&mut write, &arrived).await?;
+    }
+    let masters = masters(&write, table, &refused, schema_version).await?;
+    let mut device = Device::load(write.conn(), actor).await?;
+    device.last_push_at = Some(write.now().0);
+    device.save(write.conn(), &actor.agency_id).await?;
+    write.note("push", "");
+    write.commit().await?;
+    Ok(masters)
+}
+
+async fn masters(
+    write: &Write,
+    table: &'static Table,
+    rows: &[&Pushed],
+    version: u32,
+) -> Result<Vec<Map<String, Value>>> {
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let keys: Vec<_> = ids.iter().map(|id| (table.name, id.clone())).collect();
+    let visible = rights::visible(write, keys.iter()).await?;
+    let stored = read::by_ids(write.conn(), table, &ids).await?;
+    let mut masters = Vec::new();
+    for (row, key) in rows.iter().zip(&keys) {
+        let master = stored.iter().find(|found| found.id() == row.id && !found.is_deleted());
+        let master = master.filter(|_| visible.contains(key));
+        if !row.knew(master) {
+            masters.push(document(master, &row.id, version));
+        }
+    }
+    Ok(masters)
+}
+
+/// A row that cannot be kept under its id is told whole to its author.
+fn unfit_id(table: &'static Table, row: &Pushed) -> Telling {
+    Telling {
+        kind: "ignored",
+        table,
+        id: derived_id(&[table.name, &row.id]),
+        case_id: None,
+        message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
+        sent: row.wanted.clone(),
+        quarantine_id: None,
+        widely: false,
+    }
+}
+
+impl Desk<'_> {
+    /// Takes one row; false when it was not stored, or not all of it.
+    async fn replicates(&mut self, row: &Pushed, mut mutation: Mutation) -> Result<bool> {
+        let key = (mutation.table.name, mutation.row_id.clone());
+        let there = self.stored.get(&key).filter(|row| !row.is_deleted() && self.visible.contains(&key));
+        match (&mutation.op, there) {
+            // Made on two devices, or made once and its answer lost: field by field, from nothing.
+            (MutationOp::Create, Some(_)) => mutation.op = MutationOp::Update,
+            (MutationOp::Delete, Some(before)) if row.assumed.is_some() && !row.knew(Some(before)) => {
+                let case_id = before.case_id().map(str::to_owned);
+                self.tellings.push(Telling {
+                    kind: "conflict",
+                    table: mutation.table,
+                    id: row.id.clone(),
+                    case_id,
+                    message: "Changed on another device before it was deleted on this one, so it stayed.".into(),
+                    sent: Map::new(),
+                    quarantine_id: None,
+                    widely: false,
+                });
+                return Ok(false);
+            }
+            _ => (),
+        }
+        let result = self.mutate(&mutation).await?;
+        if result.status == "retry" {
+            // Such a client sends each table by itself, so a child may come before its case.
+            self.keep(&incoming(&mutation, whole(&mutation)), None, custody::WAITING, false).await?;
+            return Ok(true);
+        }
+        Ok(result.conflicts.is_empty() && !matches!(result.status, "conflict" | "quarantined"))
+    }
+}
