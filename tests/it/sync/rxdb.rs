@@ -340,8 +340,8 @@ async fn a_row_of_a_lost_case_goes_into_quarantine_and_off_the_device(world: Wor
     hands_over(&world, &case, "ben@demo.example").await;
     let edited = with(&document, json!({"why_it_matters": "planted-word-kitchen"}));
     let gone = json!({"id": document["id"], "_deleted": true});
-    assert_eq!(goals.pushes(Some(&document), &edited).await, [gone.clone()]);
-    assert_eq!(goals.pushes(Some(&document), &edited).await, [gone.clone()], "a replay is answered alike");
+    assert_eq!(goals.pushes(Some(&document), &edited).await, std::slice::from_ref(&gone));
+    assert_eq!(goals.pushes(Some(&document), &edited).await, std::slice::from_ref(&gone), "a replay is answered alike");
     // A handler that insists, and one that gives in.
     assert_eq!(goals.pushes(Some(&gone), &edited).await, Vec::<Value>::new());
     assert_eq!(goals.pushes(Some(&document), &gone).await, Vec::<Value>::new());

@@ -1,0 +1,261 @@
+// Two users and two devices with the unmodified RxDB, by the snippet of docs/sync.md, against the real binary.
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+
+import { Replica } from './rig/replica.js'
+import { World } from './rig/world.js'
+
+// Waits for something that another process does; gives up after 20 s.
+async function until(what, question) {
+  for (let tries = 0; tries < 800; tries++) {
+    if (await question()) return
+    await wait(25)
+  }
+  assert.fail(`it never came: ${what}`)
+}
+
+// A handler as apps write it who want their own user's words to win.
+const insists = {
+  isEqual: (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort()),
+  resolve: ({ newDocumentState }) => newDocumentState,
+}
+
+for (const kind of ['sqlite', 'postgres']) {
+  describe(`RxDB on ${kind}`, () => {
+    let world, ana, ben, sam
+    let replicas = []
+
+    before(async () => {
+      world = await World.open(kind)
+      ;[ana, ben, sam] = await Promise.all(['ana', 'ben', 'sam'].map((name) => world.person(`${name}@demo.example`)))
+    })
+    afterEach(async () => {
+      await Promise.all(replicas.map((replica) => replica.close()))
+      replicas = []
+    })
+    after(() => world?.close())
+
+    async function replica(person, options) {
+      const made = await Replica.of(await world.person(person.email), options)
+      replicas.push(made)
+      return made
+    }
+
+    async function synced(person, options) {
+      const made = (await replica(person, options)).starts()
+      await made.syncs()
+      return made
+    }
+
+    async function aCase(device, summary = 'A family of four') {
+      const id = await device.creates('cases', { unit: 'family', summary })
+      const goal = await device.creates('goals', { case_id: id, level: 'family', statement: 'Rent is paid by the first' })
+      const note = await device.creates('notes', { case_id: id, kind: 'progress', body: 'All well' })
+      await device.syncs()
+      return { id, goal, note }
+    }
+
+    const handsOver = (id, to) =>
+      sam.post(`/cases/${id}/assignments`, { user_id: to.user.id, role: 'primary', reason: 'Ana goes on leave' })
+
+    // Both sides are at rest: nothing more is asked, whatever time passes.
+    async function isAtRest(device, pattern) {
+      await device.syncs()
+      const before = device.times(pattern)
+      await wait(600)
+      assert.equal(device.times(pattern), before, `it goes on asking: ${device.asked.slice(-5)}`)
+    }
+
+    it('fills a new device in pages and then brings only what is new', async () => {
+      const one = await synced(ana)
+      const made = await aCase(one)
+      for (let at = 0; at < 9; at++) {
+        await one.creates('goals', { case_id: made.id, level: 'family', statement: `Step number ${at}` })
+      }
+      await one.syncs()
+      const two = (await replica(ana)).starts({ batchSize: 4 })
+      await two.syncs()
+      assert.deepEqual(await two.ids('goals'), await one.ids('goals'))
+      assert.ok((await two.ids('goals')).length >= 10)
+      assert.ok(two.times(/goals\/pull\?cursor=&/) === 1 && two.times(/goals\/pull/) >= 3, 'in pages')
+      const received = []
+      two.sync.replications.goals.received$.subscribe((document) => received.push(document.id))
+      await one.edits('goals', made.goal, { measure: 'Receipts' })
+      await one.syncs()
+      await two.syncs()
+      assert.equal((await two.row('goals', made.goal)).measure, 'Receipts')
+      assert.deepEqual(received, [made.goal])
+    })
+
+    it('keeps what both devices hold alike, in the declared types and no other columns', async () => {
+      const [one, two] = [await synced(ana), await synced(ana)]
+      await aCase(one)
+      await two.syncs()
+      await one.syncs()
+      for (const { name, columns } of one.described.tables.filter(({ name }) => one.collection(name))) {
+        const [rows, others] = [await one.rows(name), await two.rows(name)]
+        assert.deepEqual(rows, others, name)
+        for (const row of rows) {
+          assert.deepEqual(Object.keys(row).sort(), ['id', ...columns.map(({ name }) => name)].sort(), name)
+          for (const { name: column, type, holds, optional } of columns) {
+            const value = row[column]
+            if (value === null) assert.ok(optional, `${name}.${column} may not be empty`)
+            else if (holds === 'json') assert.equal(typeof value, 'object', `${name}.${column}`)
+            else if (holds === 'instant') assert.match(value, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, `${name}.${column}`)
+            else assert.equal(typeof value, type, `${name}.${column}`)
+          }
+        }
+      }
+    })
+
+    it('keeps both fields of two edits, and of one field the stored value', async () => {
+      const [one, two] = [await synced(ana), await synced(ana)]
+      const { goal } = await aCase(one)
+      await two.syncs()
+      two.online = false
+      await two.edits('goals', goal, { why_it_matters: 'To stay in the flat', unit: 'weeks' })
+      await one.edits('goals', goal, { measure: 'Receipts', unit: 'months' })
+      await one.syncs()
+      two.online = true
+      await two.syncs()
+      await one.syncs()
+      for (const device of [one, two]) {
+        const { measure, why_it_matters, unit } = await device.row('goals', goal)
+        assert.deepEqual([measure, why_it_matters, unit], ['Receipts', 'To stay in the flat', 'months'])
+      }
+      await two.syncs() // each table comes by itself, and the issue may have been made after its table was asked for
+      const told = (await two.rows('sync_issues')).filter(({ about_id }) => about_id === goal)
+      assert.deepEqual(told.map(({ kind, detail }) => [kind, detail]), [['conflict', { unit: 'weeks' }]])
+      const history = await ana.get(`/goals/${goal}/history`)
+      assert.ok(history.items.some(({ op, old }) => op === 'lost' && old.unit === 'weeks'), 'the loser can be brought back')
+      await isAtRest(two, /push/)
+    })
+
+    it('takes a push again whose answer was lost, with no second effect', async () => {
+      const [one, two] = [await synced(ana), await synced(ana)]
+      const { id, goal } = await aCase(one)
+      await two.syncs()
+      one.losing = 2
+      const note = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Said once' })
+      await one.edits('goals', goal, { measure: 'Receipts' })
+      await until('the pushes are repeated', () => one.losing === 0)
+      await one.syncs()
+      await two.syncs()
+      assert.equal((await two.row('notes', note)).body, 'Said once')
+      const before = await two.row('goals', goal)
+      await one.syncs()
+      await two.syncs()
+      assert.deepEqual(await two.row('goals', goal), before)
+      const about = (await one.rows('sync_issues')).filter(({ about_id }) => [note, goal].includes(about_id))
+      assert.deepEqual(about, [])
+    })
+
+    it('takes a deleted draft from every device, and brings back what may not be deleted', async () => {
+      const [one, two] = [await synced(ana), await synced(ana)]
+      const { id, note } = await aCase(one)
+      await two.syncs()
+      await one.deletes('notes', note)
+      await one.deletes('cases', id)
+      await one.syncs()
+      await one.syncs()
+      await two.syncs()
+      for (const device of [one, two]) {
+        assert.equal(await device.row('notes', note), undefined)
+        assert.equal((await device.row('cases', id)).summary, 'A family of four')
+      }
+      assert.ok((await one.rows('sync_issues')).some(({ kind, about_id }) => kind === 'delete_refused' && about_id === id))
+      await isAtRest(one, /push/)
+    })
+
+    it('moves a reassigned case whole, and a poke is enough to tell both', async () => {
+      const [anas, bens] = [await synced(ana), await synced(ben)]
+      const made = await aCase(anas)
+      await until('Ana holds what the server made of it', async () => (await anas.row('cases', made.id)).updated_at)
+      await handsOver(made.id, ben)
+      for (const [table, id] of [['cases', made.id], ['goals', made.goal], ['notes', made.note]]) {
+        await until(`Ana loses the ${table}`, async () => !(await anas.row(table, id)))
+        await until(`Ben gains the ${table}`, () => bens.row(table, id))
+      }
+      const left = [...(await anas.rows('goals')), ...(await anas.rows('notes'))]
+      assert.deepEqual(left.filter(({ case_id }) => case_id === made.id), [])
+      const response = await ana.fetch(`/cases/${made.id}`)
+      assert.equal(response.status, 404)
+    })
+
+    for (const [habit, conflictHandler] of [['takes the answer', undefined], ['insists', insists]]) {
+      it(`keeps work on a case that was lost meanwhile, with a handler that ${habit}`, async () => {
+        const [anas, bens] = [await synced(ana, { conflictHandler }), await synced(ben)]
+        const made = await aCase(anas)
+        await anas.syncs()
+        anas.online = false
+        await anas.edits('goals', made.goal, { why_it_matters: 'Words nobody has yet' })
+        const note = await anas.creates('notes', { case_id: made.id, kind: 'progress', body: 'A visit nobody knows of' })
+        await handsOver(made.id, ben)
+        anas.online = true
+        const before = anas.times(/push/)
+        await anas.syncs()
+        await anas.syncs()
+        await until('the rows leave', async () => !(await anas.row('goals', made.goal)) && !(await anas.row('notes', note)))
+        await isAtRest(anas, /push/)
+        assert.ok(anas.times(/push/) - before <= 8, `${anas.times(/push/) - before} pushes`)
+        await bens.syncs()
+        const issues = (await bens.rows('sync_issues')).filter(({ about_id }) => [made.goal, note].includes(about_id))
+        assert.equal(issues.length, 2)
+        const kept = await Promise.all(issues.map(({ id }) => ben.get(`/sync_issues/${id}/work`)))
+        assert.match(JSON.stringify(kept), /Words nobody has yet/)
+        assert.match(JSON.stringify(kept), /A visit nobody knows of/)
+        const told = (await anas.rows('sync_issues')).filter(({ about_id }) => about_id === made.goal)
+        assert.equal(told.length, 1, 'Ana is told once')
+      })
+    }
+
+    it('does not spin over a move that is never legal', async () => {
+      const one = await synced(ana, { conflictHandler: insists })
+      const { goal } = await aCase(one)
+      await one.syncs()
+      await one.edits('goals', goal, { lifecycle: 'completed', measure: 'Receipts' })
+      await one.syncs()
+      await one.syncs()
+      await isAtRest(one, /push/)
+      const { lifecycle, measure } = await one.row('goals', goal)
+      assert.deepEqual([lifecycle, measure], ['draft', 'Receipts'])
+      assert.ok((await one.rows('sync_issues')).some(({ kind, about_id }) => kind === 'illegal_move' && about_id === goal))
+    })
+
+    it('takes a child that comes before its case', async () => {
+      const one = await replica(ana, { tables: ['notes'] })
+      const [two, id] = [await replica(ana, { tables: ['cases'] }), `case-of-${kind}-1`]
+      const note = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Here first' })
+      one.starts()
+      await one.syncs()
+      await two.creates('cases', { id, unit: 'individual', summary: 'Here second' })
+      two.starts()
+      await two.syncs()
+      const three = await synced(ana)
+      assert.equal((await three.row('notes', note)).body, 'Here first')
+      const [issue] = (await three.rows('sync_issues')).filter(({ about_id }) => about_id === note)
+      assert.equal(issue.status, 'accepted')
+    })
+
+    it('puts a device right whose checkpoint is of no use any more', async () => {
+      const one = await replica(ana)
+      let spoils = false
+      one.starts({
+        request: async (path, options) => {
+          if (path.includes('push')) return Response.json([]) // a row that the server never had counts as synced
+          return one.request(spoils ? path.replace(/cursor=[^&]*/, 'cursor=spoiled') : path, options)
+        },
+      })
+      await one.syncs()
+      const held = await one.ids('cases')
+      await one.creates('notes', { id: 'note-of-nobody', case_id: 'nobodys-case', body: 'left over' })
+      await one.syncs()
+      assert.ok(await one.row('notes', 'note-of-nobody'))
+      spoils = true
+      await one.syncs()
+      assert.deepEqual(await one.ids('cases'), held)
+      await until('the stray leaves', async () => !(await one.row('notes', 'note-of-nobody')))
+    })
+  })
+}
