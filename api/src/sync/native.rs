@@ -119,7 +119,6 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
             }
             Standing::Forgotten | Standing::Current => (),
         }
-        }
         request.cursor = cursor.seq;
     }
     let pull = sync::pull(&state.store, &session.actor, &request).await?;
