@@ -88,15 +88,19 @@ pub struct World {
 
 impl Stage for World {
     async fn open(db: TestDb) -> World {
-        let clock = Clock::manual(Instant::parse(BEGIN).expect("an instant"));
+        World::at(db, Clock::manual(Instant::parse(BEGIN).expect("an instant"))).await
+    }
+}
+
+impl World {
+    /// The same under a clock of the test's own.
+    pub async fn at(db: TestDb, clock: Clock) -> World {
         let store = db.store(clock.clone()).await;
         let (riverbend, hillside) = settle_in(&store).await;
         let (url, serving) = serve(store.clone());
         World { db, store, clock, url, riverbend, hillside, _serving: vec![serving] }
     }
-}
 
-impl World {
     /// Caseworker of Riverbend's team North.
     pub async fn ana(&self) -> Person {
         self.person("ana@demo.example").await

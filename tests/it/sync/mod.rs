@@ -13,3 +13,4 @@ mod restored;
 mod rules;
 mod rxdb;
 mod simulation;
+mod vectors;

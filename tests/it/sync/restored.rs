@@ -8,7 +8,7 @@ use crate::support::{Phone, World, on_both};
 
 on_both!(after_a_restore_phones_bring_back_what_the_server_lost, a_backup_that_was_cut_off_or_edited_is_refused,);
 
-async fn takes_a_backup(world: &World) -> Vec<u8> {
+pub(super) async fn takes_a_backup(world: &World) -> Vec<u8> {
     let mut bytes = Vec::new();
     let summary = backup::write(&world.store, &mut bytes, |_| ()).await.expect("a backup");
     assert_eq!(backup::check(bytes.as_slice()).expect("sound"), summary);
@@ -16,7 +16,7 @@ async fn takes_a_backup(world: &World) -> Vec<u8> {
 }
 
 /// What a new machine does: an empty database, filled from the file.
-async fn restores(world: &World, bytes: &[u8]) -> entities::Result<backup::Summary> {
+pub(super) async fn restores(world: &World, bytes: &[u8]) -> entities::Result<backup::Summary> {
     let text = String::from_utf8(bytes.to_vec()).expect("text");
     let tables = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut tables: Vec<String> = tables.filter_map(|line| line["table"].as_str().map(str::to_owned)).collect();
