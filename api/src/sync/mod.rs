@@ -7,9 +7,11 @@ mod answer;
 mod asked;
 mod custody;
 mod digest;
+mod farewell;
 pub mod live;
 mod native;
 mod rxdb;
+mod told;
 mod watermelon;
 
 use actix_web::http::Method;
@@ -24,6 +26,7 @@ pub fn operations() -> Vec<Op> {
     let mut operations = native::operations();
     operations.extend(rxdb::operations());
     operations.push(live::operation());
+    operations.push(farewell::operation());
     operations.extend(custody::operations());
     operations.extend(digest::operations());
     operations.extend([

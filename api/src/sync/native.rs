@@ -10,7 +10,7 @@ use entities::sync::native::{Mutation, MutationOp, mutate, page};
 use entities::sync::{self, MAX_ROWS, PullRequest, Standing};
 use serde_json::{Map, Value, json};
 
-use super::{answer, asked};
+use super::{answer, asked, told};
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -92,6 +92,7 @@ pub(super) fn operations() -> Vec<Op> {
 async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let keys = state.config.keys.cursor_keys();
     let mut request = PullRequest {
+        told: told::read(&req),
         limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         ..PullRequest::default()
@@ -121,13 +122,15 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
         }
         request.cursor = cursor.seq;
     }
-    let pull = sync::pull(&state.store, &session.actor, &request).await?;
+    let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;
     }
     let key = keys.first().ok_or_else(|| Problem::Internal("there is no signing key".into()))?;
     let body = page::native(&pull, &session.user_id, key).await?;
+    let note = pull.note();
     drop(pull);
+    told::keep(&state, note);
     answer::json(&req, body).await
 }
 

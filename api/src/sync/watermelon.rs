@@ -7,7 +7,7 @@ use entities::registry::table;
 use entities::sync::{self, Migration, Numbered, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
-use super::{answer, asked};
+use super::{answer, asked, told};
 use crate::body;
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -20,6 +20,7 @@ const MAX_LIMIT: usize = 5000;
 
 pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let request = PullRequest {
+        told: told::read(&req),
         cursor: cursor(query.get("last_pulled_at").map(String::as_str))?,
         limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?,
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
@@ -29,13 +30,15 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
     if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await? {
         return answer::json(&req, sync::page::nothing(request.schema_version, timestamp, epoch)?).await;
     }
-    let pull = sync::pull(&state.store, &session.actor, &request).await?;
+    let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;
     }
     let body = sync::page::watermelon(&pull).await?;
     pull.remember(&state.quiet, &session.actor);
+    let note = pull.note();
     drop(pull);
+    told::keep(&state, note);
     answer::json(&req, body).await
 }
 

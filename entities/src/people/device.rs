@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{ConnectionTrait, IntoActiveModel};
 
 use super::session;
 use crate::clock::Instant;
@@ -64,15 +64,6 @@ pub async fn seen(conn: &impl ConnectionTrait, device: Model) -> Result<()> {
         .exec_without_returning(conn)
         .await?;
     Ok(())
-}
-
-/// Devices of one user, or of the whole agency, the latest seen first; at most 200.
-pub async fn list(conn: &impl ConnectionTrait, agency_id: &str, user_id: Option<&str>) -> Result<Vec<Model>> {
-    let mut found = Entity::find().filter(Column::AgencyId.eq(agency_id));
-    if let Some(user) = user_id {
-        found = found.filter(Column::UserId.eq(user));
-    }
-    Ok(found.order_by_desc(Column::LastSeenAt).order_by_asc(Column::Id).limit(200).all(conn).await?)
 }
 
 /// How a device is shut out.

@@ -245,6 +245,33 @@ async fn rotate(side: &Side, session_id: &str, next: &str, spent: &str, now: Ins
     Ok(())
 }
 
+/// Who may still say farewell: the holder of a refresh token whose device was reported lost or signed out by
+/// a person, or whose account was closed. What such a device has not sent is kept; nothing else
+/// is open to it. Also gives since when.
+pub async fn leaving(conn: &impl ConnectionTrait, token: &str) -> Result<Option<(Actor, Instant)>> {
+    let Some((session_id, secret)) = parts(token) else { return Ok(None) };
+    let text = "select s.user_id, s.agency_id, s.device_id, s.generation, s.salt, s.current_hash, s.spent_hash, \
+                s.rotated_at, s.received_at, s.last_used_at, s.expires_at, s.ended_at, u.active, d.revoked_at, \
+                d.wipe_requested_at, u.role, u.updated_at from sessions s join users u on u.id = s.user_id \
+                join devices d on d.user_id = s.user_id and d.id = s.device_id where s.id = $1";
+    let Some(row) = sql::one(conn, text, vec![session_id.into()]).await? else { return Ok(None) };
+    let family = Family::read(&row)?;
+    let presented = secret::hash(secret);
+    let known = presented == family.current_hash || family.spent_hash.as_deref() == Some(presented.as_str());
+    if !known && !descends(secret, &family) {
+        return Ok(None);
+    }
+    let (revoked, wiped) = (row.try_get_by_index::<Option<i64>>(13)?, row.try_get_by_index::<Option<i64>>(14)?);
+    let closed = if row.try_get_by_index::<bool>(12)? { None } else { Some(row.try_get_by_index(16)?) };
+    let (Some(since), Some(role)) = (wiped.or(revoked).or(closed), Role::parse(&row.try_get_by_index::<String>(15)?))
+    else {
+        return Ok(None);
+    };
+    let actor =
+        Actor { agency_id: family.agency_id, user_id: Some(family.user_id), role, device_id: Some(family.device_id) };
+    Ok(Some((actor, Instant(since))))
+}
+
 /// How the session stands at this moment. One look-up by primary keys.
 pub async fn check(conn: &impl ConnectionTrait, session_id: &str, now: Instant) -> Result<Check> {
     let text = "select s.user_id, s.agency_id, s.device_id, s.generation, s.received_at, s.opened_at, s.ended_at, \

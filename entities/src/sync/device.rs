@@ -37,6 +37,8 @@ pub struct Device {
     pub last_pull_at: Option<i64>,
     /// The newest commit number when a first sync in pages began, while it goes on.
     pub filling_from: Option<i64>,
+    /// Milliseconds by which its clock was ahead of the server's at its last pull; shown, and deciding nothing.
+    pub clock_skew: Option<i64>,
 }
 
 impl Device {
@@ -46,7 +48,7 @@ impl Device {
         let row = sql::one(
             conn,
             "select acked_cursor, held_from, held_since, held_reply, schema_version, schema_offered, schema_reply, \
-             conflicts_in_a_row, last_push_at, last_pull_at, filling_from from sync_device where device_id = $1 and user_id = $2",
+             conflicts_in_a_row, last_push_at, last_pull_at, filling_from, clock_skew from sync_device where device_id = $1 and user_id = $2",
             vec![device_id.as_str().into(), actor.user().into()],
         )
         .await?;
@@ -66,6 +68,7 @@ impl Device {
                 last_push_at: None,
                 last_pull_at: None,
                 filling_from: None,
+                clock_skew: None,
             });
         };
         Ok(Device {
@@ -82,6 +85,7 @@ impl Device {
             last_push_at: row.try_get_by_index(8)?,
             last_pull_at: row.try_get_by_index(9)?,
             filling_from: row.try_get_by_index(10)?,
+            clock_skew: row.try_get_by_index(11)?,
         })
     }
 
@@ -94,7 +98,7 @@ impl Device {
              held_since = excluded.held_since, held_reply = excluded.held_reply, \
              schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
              schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at, \
-             filling_from = excluded.filling_from",
+             filling_from = excluded.filling_from, clock_skew = excluded.clock_skew",
         )
         .await
     }
@@ -109,11 +113,42 @@ impl Device {
         .await
     }
 
+    /// As `save_pull`; only when it pulled, where the device's state has changed since it was read as `stored`.
+    pub(crate) async fn save_over(&self, conn: &impl ConnectionTrait, agency_id: &str, stored: &Device) -> Result<()> {
+        let text = "select 1 from sync_device where device_id = $1 and user_id = $2";
+        let there = sql::one(conn, text, vec![self.device_id.as_str().into(), self.user_id.as_str().into()]).await?;
+        let text = "update sync_device set device_id = device_id where device_id = $1 and user_id = $2 \
+                    and acked_cursor <= $3 and coalesce(held_from, -1) = $4 and coalesce(held_reply, -1) = $5 \
+                    and coalesce(schema_reply, -1) = $6 and schema_version = $7 and coalesce(filling_from, -1) = $8";
+        let values = vec![
+            self.device_id.as_str().into(),
+            self.user_id.as_str().into(),
+            self.acked_cursor.into(),
+            stored.held_from.unwrap_or(-1).into(),
+            stored.held_reply.unwrap_or(-1).into(),
+            stored.schema_reply.unwrap_or(-1).into(),
+            stored.schema_version.into(),
+            stored.filling_from.unwrap_or(-1).into(),
+        ];
+        if there.is_none() || sql::exec(conn, text, values).await? == 1 {
+            return self.save_pull(conn, agency_id).await;
+        }
+        let text = "update sync_device set last_pull_at = $3, clock_skew = $4 where device_id = $1 and user_id = $2";
+        let values = vec![
+            self.device_id.as_str().into(),
+            self.user_id.as_str().into(),
+            self.last_pull_at.into(),
+            self.clock_skew.into(),
+        ];
+        sql::exec(conn, text, values).await?;
+        Ok(())
+    }
+
     async fn upsert(&self, conn: &impl ConnectionTrait, agency_id: &str, changed: &str) -> Result<()> {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
              schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at, \
-             filling_from) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             filling_from, clock_skew) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              on conflict (device_id, user_id) do update set {changed}"
         );
         let values = vec![
@@ -131,6 +166,7 @@ impl Device {
             self.last_push_at.into(),
             self.last_pull_at.into(),
             self.filling_from.into(),
+            self.clock_skew.into(),
         ];
         sql::exec(conn, &text, values).await?;
         Ok(())

@@ -7,6 +7,7 @@
 
 pub mod custody;
 mod device;
+pub mod devices;
 pub mod digest;
 mod feed;
 pub mod issue;
@@ -22,7 +23,7 @@ pub mod schema;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, Standing, Timeline, expired, heads, pull, timeline};
-pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, push, rescue, salvage};
+pub use pull::{Migration, Note, Pull, PullRequest, Standing, Timeline, Told, expired, heads, pull, timeline};
+pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;
 pub use text::mend;

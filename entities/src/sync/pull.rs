@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::{self, Actor};
 use crate::error::{Error, Result};
-use crate::registry::{TABLES, Table, table};
+use crate::registry::{MIN_SCHEMA_VERSION, TABLES, Table, table};
 use crate::sql;
 use crate::store::{Snapshot, Store};
 
@@ -15,6 +15,8 @@ use super::feed;
 const HOLD_MS: i64 = 24 * 3600 * 1000;
 /// How fine the time of a device's last pull is kept: a pull that brings nothing writes nothing.
 const PULL_TIME_MS: i64 = 5 * 60 * 1000;
+/// How fine a device's clock is measured.
+const SKEW_MS: u64 = 5000;
 
 /// What an app that grew new tables or columns asks to be filled in.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,17 @@ pub struct PullRequest {
     pub migration: Option<Migration>,
     /// The app holds work not sent yet and asks that deletes wait for it.
     pub pending: bool,
+    /// What the device says of itself.
+    pub told: Told,
+}
+
+/// What a device says of itself. Shown to people; decides nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Its clock, in milliseconds since 1970.
+    pub clock: Option<i64>,
+    /// The version of the app.
+    pub app_version: Option<String>,
 }
 
 /// The answer, as ids; the rows are read from the same snapshot while the page is written.
@@ -63,9 +76,16 @@ pub struct Pull {
     /// The device takes away whatever is not in this reply, but for rows it has never sent:
     /// deletions it did not hear of have been forgotten (H8).
     pub replaces: bool,
+    note: Option<Note>,
 }
 
 impl Pull {
+    /// What is still to be kept of the device: once the page has been written and this is dropped, since a
+    /// connection is needed for it. Nothing is lost with it but the next pull's time.
+    pub fn note(&mut self) -> Option<Note> {
+        self.note.take()
+    }
+
     /// Takes note in `quiet` of what this reply leaves open.
     pub fn remember(&self, quiet: &super::Quiet, actor: &Actor) {
         quiet.note(actor, self);
@@ -146,10 +166,10 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     access::settle_due(store, &actor.agency_id).await?;
     let mut snapshot = store.read().await?;
     let mut state = State::load(&snapshot, actor, request).await?;
-    if state.device != state.stored {
-        // What is known of the device is kept before the view that answers it is opened: a reply
-        // is never sent whose promises are not stored, and no connection is held while another is
-        // asked for, which would stop a pool as soon as more first syncs came than it is large.
+    if state.promises() {
+        // What the reply promises is kept before the view that answers it is opened, and no connection
+        // is held while another is asked for, which would stop a pool as soon as more first syncs
+        // came than it is large.
         drop(snapshot);
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
@@ -158,9 +178,13 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     let mut page = Page::find(&snapshot, actor, request, &state).await?;
     // What has been forgotten cannot be seen to be held back.
     let held_back = page.held_back || (state.expired && state.withholds);
-    if held_back && state.device.held_from.is_none() {
+    let holds = held_back && state.device.held_from.is_none();
+    let begins = request.cursor == 0 && page.has_more && page.upto < state.purged_below;
+    if holds || begins {
         drop(snapshot);
-        state.hold(request.cursor);
+        if holds {
+            state.hold(request.cursor);
+        }
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
         state = State::load(&snapshot, actor, request).await?;
@@ -177,6 +201,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         snapshot,
         unsettled: state.device.held_from.is_some(),
         replaces: state.replaces,
+        note: state.note(actor, request),
     })
 }
 
@@ -275,6 +300,8 @@ struct State {
     /// The newest commit number in the view.
     horizon: i64,
     epoch: i64,
+    /// Deletions before this number have been forgotten.
+    purged_below: i64,
     /// Where this device really stands.
     since: i64,
     /// The device comes from a timeline that is gone.
@@ -331,6 +358,12 @@ impl State {
             device.schema_offered = Some(i64::from(request.schema_version));
             device.schema_reply = Some(cursor + 1);
         }
+        if let Some(clock) = request.told.clock {
+            let skew = clock.saturating_sub(now);
+            if device.clock_skew.is_none_or(|known| known.abs_diff(skew) > SKEW_MS) {
+                device.clock_skew = Some(skew);
+            }
+        }
         if device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
             device.last_pull_at = Some(now);
         }
@@ -340,6 +373,7 @@ impl State {
             now,
             horizon,
             epoch,
+            purged_below: line.purged_below,
             since,
             lost,
             expired,
@@ -350,12 +384,29 @@ impl State {
             fresh: false,
         };
         state.fresh = state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
-        // Where a device stands is kept whenever something else is, not for its own sake; a reply
-        // that needs a number of its own is always kept with it.
-        if !state.fresh {
-            state.stored.acked_cursor = state.device.acked_cursor;
-        }
         Ok(state)
+    }
+
+    /// Whether something has to be kept before the reply may be sent: that it delivers what was held or
+    /// rows behind the cursor, or that one which did has not arrived.
+    fn promises(&self) -> bool {
+        let (was, is) = (&self.stored, &self.device);
+        let cursor = is.acked_cursor;
+        let undone = |was: Option<i64>, is: Option<i64>| was.is_some_and(|reply| cursor < reply) && was != is;
+        (self.fresh && was != is) || undone(was.held_reply, is.held_reply) || undone(was.schema_reply, is.schema_reply)
+    }
+
+    /// What else has changed about the device, to be kept when there is time for it: nothing waits for
+    /// this, and the next pull finds it out again. Where a device stands is kept whenever
+    /// something else is, not for its own sake.
+    fn note(self, actor: &Actor, request: &PullRequest) -> Option<Note> {
+        let changed = Device { acked_cursor: self.stored.acked_cursor, ..self.device.clone() } != self.stored;
+        changed.then(|| Note {
+            agency_id: actor.agency_id.clone(),
+            app_version: request.told.app_version.clone(),
+            device: self.device,
+            stored: self.stored,
+        })
     }
 
     /// Tables whose rows have to be sent whole because the app has grown: those it names, checked
@@ -364,8 +415,9 @@ impl State {
         if self.since == 0 {
             return Vec::new();
         }
-        let known = self.device.schema_version;
-        let grown = known > 0 && i64::from(request.schema_version) > known;
+        // What the first sync brought may not have been kept: then it was the oldest version.
+        let known = self.device.schema_version.max(i64::from(MIN_SCHEMA_VERSION));
+        let grown = i64::from(request.schema_version) > known;
         let named = |name: &str| {
             request
                 .migration
@@ -401,6 +453,29 @@ impl State {
             side.commit().await?;
         }
         Ok(())
+    }
+}
+
+/// What a pull found out about its device and promised nothing about.
+#[derive(Debug)]
+pub struct Note {
+    agency_id: String,
+    device: Device,
+    stored: Device,
+    app_version: Option<String>,
+}
+
+impl Note {
+    /// Keeps it, unless the device has been heard of again meanwhile.
+    pub async fn keep(self, store: &Store) -> Result<()> {
+        let side = store.side().await?;
+        self.device.save_over(&*side, &self.agency_id, &self.stored).await?;
+        if let Some(version) = self.app_version {
+            let text = "update devices set app_version = $1 where user_id = $2 and id = $3 and coalesce(app_version, '') <> $1";
+            let values = vec![version.into(), self.device.user_id.into(), self.device.device_id.into()];
+            sql::exec(&*side, text, values).await?;
+        }
+        side.commit().await
     }
 }
 

@@ -3,6 +3,7 @@
 mod agency;
 mod crowd;
 mod custody;
+mod devices;
 mod field_day;
 mod native;
 mod phones;

@@ -68,11 +68,16 @@ impl Device {
             limit,
             schema_version: SCHEMA_VERSION,
             migration: None,
+            told: sync::Told::default(),
             pending: self.habit == Habit::AsksToWait && self.phone.has_unsynced_changes(),
         };
-        let pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
+        let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
         let body = sync::page::watermelon(&pull).await.expect("page");
+        let note = pull.note();
         drop(pull);
+        if let Some(note) = note {
+            note.keep(&agency.store).await.expect("kept");
+        }
         if network == Network::LosesAnswer {
             return false;
         }
