@@ -8,6 +8,7 @@ pub mod body;
 pub mod demo;
 pub mod docs;
 pub mod form;
+pub mod front;
 pub mod health;
 pub mod limit;
 mod lines;
@@ -36,6 +37,7 @@ pub fn operations(demo: bool) -> Vec<Op> {
     let rooms = [
         health::operations(),
         docs::operations(),
+        front::operations(),
         auth::operations(),
         people::operations(),
         rest::operations(),

@@ -42,6 +42,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: State) {
     cfg.app_data(web::Data::new(state));
     mount(cfg, operations);
     crate::docs::assets(cfg);
+    crate::front::assets(cfg);
     cfg.default_service(web::to(async || Err::<HttpResponse, _>(Problem::NotFound)));
 }
 

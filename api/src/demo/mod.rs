@@ -33,11 +33,6 @@ const FRAME: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; defaul
 /// The pages of the demonstration.
 pub fn operations() -> Vec<Op> {
     vec![
-        Op::at_root(Method::GET, "/", "demo_front", front)
-            .access(Access::Public)
-            .says("demo", "Where links in mails lead while there is no app")
-            .detail("Served by `fieldstone demo` alone.")
-            .answers(200, "The page", Some("text/html")),
         Op::at_root(Method::GET, "/demo/mail", "demo_mail", newest)
             .access(Access::Public)
             .says("demo", "Mail that went out")
@@ -54,14 +49,6 @@ pub fn operations() -> Vec<Op> {
             .says("demo", "The HTML part of a mail")
             .answers(200, "The part as it was sent", Some("text/html")),
     ]
-}
-
-/// In an agency the links in mails open its app. Here they open a page that says so.
-async fn front() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE))
-        .content_type("text/html; charset=utf-8")
-        .body(include_str!("front.html"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -52,7 +52,7 @@ async fn a_goal_is_told_before_on_and_after_its_day_across_the_clock_change(worl
     assert!(office.pending(&case).await.is_empty());
     let mail = &office.mails_to(ANA)[0];
     assert_eq!(mail.header("Auto-Submitted"), "auto-generated");
-    assert!(mail.text.contains("is due in 14 days, on 2027-03-18"), "{}", mail.text);
+    assert!(mail.text.contains("is due in 14 days, on Thursday, 18 March"), "{}", mail.text);
     for mail in office.post.mails() {
         let all = mail.everything();
         assert!(!all.contains("CANARY"), "{all}");
@@ -83,7 +83,7 @@ async fn after_three_days_without_a_worker_only_the_latest_step_is_told(world: W
     let to_ana: Vec<_> = told.iter().filter(|line| line.contains(ANA)).collect();
     assert_eq!(to_ana, ["2027-03-17 ana@demo.example: A goal is due today"]);
     let digests: Vec<_> = told.iter().filter(|line| line.contains(SAM)).collect();
-    assert_eq!(digests, ["2027-03-17 sam@demo.example: Your team's deadlines, 2027-03-17"]);
+    assert_eq!(digests, ["2027-03-17 sam@demo.example: Your team's deadlines on Wednesday, 17 March"]);
     let outcomes = office
         .asks("select outcome || ' ' || key from wf_ledger where key like '%|d1' or key like '%|d7' order by 1", vec![])
         .await;
@@ -228,7 +228,7 @@ async fn the_morning_digest_says_what_stands_and_nothing_when_nothing_does(world
         ])
         .await;
     let digests: Vec<_> = told.iter().filter(|line| line.contains(SAM)).collect();
-    assert_eq!(digests, ["2027-03-03 sam@demo.example: Your team's deadlines, 2027-03-03"]);
+    assert_eq!(digests, ["2027-03-03 sam@demo.example: Your team's deadlines on Wednesday, 3 March"]);
     assert!(office.mails_to("sol@demo.example").is_empty(), "the other team's supervisor has nothing to read");
     let reference = office.asks("select reference from cases", vec![]).await.remove(0);
     let mail = &office.mails_to(SAM)[0];

@@ -2,6 +2,7 @@
 
 mod five_rules;
 mod killed;
+mod links;
 mod mail_in_trouble;
 mod many_workers;
 pub mod office;

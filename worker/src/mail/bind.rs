@@ -206,9 +206,10 @@ fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Val
         "reference": reference,
         "case_reference": facts.reference,
         "on": on.map(|on| on.to_string()),
+        "today": today.to_string(),
         "days": days,
         "when": when,
-        "link": format!("{public_url}/#/{kind}s/{subject}"),
+        "link": format!("{public_url}/#/{kind}s/{subject}?reference={reference}"),
     })
 }
 
@@ -240,7 +241,7 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
         json!({"title": title, "lines": lines})
     })
     .collect();
-    let data = json!({"on": row.anchor, "sections": sections, "link": public_url});
+    let data = json!({"on": row.anchor, "today": row.anchor, "sections": sections, "link": public_url});
     Ok(Bound::To(Letter { user_id: Some(user), addresses: vec![address], why: String::new(), data }))
 }
 

@@ -57,11 +57,13 @@ async fn of_a_partner(side: &Side, row: &Claimed, public_url: &str) -> Result<(V
     };
     let subject = row.subject_id.as_deref().unwrap_or_default();
     let referral = facts.referrals.iter().find(|referral| referral.id == subject);
+    let reference = referral.map_or(&facts.reference, |referral| &referral.reference);
+    let kind = row.subject_kind.as_deref().unwrap_or("case");
     let data = json!({
         "name": null,
         "reference": referral.map(|referral| &referral.reference),
         "case_reference": facts.reference,
-        "link": format!("{public_url}/#/{}s/{subject}", row.subject_kind.as_deref().unwrap_or("case")),
+        "link": format!("{public_url}/#/{kind}s/{subject}?reference={reference}"),
     });
     let today = facts.case_zone().day(side.now());
     let readers = match facts.holder(Audience::Supervisor, today).0 {

@@ -4,8 +4,9 @@
 //! The first line of the text part is the subject. Undefined values are errors, so that a slip in
 //! a template is found by the test that renders each with sample data and not by a reader.
 
+use entities::Day;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, State, UndefinedBehavior};
 
 /// A message in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ impl Templates {
                 if name.ends_with(".txt") { AutoEscape::None } else { AutoEscape::Html }
             },
         );
+        environment.add_filter("day", day);
         for (name, source) in SOURCES {
             environment.add_template(name, source)?;
         }
@@ -91,6 +93,24 @@ impl Templates {
     }
 }
 
+/// `{{ on|day }}`: a day of the data, `YYYY-MM-DD`, as people read it. What year goes without saying
+/// is that of `today`, which is the reader's.
+fn day(state: &State<'_, '_>, value: &Value) -> String {
+    let read = |value: &Value| value.as_str().and_then(|text| text.parse::<Day>().ok());
+    match read(value) {
+        Some(day) => spoken(day, state.lookup("today").as_ref().and_then(read)),
+        // A reminder with a gap in it is better than none.
+        None => "a day that is not known".into(),
+    }
+}
+
+/// `Tuesday, 24 November`, with the year where it is not this one.
+fn spoken(day: Day, today: Option<Day>) -> String {
+    use chrono::Datelike;
+    let this_year = today.is_some_and(|today| today.0.year() == day.0.year());
+    day.0.format(if this_year { "%A, %-d %B" } else { "%A, %-d %B %Y" }).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +118,7 @@ mod tests {
 
     fn sample() -> serde_json::Value {
         json!({
-            "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "days": 7,
+            "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "today": "2027-03-07", "days": 7,
             "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "hours": 72, "minutes": 30, "own": false, "name": "Ana Ortiz",
             "sections": [{"title": "Overdue goals", "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
         })
@@ -113,6 +133,26 @@ mod tests {
             assert!(words.text.contains("https://desk.example/#/goals/1"), "{name}");
             assert!(words.html.contains("https:&#x2f;&#x2f;desk.example"), "{name}: {}", words.html);
         }
+    }
+
+    #[test]
+    fn days_are_written_as_people_read_them() {
+        let templates = Templates::new().unwrap();
+        for name in NAMES {
+            let words = templates.render(name, &sample()).unwrap();
+            for part in [&words.subject, &words.text, &words.html] {
+                assert!(!part.contains("2027-"), "{name}: {part}");
+            }
+        }
+        let words = templates.render("goal_deadline", &sample()).unwrap();
+        assert!(words.text.contains("in 7 days, on Sunday, 14 March."), "{}", words.text);
+        let mut data = sample();
+        data["today"] = json!("2026-12-31");
+        let words = templates.render("goal_deadline", &data).unwrap();
+        assert!(words.text.contains("on Sunday, 14 March 2027."), "{}", words.text);
+        assert!(words.html.contains("on Sunday, 14 March 2027."), "{}", words.html);
+        data["on"] = json!(null);
+        assert!(templates.render("goal_overdue", &data).unwrap().text.contains("due on a day that is not known"));
     }
 
     #[test]
