@@ -239,6 +239,11 @@ impl Config {
         u32::try_from(self.number("sync_retention_days")).unwrap_or(400)
     }
 
+    /// Days for which the workflow's finished timers and mail are kept.
+    pub(crate) fn workflow_retention_days(&self) -> u32 {
+        u32::try_from(self.number("workflow_retention_days")).unwrap_or(400)
+    }
+
     /// Where people reach this server, without a slash at the end.
     pub(crate) fn public_url(&self) -> String {
         match self.text("public_url") {

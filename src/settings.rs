@@ -126,6 +126,12 @@ pub(crate) const KEYS: &[Key] = &[
         "400",
         "Days for which deletions are kept for phones that stay away; after them a phone is sent everything afresh.",
     ),
+    key(
+        "workflow_retention_days",
+        Kind::Number(30, 36_500),
+        "400",
+        "Days for which reminders that are over, and mail that went out, can be looked up.",
+    ),
     key("workers", Kind::Number(0, 1024), "0", "Threads that answer; 0 means one for each core."),
     key(
         "stop_seconds",

@@ -277,7 +277,26 @@ fn operators(cfg: &mut web::ServiceConfig, state: State) {
         .route("/readyz", web::get().to(crate::health::ready_in_detail));
 }
 
-async fn metrics_page() -> HttpResponse {
+/// Queues as gauges; ages in seconds.
+fn show(queues: &entities::workflow::gauges::Gauges) {
+    let set = |name: &'static str, value: i64| metrics::gauge!(name).set(value as f64);
+    set("fieldstone_timers_due", queues.timers_due);
+    set("fieldstone_timers_dead", queues.timers_dead);
+    set("fieldstone_timers_oldest_due_seconds", queues.oldest_timer_ms / 1000);
+    set("fieldstone_mail_oldest_due_seconds", queues.oldest_mail_ms / 1000);
+    set("fieldstone_addresses_refused", queues.addresses_refused);
+    for (state, waiting) in &queues.mail {
+        metrics::gauge!("fieldstone_mail_waiting", "state" => *state).set(*waiting as f64);
+    }
+}
+
+async fn metrics_page(state: web::Data<State>) -> HttpResponse {
+    // Asked for at each visit: another process may do the work. Without the database the rest is still told.
+    let asked = async { entities::workflow::gauges::read(state.store.connection(), state.store.now().await?).await };
+    match asked.await {
+        Ok(queues) => show(&queues),
+        Err(error) => tracing::warn!(%error, "the queues could not be measured"),
+    }
     let Some(handle) = recorder() else { return HttpResponse::ServiceUnavailable().finish() };
     handle.run_upkeep();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())

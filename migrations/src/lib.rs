@@ -14,6 +14,7 @@ mod m0004_workflow;
 mod m0005_address_rates;
 mod m0006_refused_addresses;
 mod m0007_time;
+mod m0008_housekeeping;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_address_rates::Migration),
             Box::new(m0006_refused_addresses::Migration),
             Box::new(m0007_time::Migration),
+            Box::new(m0008_housekeeping::Migration),
         ]
     }
 }

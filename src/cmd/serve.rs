@@ -28,11 +28,16 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let store = open(&config).await?;
     migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
     let mailer = super::worker::mailer(&config)?;
-    let tidy = tokio::spawn(worker::purge(store.clone(), config.sync_retention_days()));
+    let tidy = tokio::spawn(forgetting(&config, &store));
     let served = beside_worker(store.clone(), mailer, run(&config, keys, store.clone())).await;
     tidy.abort();
     served?;
     Ok(store.close().await?)
+}
+
+/// Forgets what is older than its retention, for as long as it is let run.
+pub(crate) fn forgetting(config: &Config, store: &Store) -> impl Future<Output = ()> + use<> {
+    worker::purge(store.clone(), config.sync_retention_days(), config.workflow_retention_days())
 }
 
 /// Lets a worker run for as long as something serves; it finishes what is under way and stops after it.

@@ -94,7 +94,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
     match args.errand {
         None => {
             let mailer = mailer(&config)?;
-            let tidy = tokio::spawn(worker::purge(store.clone(), config.sync_retention_days()));
+            let tidy = tokio::spawn(super::serve::forgetting(&config, &store));
             worker::run(store.clone(), mailer, asked_to_stop()).await;
             tidy.abort();
         }

@@ -14,7 +14,7 @@ use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPoli
 use entities::workflow::planner::{Chain, Memory, Planned, Standing, plan};
 use entities::workflow::prompt;
 use entities::workflow::rule::Audience;
-use entities::workflow::{load, rules};
+use entities::workflow::{load, rules, snooze};
 use entities::{Instant, Result, Store, Write};
 use futures_util::FutureExt;
 use serde_json::json;
@@ -145,6 +145,21 @@ async fn fire_case(write: &mut Write, case_id: &str, due: Instant) -> Result<()>
                 _ => (),
             }
         }
+    }
+    wake(write, &facts, case_id, due).await
+}
+
+/// Prompts that were put off until now. What has fired just above is known by asking again.
+async fn wake(write: &mut Write, facts: &CaseFacts, case_id: &str, due: Instant) -> Result<()> {
+    let text = "select 1 from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 \
+                and step like '%~s%' limit 1";
+    if sql::one(write.conn(), text, vec![case_id.into(), due.0.into()]).await?.is_none() {
+        return Ok(());
+    }
+    let memory: Memory = load::memory(write.conn(), case_id).await?;
+    let chains = plan(rules::ALL, facts, &memory, due);
+    for key in snooze::wake(write, case_id, &chains, due).await? {
+        ledger(write, &key, Some(case_id), 0, "fired", "the time it was put off to").await?;
     }
     Ok(())
 }

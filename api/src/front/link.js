@@ -1,10 +1,10 @@
 // Reads what a link in a mail is about, as `#/goals/ID?reference=REF`, and shows it. Nothing is sent anywhere.
 ;(() => {
   const kinds = {
-    cases: ['a case', 'the case'],
-    goals: ['a goal', 'a goal in the case'],
-    contacts: ['an appointment', 'an appointment in the case'],
-    referrals: ['a referral', 'the referral'],
+    cases: 'a case',
+    goals: 'a goal',
+    contacts: 'an appointment',
+    referrals: 'a referral',
   }
   const at = (id) => document.getElementById(id)
 
@@ -15,8 +15,7 @@
     at('link').hidden = !(known && reference)
     at('bare').hidden = !known || Boolean(reference)
     if (!known) return
-    at('kind').textContent = kinds[table][0]
-    at('about').textContent = kinds[table][1]
+    for (const id of ['kind', 'about']) at(id).textContent = kinds[table]
     at('reference').textContent = reference ?? ''
   }
 

@@ -9,7 +9,7 @@ use super::facts::CaseFacts;
 use super::planner::{Chain, Standing, plan};
 use super::rule::{Because, Rule};
 use super::rules::{self, digest};
-use super::{load, timers};
+use super::{load, snooze, timers};
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
@@ -91,6 +91,12 @@ pub async fn explain(conn: &impl ConnectionTrait, case_id: &str, now: Instant) -
         }
         if !any {
             said.push(nothing(rule));
+        }
+    }
+    for (chain, because) in snooze::told(conn, case_id).await? {
+        let of_chain = |says: &&mut RuleSays| says.rule == chain.0 && says.subject_id.as_ref() == Some(&chain.1);
+        if let Some(says) = said.iter_mut().find(of_chain) {
+            says.because.push(because);
         }
     }
     said.push(morning(conn, &facts, now).await?);

@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced};
+use crate::registry::{Field, Move, Synced, Touch};
 
 /// Columns of a prompt.
 #[sea_orm::model]
@@ -108,6 +108,16 @@ impl Synced for Entity {
 
     fn stands(row: &Model) -> Vec<Stand> {
         vec![Stand::CaseUser(row.case_id.clone(), row.recipient_user_id.clone())]
+    }
+
+    /// What was put off comes back by a timer, and what is done stops the steps that it would.
+    fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        match before {
+            Some(before) if (&before.status, before.snooze_until) != (&after.status, after.snooze_until) => {
+                vec![Touch::Plan(after.case_id.clone())]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Only the engine makes prompts, and only the person asked answers one.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::facts::CaseFacts;
 use super::planner::{Chain, Memory, Planned, plan};
 use super::rule::{Audience, Because};
-use super::{load, prompt, refused, rules};
+use super::{load, prompt, refused, rules, snooze};
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
@@ -31,6 +31,7 @@ pub async fn plan_case(write: &mut Write, case_id: &str) -> Result<()> {
     watches(write, case_id, &chains, &memory).await?;
     timers(write, case_id, &chains).await?;
     prompts(write, case_id, facts.as_ref(), &chains).await?;
+    snooze::plan(write, case_id, facts.as_ref(), &chains).await?;
     mail(write, case_id, &chains).await
 }
 
@@ -105,7 +106,7 @@ async fn timers(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
     let wanted: HashMap<&str, (&Chain, &Planned)> =
         chains.iter().filter_map(|chain| chain.next().map(|next| (next.key.as_str(), (chain, next)))).collect();
     let text = "select key, rule_id, subject_id, anchor, due_at, nominal_local, zone from wf_timer \
-                where case_id = $1 and state = 'pending'";
+                where case_id = $1 and state = 'pending' and step not like '%~s%'";
     let mut kept = HashSet::new();
     for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {
         let key: String = row.try_get_by_index(0)?;
@@ -193,6 +194,10 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
                 let today = facts.map(|facts| facts.case_zone().day(write.now())).unwrap_or_default();
                 if let Some(holder) = facts.and_then(|facts| facts.holder(role, today).0) {
                     after.recipient_user_id.clone_from(&holder.user_id);
+                    // What the one before has seen or put off, the new one has not.
+                    if after.recipient_user_id != before.recipient_user_id {
+                        (after.status, after.snooze_until) = ("pending".into(), None);
+                    }
                 }
             }
         }

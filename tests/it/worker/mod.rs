@@ -1,6 +1,7 @@
 //! What the worker tells whom and when, read back from a mail server that nobody here wrote.
 
 mod five_rules;
+mod housekeeping;
 mod killed;
 mod links;
 mod mail_in_trouble;
@@ -8,3 +9,4 @@ mod many_workers;
 pub mod office;
 mod refused_addresses;
 mod scripted;
+mod snoozed;

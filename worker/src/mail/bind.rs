@@ -202,6 +202,8 @@ fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Val
     let subject = row.subject_id.as_deref().unwrap_or_default();
     let referral = facts.referrals.iter().find(|referral| referral.id == subject);
     let reference = referral.map_or(&facts.reference, |referral| &referral.reference);
+    // The one that the mail names: staff look for the case, a partner knows the referral alone.
+    let named = if row.to_role == Audience::Partner.as_str() { reference } else { &facts.reference };
     json!({
         "reference": reference,
         "case_reference": facts.reference,
@@ -209,7 +211,7 @@ fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Val
         "today": today.to_string(),
         "days": days,
         "when": when,
-        "link": format!("{public_url}/#/{kind}s/{subject}?reference={reference}"),
+        "link": format!("{public_url}/#/{kind}s/{subject}?reference={named}"),
     })
 }
 

@@ -57,7 +57,7 @@ async fn of_a_partner(side: &Side, row: &Claimed, public_url: &str) -> Result<(V
     };
     let subject = row.subject_id.as_deref().unwrap_or_default();
     let referral = facts.referrals.iter().find(|referral| referral.id == subject);
-    let reference = referral.map_or(&facts.reference, |referral| &referral.reference);
+    let reference = &facts.reference;
     let kind = row.subject_kind.as_deref().unwrap_or("case");
     let data = json!({
         "name": null,
