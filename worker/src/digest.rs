@@ -94,7 +94,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
         return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
     }
     let cases = cases_of(write.conn(), user).await?;
-    if digest::sections(&load::cases(write.conn(), &cases, due).await?, due).is_empty() {
+    if digest::sections(&load::readable_cases(write.conn(), &cases, due).await?, due).is_empty() {
         ledger(write, &key, None, VERSION, "skipped", "nothing to say").await?;
         return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
     }

@@ -1,34 +1,71 @@
 //! Changes that touch many cases: planned again by lots, so that a new holiday does not hold the
-//! agency's lock for as long as it takes to look at every case.
+//! agency's lock for as long as it takes to look at every case. A case that cannot be planned is
+//! passed over and told in the log; it holds up no other.
+
+use std::panic::AssertUnwindSafe;
 
 use entities::access::Actor;
-use entities::{Result, Store, sql};
+use entities::{Error, Result, Store, sql};
+use futures_util::FutureExt;
 
 /// Cases planned in one transaction.
 const LOT: usize = 100;
+
+/// The open cases of an agency after one of them.
+const CASES: &str = "select id from cases where agency_id = $1 and id > $2 and deleted_at is null \
+                     and status in ('intake', 'active', 'on_hold', 'closing') order by id";
 
 /// Plans one lot of one mark; says how many cases it was, `None` when there is no mark.
 pub(crate) async fn step(store: &Store) -> Result<Option<usize>> {
     let text = "select id, agency_id from wf_dirty order by id limit 1";
     let Some(mark) = sql::one(store.connection(), text, vec![]).await? else { return Ok(None) };
     let (id, agency): (String, String) = (mark.try_get_by_index(0)?, mark.try_get_by_index(1)?);
-    let mut write = store.write(&Actor::system(&agency)).await?;
+    let planned = match guarded(store, &id, &agency, LOT).await {
+        // Nothing is wrong with the cases: the database is busy or gone.
+        Err(why @ (Error::Busy(_) | Error::StorageFull)) => return Err(why),
+        Err(_) => alone(store, &id, &agency).await?,
+        Ok(planned) => planned,
+    };
+    Ok(Some(planned))
+}
+
+/// After a failure: one case, so that only the one that fails is passed over.
+async fn alone(store: &Store, id: &str, agency: &str) -> Result<usize> {
+    let text = "select after_case from wf_dirty where id = $1";
+    let Some(row) = sql::one(store.connection(), text, vec![id.into()]).await? else { return Ok(0) };
+    let after: String = row.try_get_by_index(0)?;
+    match guarded(store, id, agency, 1).await {
+        Err(why @ (Error::Busy(_) | Error::StorageFull)) => Err(why),
+        Err(why) => {
+            tracing::error!(error = %why, "a case could not be planned and is passed over");
+            pass_over(store, id, agency, &after).await.map(|()| 1)
+        }
+        Ok(planned) => Ok(planned),
+    }
+}
+
+/// A panic is a failure like any other.
+async fn guarded(store: &Store, id: &str, agency: &str, limit: usize) -> Result<usize> {
+    match AssertUnwindSafe(lot(store, id, agency, limit)).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(_) => Err(Error::Internal("planning broke".into())),
+    }
+}
+
+async fn lot(store: &Store, id: &str, agency: &str, limit: usize) -> Result<usize> {
+    let mut write = store.write(&Actor::system(agency)).await?;
     // Read again under the lock: another worker may have moved on.
     let text = "select after_case from wf_dirty where id = $1";
-    let Some(row) = sql::one(write.conn(), text, vec![id.as_str().into()]).await? else { return Ok(Some(0)) };
+    let Some(row) = sql::one(write.conn(), text, vec![id.into()]).await? else { return Ok(0) };
     let after: String = row.try_get_by_index(0)?;
-    let text = format!(
-        "select id from cases where agency_id = $1 and id > $2 and deleted_at is null \
-         and status in ('intake', 'active', 'on_hold', 'closing') order by id limit {LOT}"
-    );
-    let cases = sql::all(write.conn(), &text, vec![agency.into(), after.into()]).await?;
+    let cases = sql::all(write.conn(), &format!("{CASES} limit {limit}"), vec![agency.into(), after.into()]).await?;
     let mut last = None;
     for row in &cases {
         let case: String = row.try_get_by_index(0)?;
         write.replan(&case);
         last = Some(case);
     }
-    match last.filter(|_| cases.len() == LOT) {
+    match last.filter(|_| cases.len() == limit) {
         Some(last) => {
             let text = "update wf_dirty set after_case = $2 where id = $1";
             sql::exec(write.conn(), text, vec![id.into(), last.into()]).await?;
@@ -38,5 +75,17 @@ pub(crate) async fn step(store: &Store) -> Result<Option<usize>> {
         }
     }
     write.commit().await?;
-    Ok(Some(cases.len()))
+    Ok(cases.len())
+}
+
+/// Goes on after the case that comes next without planning it, unless another worker has gone on.
+async fn pass_over(store: &Store, id: &str, agency: &str, after: &str) -> Result<()> {
+    let side = store.side().await?;
+    let next = sql::one(&*side, &format!("{CASES} limit 1"), vec![agency.into(), after.into()]).await?;
+    if let Some(next) = next {
+        let next: String = next.try_get_by_index(0)?;
+        let text = "update wf_dirty set after_case = $2 where id = $1 and after_case = $3";
+        sql::exec(&*side, text, vec![id.into(), next.into(), after.into()]).await?;
+    }
+    side.commit().await
 }

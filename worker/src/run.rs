@@ -108,14 +108,18 @@ async fn step(
     stopping: &AtomicBool,
 ) -> Result<bool> {
     let now = store.now().await?;
+    let mut looked = Ok(());
     if now.0 - looked_over.0 > LOOK_OVER_SECS * 1000 || now < *looked_over {
-        look_over(store, now).await?;
         beat(store, worker, now).await?;
+        looked = look_over(store, now).await;
         *looked_over = now;
     }
-    let planned = dirty::step(store).await?;
-    let fired = fire::round(store, now).await?;
-    let posted = mailer.post(store, worker, now, MAIL_ROUND, stopping).await?;
+    // What fails keeps none of the others from their turn.
+    let planned = dirty::step(store).await;
+    let fired = fire::round(store, now).await;
+    let posted = mailer.post(store, worker, now, MAIL_ROUND, stopping).await;
+    let (planned, fired, posted) = (planned?, fired?, posted?);
+    looked?;
     Ok(planned.is_some() || fired > 0 || posted != Posted::default())
 }
 

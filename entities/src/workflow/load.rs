@@ -13,7 +13,7 @@ use super::planner::{Memory, Watch};
 use super::zone::Zone;
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql;
 
 /// Contacts older than this have nothing left to remind of.
@@ -49,6 +49,24 @@ pub async fn cases(conn: &impl ConnectionTrait, ids: &[String], now: Instant) ->
     let mut found = Vec::with_capacity(ids.len());
     for some in ids.chunks(500) {
         found.extend(chunk(conn, some, now).await?);
+    }
+    Ok(found)
+}
+
+/// The same, without those that cannot be read, for a list that one bad row must not keep from its
+/// reader.
+pub async fn readable_cases(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Result<Vec<CaseFacts>> {
+    match cases(conn, ids, now).await {
+        Err(Error::Internal(_)) => (),
+        read => return read,
+    }
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        match case(conn, id, now).await {
+            Ok(facts) => found.extend(facts),
+            Err(Error::Internal(_)) => (),
+            Err(why) => return Err(why),
+        }
     }
     Ok(found)
 }

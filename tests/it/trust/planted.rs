@@ -2,6 +2,7 @@
 
 use entities::registry::{Column, Kind, TABLES};
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
+use entities::workflow::timers;
 use reqwest::Method;
 use serde_json::json;
 
@@ -113,6 +114,7 @@ async fn no_log_line_of_a_worker_carries_anything_planted_whatever_goes_wrong(wo
     let mut write = office.write().await;
     let spoil = format!("update goals set due_on = 'PLANTED-day', seq = {} where id = $1", write.seq());
     entities::sql::exec(write.conn(), &spoil, vec![spoilt.as_str().into()]).await.expect("it is planted");
+    timers::mark_agency(&write, "planted").await.expect("every case is planned again");
     write.note("planted", "a day that is none");
     write.commit().await.expect("a commit");
     for (email, spoil) in [
@@ -146,7 +148,9 @@ async fn no_log_line_of_a_worker_carries_anything_planted_whatever_goes_wrong(wo
         log.push_str(&String::from_utf8_lossy(&done.stdout));
         assert!(done.status.success(), "{log}");
     }
-    for told in ["a timer could not fire", "a mail was not sent", "a message could not be made"] {
+    for told in
+        ["a case could not be planned", "a timer could not fire", "a mail was not sent", "a message could not be made"]
+    {
         assert!(log.contains(told), "{told}: {log}");
     }
     holds_nothing_planted(&log, &["cleo@", "sol@", "ada@"]);

@@ -3,10 +3,11 @@
 use entities::workflow::{explain, simulate};
 use worker::drain_once;
 
-use super::office::{ANA, Office, day};
+use super::office::{ANA, BEN, Office, SAM, day};
 use crate::support::{World, on_both};
 
 on_both!(
+    a_row_that_cannot_be_read_holds_up_nobody_else,
     two_workers_tell_each_thing_once,
     draining_a_later_instant_moves_no_stamp,
     explain_says_when_or_why_not,
@@ -126,4 +127,27 @@ async fn a_holiday_moves_what_counts_in_working_days(world: World) {
     write.commit().await.expect("a commit");
     assert_eq!(office.works().await.planned, 1);
     assert_eq!(office.pending(&case).await, ["nudge 2027-03-04T08:00 America/New_York"]);
+}
+
+async fn a_row_that_cannot_be_read_holds_up_nobody_else(world: World) {
+    let office = Office::open(world).await;
+    // Ids rise, so the bad one lies between two good ones.
+    let cases = [office.case_of(ANA).await, office.case_of(BEN).await, office.case_of(ANA).await];
+    let mut goals = Vec::new();
+    for case in &cases {
+        goals.push(office.goal(case, "2027-03-18").await);
+    }
+    office.works().await;
+    let mut write = office.write().await;
+    let text = format!("update goals set due_on = 'no such day', seq = {} where id = $1", write.seq());
+    entities::sql::exec(write.conn(), &text, vec![goals[1].as_str().into()]).await.expect("it is spoilt");
+    entities::workflow::timers::mark_agency(&write, "test").await.expect("every case is planned again");
+    write.note("spoilt", "");
+    write.commit().await.expect("a commit");
+    office.works_at("2027-03-04T13:05:00Z").await;
+    assert_eq!(office.mails_to(ANA).len(), 2);
+    assert_eq!(office.asks("select id from wf_dirty", vec![]).await, [""; 0], "the mark is worked off");
+    office.works_at("2027-03-11T13:05:00Z").await;
+    let digests = office.mails_to(SAM).into_iter().filter(|mail| mail.subject.contains("deadlines")).count();
+    assert_eq!(digests, 1, "the supervisor reads of the others");
 }

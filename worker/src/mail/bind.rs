@@ -222,7 +222,7 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
         return Ok(Bound::Nobody("the account is closed".into()));
     };
     let cases = crate::digest::cases_of(&**snapshot, &user).await?;
-    let said = digest::sections(&load::cases(&**snapshot, &cases, due).await?, due);
+    let said = digest::sections(&load::readable_cases(&**snapshot, &cases, due).await?, due);
     if said.is_empty() {
         return Ok(Bound::Nobody("there is nothing to say any more".into()));
     }
