@@ -37,7 +37,11 @@ pub(super) fn word(sent: Option<&str>) -> Option<&str> {
 /// The body, whatever its content type, with text that was cut badly mended.
 pub(super) async fn body(req: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
     let bytes = body::read(req, &mut payload.into_inner(), Limits::SYNC).await?;
-    body::parse(sync::mend(&bytes).0.as_bytes())
+    let text = sync::mend(&bytes).0;
+    body::parse(text.as_bytes()).or_else(|problem| match sync::bound(&text) {
+        Some(bounded) => body::parse(bounded.as_bytes()),
+        None => Err(problem),
+    })
 }
 
 /// The refusal of a body with more rows than one request may carry.

@@ -26,4 +26,4 @@ pub use device::Device;
 pub use pull::{Migration, Note, Pull, PullRequest, Standing, Timeline, Told, expired, heads, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;
-pub use text::mend;
+pub use text::{bound, mend};

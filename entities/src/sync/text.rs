@@ -40,6 +40,34 @@ pub fn mend(body: &[u8]) -> (Cow<'_, str>, bool) {
     (Cow::Owned(out), mended)
 }
 
+/// Replaces numbers that are too large for any reader by null; `None` where there are none. Only
+/// for text that could not be read as it is.
+pub fn bound(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut at, mut kept, mut quoted) = (0, 0, false);
+    let mut out = String::new();
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            b'-' | b'0'..=b'9' if !quoted => {
+                let rest = bytes[at..].iter();
+                let length =
+                    rest.take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count();
+                if text[at..at + length].parse::<f64>().is_ok_and(f64::is_infinite) {
+                    out.push_str(&text[kept..at]);
+                    out.push_str("null");
+                    kept = at + length;
+                }
+                at += length - 1;
+            }
+            _ => (),
+        }
+        at += 1;
+    }
+    (kept > 0).then(|| out + &text[kept..])
+}
+
 /// The code unit of a `\uXXXX` escape that starts at `at`.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let escape = bytes.get(at..at + 6)?;
@@ -52,6 +80,13 @@ fn unit(bytes: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_no_double_holds_is_null() {
+        let sent = r#"{"a": 1e400, "b": "1e400 \" 1e400", "c": [-1e999,2.5e1]}"#;
+        assert_eq!(bound(sent).as_deref(), Some(r#"{"a": null, "b": "1e400 \" 1e400", "c": [null,2.5e1]}"#));
+        assert_eq!(bound(r#"{"a": 9223372036854775808}"#), None);
+    }
 
     #[test]
     fn half_an_emoji_costs_one_character() {

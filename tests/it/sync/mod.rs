@@ -1,6 +1,7 @@
 //! Sync: the engine under random schedules, and what those schedules taught.
 
 mod agency;
+mod bad_input;
 mod crowd;
 mod custody;
 mod devices;

@@ -34,6 +34,9 @@ pub const MAX_ROWS: usize = 5000;
 /// Conflicts in a row after which a push is taken row by row instead (S10).
 const PATIENCE: i64 = 2;
 
+/// The reason given for a row that is not there as well as for one that is not the author's.
+const NOT_YOURS: &str = "no such row is yours to change";
+
 /// One push of the WatermelonDB face.
 #[derive(Clone, Debug, Default)]
 pub struct PushRequest {
@@ -283,7 +286,12 @@ impl<'a> Desk<'a> {
             merged.row.set("author_id", author.as_str().into());
         }
         let Some(checked) = merge::settle(&mut merged, None, now, &actor)? else {
-            return self.quarantine(incoming, None, "the row lacks what it needs to be stored", false).await;
+            // An edit of a row that is not there is answered as one of a row that is not the author's.
+            let (reason, widely) = match incoming.op {
+                Op::Updated => (NOT_YOURS, true),
+                _ => ("the row lacks what it needs to be stored", false),
+            };
+            return self.quarantine(incoming, None, reason, widely).await;
         };
         let own = match checked.row().case_id() {
             Some(_) if table.name == "cases" => true,
@@ -419,7 +427,7 @@ impl<'a> Desk<'a> {
         let reason = if before.is_deleted() && self.visible_before(before) {
             "the row was deleted meanwhile"
         } else {
-            "no such row is yours to change"
+            NOT_YOURS
         };
         self.quarantine(incoming, None, reason, true).await
     }

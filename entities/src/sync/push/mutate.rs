@@ -20,6 +20,7 @@ use crate::registry::{Face, Row, SCHEMA_VERSION, Table};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::device::Device;
+use crate::sync::feed;
 use crate::sync::quarantine::Telling;
 use crate::write::Write;
 
@@ -203,7 +204,10 @@ impl<'a> Desk<'a> {
             (Some(row), MutationOp::Action(verb)) if !row.is_deleted() && self.visible.contains(&key) => {
                 self.action(mutation, row, verb).await?
             }
-            (None, MutationOp::Action(_)) => answer(mutation, "retry", Some("the row is not here yet".into())),
+            (_, MutationOp::Action(_)) if !self.ever_seen(mutation).await? => {
+                // A row that its author never saw is as unknown as one that does not exist.
+                answer(mutation, "retry", Some("the row is not here yet".into()))
+            }
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
                 answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
             }
@@ -300,6 +304,13 @@ impl<'a> Desk<'a> {
         let column = &table.columns[at];
         let said = history::said_by(self.write.conn(), before, column.name, self.write.actor()).await?;
         Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
+    }
+
+    /// Whether the author could see the row at some time.
+    async fn ever_seen(&self, mutation: &Mutation) -> Result<bool> {
+        let ids = std::slice::from_ref(&mutation.row_id);
+        let places = feed::places(self.write.conn(), self.write.actor().user(), mutation.table, ids).await?;
+        Ok(places.iter().any(|place| place.held))
     }
 
     /// A move, checked against the state the row is in now.

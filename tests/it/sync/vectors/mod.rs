@@ -16,6 +16,18 @@ use serde_json::{Map, Value, json};
 use crate::support::database::Stage;
 use crate::support::{Answer, Person, TestDb, World};
 
+#[test]
+fn every_vector_is_played() {
+    let players = [("watermelondb", include_str!("watermelondb.rs")), ("native", include_str!("native.rs"))];
+    for (face, player) in players {
+        for file in std::fs::read_dir(folder().join(face)).expect("a folder") {
+            let path = file.expect("a file").path();
+            let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+            assert!(player.contains(&format!("\"{name}\"")), "{}: nothing plays it", path.display());
+        }
+    }
+}
+
 /// A world in which the same happens every time.
 #[derive(Debug)]
 pub(super) struct Stand(World);
