@@ -8,7 +8,7 @@ use entities::registry::{self, Table};
 use entities::sync::{MAX_ROWS, rxdb};
 use serde_json::json;
 
-use super::{answer, asked};
+use super::{answer, asked, told};
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -70,15 +70,18 @@ async fn pull(
         cursor: asked::word(query.get("cursor").map(String::as_str)),
         limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
+        told: told::read(&req),
     };
     let keys = state.config.keys.cursor_keys();
     let key = keys.first().ok_or_else(|| Problem::Internal("there is no signing key".into()))?;
-    let page = rxdb::pull(&state.store, &session.actor, &request, &keys).await?;
+    let mut page = rxdb::pull(&state.store, &session.actor, &request, &keys).await?;
     if !page.is_empty() {
         session.confirm(page.connection(), state.store.clock().now()).await?;
     }
     let body = page.body(key).await?;
+    let note = page.note();
     drop(page);
+    told::keep(&state, note);
     answer::json(&req, body).await
 }
 

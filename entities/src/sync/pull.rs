@@ -358,15 +358,7 @@ impl State {
             device.schema_offered = Some(i64::from(request.schema_version));
             device.schema_reply = Some(cursor + 1);
         }
-        if let Some(clock) = request.told.clock {
-            let skew = clock.saturating_sub(now);
-            if device.clock_skew.is_none_or(|known| known.abs_diff(skew) > SKEW_MS) {
-                device.clock_skew = Some(skew);
-            }
-        }
-        if device.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
-            device.last_pull_at = Some(now);
-        }
+        device.is_heard(now, &request.told);
         let mut state = State {
             device,
             stored,
@@ -400,13 +392,7 @@ impl State {
     /// this, and the next pull finds it out again. Where a device stands is kept whenever
     /// something else is, not for its own sake.
     fn note(self, actor: &Actor, request: &PullRequest) -> Option<Note> {
-        let changed = Device { acked_cursor: self.stored.acked_cursor, ..self.device.clone() } != self.stored;
-        changed.then(|| Note {
-            agency_id: actor.agency_id.clone(),
-            app_version: request.told.app_version.clone(),
-            device: self.device,
-            stored: self.stored,
-        })
+        Note::of(actor, self.device, self.stored, &request.told)
     }
 
     /// Tables whose rows have to be sent whole because the app has grown: those it names, checked
@@ -466,6 +452,13 @@ pub struct Note {
 }
 
 impl Note {
+    /// What has changed about a device, if anything.
+    pub(crate) fn of(actor: &Actor, device: Device, stored: Device, told: &Told) -> Option<Note> {
+        let changed = Device { acked_cursor: stored.acked_cursor, ..device.clone() } != stored;
+        let (agency_id, app_version) = (actor.agency_id.clone(), told.app_version.clone());
+        changed.then_some(Note { agency_id, device, stored, app_version })
+    }
+
     /// Keeps it, unless the device has been heard of again meanwhile.
     pub async fn keep(self, store: &Store) -> Result<()> {
         let side = store.side().await?;
@@ -502,6 +495,19 @@ impl Device {
     fn has_missed(&self, line: &Timeline, cursor: i64) -> bool {
         let knows = self.held_from.map_or(cursor, |from| from.min(cursor)).max(self.filling_from.unwrap_or(0));
         cursor > 0 && knows < line.purged_below
+    }
+
+    /// Takes note of a pull, and of what the device says of itself.
+    pub(crate) fn is_heard(&mut self, now: i64, told: &Told) {
+        if let Some(clock) = told.clock {
+            let skew = clock.saturating_sub(now);
+            if self.clock_skew.is_none_or(|known| known.abs_diff(skew) > SKEW_MS) {
+                self.clock_skew = Some(skew);
+            }
+        }
+        if self.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
+            self.last_pull_at = Some(now);
+        }
     }
 
     /// Takes note that everything up to `cursor` has arrived.

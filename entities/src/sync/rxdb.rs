@@ -17,11 +17,11 @@ use crate::read;
 use crate::registry::{Row, Table};
 use crate::store::{Snapshot, Store};
 
-use super::device;
+use super::device::{self, Device};
 use super::feed::{self, Entry};
 use super::native::cursor::CursorKey;
 use super::native::page::object;
-use super::pull::{Standing, Timeline, timeline};
+use super::pull::{Note, Standing, Timeline, Told, timeline};
 
 pub use super::push::replicate::{Pushed, push};
 
@@ -36,6 +36,8 @@ pub struct PullRequest<'a> {
     pub limit: usize,
     /// Schema version of the app.
     pub schema_version: u32,
+    /// What the device says of itself.
+    pub told: Told,
 }
 
 /// A page found and not yet written.
@@ -47,6 +49,7 @@ pub struct Page {
     has_more: bool,
     replace: bool,
     schema_version: u32,
+    note: Option<Note>,
 }
 
 /// Where a device stands in one table.
@@ -164,7 +167,12 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys:
         table: request.table.name.into(),
         user: actor.user().into(),
     };
-    Ok(Page { snapshot, entries, next, has_more, replace: plan.replace, schema_version: request.schema_version })
+    let stored = Device::load(&*snapshot, actor).await?;
+    let mut device = stored.clone();
+    device.is_heard(snapshot.now().0, &request.told);
+    let note = Note::of(actor, device, stored, &request.told);
+    let (replace, schema_version) = (plan.replace, request.schema_version);
+    Ok(Page { snapshot, entries, next, has_more, replace, schema_version, note })
 }
 
 /// At least `limit` of the next entries where there are so many, in no order, and the number up to
@@ -233,6 +241,11 @@ impl Page {
     /// Whether it brings nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// What is to be kept of the device once this is dropped.
+    pub fn note(&mut self) -> Option<Note> {
+        self.note.take()
     }
 
     /// The reply's body: `{documents, checkpoint: {cursor}, has_more, replace, epoch}`. A row that

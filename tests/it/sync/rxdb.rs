@@ -3,6 +3,7 @@
 use entities::sql;
 use serde_json::{Value, json};
 
+use super::restored::{restores, takes_a_backup};
 use super::rules::{goal, hands_over, opens_case};
 use crate::support::{Person, Phone, World, on_both};
 
@@ -22,6 +23,7 @@ on_both!(
     a_child_that_comes_before_its_case_waits_for_it,
     a_row_that_cannot_be_stored_is_told_and_answered_with_success,
     tables_that_are_not_there_and_tables_that_are_not_yours_are_alike,
+    after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered,
 );
 
 /// One collection of one device, as RxDB's replication keeps it.
@@ -497,4 +499,35 @@ async fn tables_that_are_not_there_and_tables_that_are_not_yours_are_alike(world
     ana.get("/sync/rxdb/goals/pull?limit=0").await.refused(400);
     ana.get("/sync/rxdb/goals/pull?schema_version=0").await.refused(426);
     world.stranger().get("/sync/rxdb/goals/pull").await.refused(401);
+}
+
+async fn after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered(world: World) {
+    let (ana, _, case, document) = a_goal(&world).await;
+    let id = document["id"].as_str().expect("an id").to_owned();
+    let mut goals = Collection::of(&ana, "goals");
+    goals.pulls(100).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    let new = with(&goal(&case, "Made after the backup"), json!({"id": "goal-00000001", "_deleted": false}));
+    goals.pushes(None, &new).await;
+    goals.pushes(Some(&document), &with(&document, json!({"measure": "set after the backup"}))).await;
+    let held = goals.pulls(100).await;
+    world.pass_secs(3600);
+    restores(&world, &bytes).await.expect("restored");
+    ana.logs_in().await;
+    let page = goals.page(1).await;
+    assert_eq!((&page["replace"], &page["epoch"]), (&json!(false), &json!(2)));
+    let documents = page["documents"].as_array().expect("documents").clone();
+    assert_eq!((ids(&documents), &documents[0]["measure"]), (vec![id.as_str()], &Value::Null));
+    assert_eq!(goals.pulls(1).await, Vec::<Value>::new(), "once");
+    let offered = json!({"goals": {"created": [], "updated": [find(&held, "goal-00000001")], "deleted": []}});
+    assert_eq!(ana.post("/sync/salvage", offered).await.ok(), json!({"stored": 1}));
+    assert_eq!(goals.pulls(1).await[0]["statement"], json!("Made after the backup"));
+    // What the device had not sent when the server went back is three-way merged as ever.
+    let edited = with(&documents[0], json!({"unit": "sent after the restore"}));
+    assert_eq!(goals.pushes(Some(&documents[0]), &edited).await, Vec::<Value>::new());
+    let devices = ana.get("/devices").await.ok();
+    let seen =
+        devices["items"].as_array().expect("devices").iter().find(|device| device["id"] == ana.device_id.as_str());
+    assert!(seen.is_some_and(|device| device["last_pull_at"].is_string()), "{devices}");
 }
