@@ -44,7 +44,7 @@ fn told(document: &Value) -> Vec<Told> {
 async fn tries(who: &Person, op: &Told, rows: &[(&'static str, String)]) -> Answer {
     let table = op.path.split('/').nth(1).unwrap_or_default();
     let id = rows.iter().find(|(name, _)| *name == table).map_or("row-of-nobody", |(_, id)| id);
-    let path = op.path.replace("{id}", id);
+    let path = op.path.replace("{id}", id).replace("{table}", "goals");
     let path = path.split('{').next().unwrap_or_default().to_owned();
     let mut request = who.request(op.method.clone(), &path).header("if-match", "*");
     if let Some(example) = &op.example {
