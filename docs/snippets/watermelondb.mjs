@@ -10,9 +10,11 @@
 
 const PAGE = 1000
 const PUSHES = 'fieldstone_pushes'
+const EPOCH = 'fieldstone_epoch'
 
 export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges }) {
   let running = null
+  let epoch = null // of the last reply
 
   // Two synchronize() at once abort each other: everybody waits for the one that runs.
   return function sync() {
@@ -43,6 +45,7 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
           return page
         },
       })
+      await database.localStorage.set(EPOCH, epoch)
     }
     const pushes = (await database.localStorage.get(PUSHES)) ?? { sent: 0, acked: 0 }
     await synchronize({
@@ -71,9 +74,31 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
     const query =
       `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}` +
       `&migration=${encodeURIComponent(JSON.stringify(migration))}${pending}${more}`
-    const page = await (await ok(await request(`/sync?${query}`))).json()
+    const known = await database.localStorage.get(EPOCH)
+    const ask = async (also) => (await ok(await request(`/sync?${query}&epoch=${known ?? ''}${also}`))).json()
+    let page = await ask('')
+    if (known && lastPulledAt && page.epoch !== known) {
+      // The server was restored from a backup: offer it what this phone holds, then take its word for everything.
+      await salvage(Object.keys(page.changes))
+      page = await ask(`&salvaged=${page.epoch}`)
+    }
     await rescue(page)
+    epoch = page.epoch
     return page
+  }
+
+  async function salvage(tables) {
+    for (const table of tables) {
+      const rows = await database
+        .get(table)
+        .query(Q.where('_status', 'synced'))
+        .fetch()
+      for (let from = 0; from < rows.length; from += PAGE) {
+        const updated = rows.slice(from, from + PAGE).map((row) => row._raw)
+        const body = JSON.stringify({ [table]: { created: [], updated, deleted: [] } })
+        await ok(await request('/sync/salvage', { method: 'POST', body }))
+      }
+    }
   }
 
   // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is

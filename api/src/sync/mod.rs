@@ -46,6 +46,8 @@ pub fn operations() -> Vec<Op> {
                 "1 when the app holds work not sent yet: deletes wait for it",
                 json!({"enum": ["0", "1"]}),
             )
+            .query("epoch", "The epoch of the last reply", json!({"type": "integer"}))
+            .query("salvaged", "The epoch for which this device has offered what it holds", json!({"type": "integer"}))
             .query("limit", "About how many rows to send", json!({"type": "integer", "minimum": 1, "maximum": 5000}))
             .gives(200, "What changed", json!({"type": "object"}), page_example())
             .errors(&[426]),

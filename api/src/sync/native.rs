@@ -108,6 +108,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
         }
         match line.standing(Some(cursor.epoch), cursor.seq) {
             Standing::Lost => {
+                sync::restored::tell(&state.store, &session.actor).await?;
                 return Err(conflict(
                     "epoch_changed",
                     "a backup was restored: offer what you hold, then pull from the start",

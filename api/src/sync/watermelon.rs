@@ -25,9 +25,13 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
         limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?,
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         migration: migration(query.get("migration").map(String::as_str))?,
+        epoch: number(&query, "epoch")?,
+        salvaged: number(&query, "salvaged")?,
         pending: query.get("pending").is_some_and(|word| word == "1" || word == "true"),
     };
-    if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await? {
+    if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await?
+        && request.epoch.is_none_or(|known| known == epoch)
+    {
         return answer::json(&req, sync::page::nothing(request.schema_version, timestamp, epoch)?).await;
     }
     let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
@@ -68,6 +72,12 @@ pub(super) async fn push(
 pub(super) async fn schema(query: Query, _session: Session) -> Answer {
     let version = asked::schema_version(query.get("version").map(String::as_str))?;
     Ok(HttpResponse::Ok().json(sync::schema::describe(version)))
+}
+
+/// A whole number, where the app gives one.
+fn number(query: &Query, name: &str) -> Result<Option<i64>, Problem> {
+    let wrong = |_| Problem::malformed(format!("{name} must be a whole number"));
+    asked::word(query.get(name).map(String::as_str)).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 /// The app's count of its pushes; an app that keeps none is served all the same.

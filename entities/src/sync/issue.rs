@@ -67,9 +67,9 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What can have happened: part of a value was mended; a column kept its value; a move was not
 /// legal; a deletion was refused; the whole row went to quarantine; late work was taken in; two
-/// devices set one field and this one's value gave way.
+/// devices set one field and this one's value gave way; the server was restored from a backup.
 pub const KINDS: &[&str] =
-    &["conflict", "cleaned", "ignored", "illegal_move", "delete_refused", "quarantined", "late_accepted"];
+    &["conflict", "cleaned", "ignored", "illegal_move", "delete_refused", "quarantined", "late_accepted", "restored"];
 
 impl Synced for Entity {
     const NAME: &'static str = "sync_issues";

@@ -18,6 +18,7 @@ pub mod purge;
 mod push;
 mod quarantine;
 mod quiet;
+pub mod restored;
 pub mod rxdb;
 pub mod schema;
 mod text;

@@ -10,6 +10,7 @@ use crate::store::{Snapshot, Store};
 
 use super::device::{self, Device};
 use super::feed;
+use super::restored;
 
 /// Deletes are held back for at most this long.
 const HOLD_MS: i64 = 24 * 3600 * 1000;
@@ -42,6 +43,11 @@ pub struct PullRequest {
     pub pending: bool,
     /// What the device says of itself.
     pub told: Told,
+    /// The epoch of the last reply, where the app gives it back.
+    pub epoch: Option<i64>,
+    /// The epoch for which the device has offered all it holds (`salvage`): what it then still holds and the
+    /// server does not know may go.
+    pub salvaged: Option<i64>,
 }
 
 /// What a device says of itself. Shown to people; decides nothing.
@@ -166,6 +172,12 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     access::settle_due(store, &actor.agency_id).await?;
     let mut snapshot = store.read().await?;
     let mut state = State::load(&snapshot, actor, request).await?;
+    if state.lost && !restored::told(&*snapshot, actor, state.epoch).await? {
+        drop(snapshot);
+        restored::tell(store, actor).await?;
+        snapshot = store.read().await?;
+        state = State::load(&snapshot, actor, request).await?;
+    }
     if state.promises() {
         // What the reply promises is kept before the view that answers it is opened, and no connection
         // is held while another is asked for, which would stop a pool as soon as more first syncs
@@ -183,7 +195,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     if holds || begins {
         drop(snapshot);
         if holds {
-            state.hold(request.cursor);
+            state.hold(if state.lost { state.deletes_after } else { request.cursor });
         }
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
@@ -328,9 +340,11 @@ impl State {
         let mut device = stored.clone();
         // After a restore everything is sent again, and what was deleted after the point to which
         // both timelines agree (S6).
-        let lost = line.has_lost(request.cursor);
+        let lost = request.cursor > 0 && line.standing(request.epoch, request.cursor) == Standing::Lost;
         let cursor = if lost { 0 } else { request.cursor };
-        let deletes_after = if lost { request.cursor.min(line.restored_to) } else { 0 };
+        // What was held back when the backup was made, or after it, has not arrived for certain.
+        let certain = device.acked_cursor.min(device.held_from.unwrap_or(i64::MAX));
+        let deletes_after = if lost { request.cursor.min(line.restored_to).min(certain) } else { 0 };
         if cursor > 0 {
             device.acknowledge(cursor);
         }
@@ -339,14 +353,15 @@ impl State {
         let waited = device
             .held_since
             .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
-        let withholds = request.pending && cursor > 0 && !waited;
+        let withholds = request.pending && request.cursor > 0 && !waited;
         // What waits to be sent from the device is not taken away with what it lacks (S5).
-        let replaces = expired && !withholds;
+        let salvaged = lost && request.salvaged == Some(line.epoch);
+        let replaces = (expired || salvaged) && !withholds;
         let since = if expired { 0 } else { cursor };
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
         // A later cursor beyond this one says that the reply has arrived: those replies that deliver
         // something lie beyond it for certain, since they take a number of their own.
-        if deliver_from.is_some() || (replaces && device.held_from.is_some()) {
+        if deliver_from.is_some() || ((replaces || lost) && !withholds && device.held_from.is_some()) {
             device.held_reply = Some(cursor + 1);
         }
         if request.cursor == 0 && request.limit.is_some() {

@@ -112,7 +112,11 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
 
 /// Who else a case's issue concerns: those who have the case now, and its supervisors; where the
 /// case is not known, the supervisor of the author's team.
-async fn concerned(write: &Write, author: &str, case_id: Option<&str>) -> Result<Vec<(String, &'static str)>> {
+pub(crate) async fn concerned(
+    write: &Write,
+    author: &str,
+    case_id: Option<&str>,
+) -> Result<Vec<(String, &'static str)>> {
     let mut found = Vec::new();
     if let Some(case) = case_id {
         let rows = sql::all(

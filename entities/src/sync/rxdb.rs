@@ -22,6 +22,7 @@ use super::feed::{self, Entry};
 use super::native::cursor::CursorKey;
 use super::native::page::object;
 use super::pull::{Note, Standing, Timeline, Told, timeline};
+use super::restored;
 
 pub use super::push::replicate::{Pushed, push};
 
@@ -102,6 +103,8 @@ struct Plan {
     whole: bool,
     /// What the device holds and does not find in the answer is not the user's any more.
     replace: bool,
+    /// The device comes from before a restore.
+    lost: bool,
     /// When the table was sent from the start; now, where that is this time.
     began: Option<i64>,
 }
@@ -114,7 +117,10 @@ impl Plan {
         let sent = if known.row.is_empty() { known.seq } else { known.seq - 1 };
         match line.standing(Some(known.epoch), known.seq.max(known.began)) {
             // Rows that the server does not know stay on the device: they may be the only copy.
-            Standing::Lost => Plan { whole: true, deletes_after: Some(sent.min(line.restored_to)), ..Plan::default() },
+            Standing::Lost => {
+                let deletes_after = Some(sent.min(line.restored_to));
+                Plan { whole: true, lost: true, deletes_after, ..Plan::default() }
+            }
             Standing::Forgotten => Plan { whole: true, replace: true, ..Plan::default() },
             Standing::Current if grown(request.table, known.schema, request.schema_version) => {
                 Plan { whole: true, deletes_after: Some(sent), ..Plan::default() }
@@ -149,9 +155,16 @@ fn grown(table: &Table, from: u32, to: u32) -> bool {
 /// Finds a page. One consistent view; the checkpoint covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys: &[CursorKey]) -> Result<Page> {
     access::settle_due(store, &actor.agency_id).await?;
-    let snapshot = store.read().await?;
-    let line = timeline(&*snapshot, &actor.agency_id).await?;
-    let plan = Plan::of(request, actor.user(), &line, keys);
+    let mut snapshot = store.read().await?;
+    let mut line = timeline(&*snapshot, &actor.agency_id).await?;
+    let mut plan = Plan::of(request, actor.user(), &line, keys);
+    if plan.lost && !restored::told(&*snapshot, actor, line.epoch).await? {
+        drop(snapshot);
+        restored::tell(store, actor).await?;
+        snapshot = store.read().await?;
+        line = timeline(&*snapshot, &actor.agency_id).await?;
+        plan = Plan::of(request, actor.user(), &line, keys);
+    }
     let limit = if plan.whole { usize::MAX } else { request.limit.max(1) };
     let (mut entries, upto) = collect(&snapshot, actor, request.table, &plan, line.head, limit).await?;
     entries.sort_by(|a, b| (a.position, &a.id).cmp(&(b.position, &b.id)));

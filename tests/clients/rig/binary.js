@@ -32,7 +32,7 @@ export async function fieldstone(args, settings, { input = '', cwd }) {
 
 export class Server {
   static async start(args, settings, { cwd }) {
-    const listen = `127.0.0.1:${await freePort()}`
+    const listen = settings.FIELDSTONE_LISTEN ?? `127.0.0.1:${await freePort()}`
     const child = spawn(BINARY, args, {
       env: environment({ ...settings, FIELDSTONE_LISTEN: listen, FIELDSTONE_PUBLIC_URL: `http://${listen}` }),
       cwd,

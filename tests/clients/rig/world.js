@@ -22,6 +22,7 @@ export class World {
 
   async settlesIn(kind) {
     this.phones = 0
+    this.kind = kind
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fieldstone-clients-'))
     this.database = await freshDatabase(kind, this.folder)
     this.settings = {
@@ -46,6 +47,21 @@ export class World {
   // Runs a command of the binary on this world's database.
   run(args, input) {
     return fieldstone(args, this.settings, { input, cwd: this.folder })
+  }
+
+  async backsUp() {
+    await this.run(['backup', path.join(this.folder, 'world.backup')])
+  }
+
+  // A new database filled from the backup, and a server on it where the old one was.
+  async restores() {
+    await this.server.stop()
+    await this.database.drop()
+    this.database = await freshDatabase(this.kind, fs.mkdtempSync(path.join(this.folder, 'restored-')))
+    this.settings.FIELDSTONE_DATABASE_URL = this.database.url
+    await this.run(['restore', path.join(this.folder, 'world.backup')])
+    const address = new URL(this.server.url).host
+    this.server = await Server.start(['serve'], { ...this.settings, FIELDSTONE_LISTEN: address }, { cwd: this.folder })
   }
 
   async hires(name, role, team) {

@@ -69,6 +69,8 @@ impl Device {
             schema_version: SCHEMA_VERSION,
             migration: None,
             told: sync::Told::default(),
+            epoch: None,
+            salvaged: None,
             pending: self.habit == Habit::AsksToWait && self.phone.has_unsynced_changes(),
         };
         let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");

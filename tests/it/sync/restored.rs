@@ -1,12 +1,19 @@
 //! A server that went back in time, and the phones that did not.
 
 use entities::{backup, sql};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::rules::{goal, opens_case};
 use crate::support::{Phone, World, on_both};
 
-on_both!(after_a_restore_phones_bring_back_what_the_server_lost, a_backup_that_was_cut_off_or_edited_is_refused,);
+on_both!(
+    after_a_restore_phones_bring_back_what_the_server_lost,
+    what_a_phone_holds_is_salvaged_before_it_is_replaced,
+    the_latest_state_that_any_phone_offers_stands,
+    a_restore_is_told_in_every_face,
+    deletes_wait_for_unsent_work_after_a_restore_too,
+    a_backup_that_was_cut_off_or_edited_is_refused,
+);
 
 pub(super) async fn takes_a_backup(world: &World) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -67,6 +74,128 @@ async fn after_a_restore_phones_bring_back_what_the_server_lost(world: World) {
     let row = sql::one(world.store.connection(), "select mail_enabled from wf_instance", vec![]).await;
     assert!(!row.expect("an answer").expect("a row").try_get_by_index::<bool>(0).expect("a truth"), "no mail yet");
     assert!(entities::audit::verify(world.store.connection()).await.expect("the trail").is_ok());
+}
+
+/// All that a phone holds as synced, in the shape of a push.
+fn holdings(phone: &Phone) -> Value {
+    let tables = phone.everything().into_iter().map(|(table, rows)| {
+        let rows: Vec<Value> = rows.into_values().map(Value::Object).collect();
+        (table, json!({"created": [], "updated": rows, "deleted": []}))
+    });
+    Value::Object(tables.collect())
+}
+
+/// A backup, and on the phone what was synced after it: a goal, an edit of an older one, a move.
+async fn goes_back_in_time(world: &World) -> (Phone, Vec<u8>, [String; 2]) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    let old = phone.creates("goals", goal(&case, "Known before the backup"));
+    phone.syncs().await;
+    phone.syncs().await;
+    let bytes = takes_a_backup(world).await;
+    world.pass_secs(3600);
+    let new = phone.creates("goals", goal(&case, "Synced after the backup"));
+    phone.edits("goals", &old, json!({"measure": "set after the backup"}));
+    phone.syncs().await;
+    phone.syncs().await;
+    world.pass_secs(3600);
+    (phone, bytes, [old, new])
+}
+
+async fn what_a_phone_holds_is_salvaged_before_it_is_replaced(world: World) {
+    let (mut phone, bytes, [old, new]) = goes_back_in_time(&world).await;
+    restores(&world, &bytes).await.expect("restored");
+    phone.person.logs_in().await;
+    let case = phone.column("goals", &old, "case_id");
+    let offered = holdings(&phone);
+    let unsent = phone.creates("notes", json!({"case_id": case, "body": "never sent", "kind": "progress"}));
+    let page = phone.asks("&epoch=1").await.ok();
+    assert_eq!((&page["epoch"], page.get("experimentalStrategy")), (&json!(2), None));
+    let salvaged = phone.person.post("/sync/salvage", offered).await.ok();
+    assert_eq!(salvaged, json!({"stored": 2}), "the new goal, and the edit of the old one");
+    let page = phone.asks("&epoch=1&salvaged=2").await.ok();
+    assert_eq!(page["experimentalStrategy"], json!("replacement"));
+    phone.applies(&page);
+    assert_eq!(phone.column("goals", &old, "measure"), json!("set after the backup"));
+    assert!(phone.ids("goals").contains(&new) && phone.ids("notes").contains(&unsent));
+    phone.syncs().await;
+    assert!(phone.asks("&epoch=2").await.ok().get("experimentalStrategy").is_none());
+    phone.pulls().await;
+    let mut fresh = Phone::of(&phone.person);
+    fresh.pulls().await;
+    assert_eq!(fresh.everything(), phone.everything());
+    let kinds: Vec<Value> =
+        fresh.everything().remove("sync_issues").expect("told").values().map(|i| i["kind"].clone()).collect();
+    assert_eq!(kinds, [json!("restored")], "and nothing was wrong with what was offered");
+    let early = phone.person.get("/sync?last_pulled_at=1&schema_version=1&epoch=x").await;
+    assert_eq!(early.status, 400);
+}
+
+async fn the_latest_state_that_any_phone_offers_stands(world: World) {
+    let (phone, bytes, [old, _]) = goes_back_in_time(&world).await;
+    // Another phone saw the first edit and nothing after it.
+    let earlier = holdings(&phone);
+    let ana = phone.person.clone();
+    let mut later = phone.clone();
+    later.edits("goals", &old, json!({"measure": "set again after that"}));
+    later.syncs().await;
+    later.syncs().await;
+    world.pass_secs(3600);
+    restores(&world, &bytes).await.expect("restored");
+    ana.logs_in().await;
+    for (offered, stored) in [(holdings(&later), 2), (earlier, 0)] {
+        assert_eq!(ana.post("/sync/salvage", offered).await.ok(), json!({"stored": stored}));
+    }
+    assert_eq!(ana.get(&format!("/goals/{old}")).await.ok()["measure"], json!("set again after that"));
+    let history = ana.get(&format!("/goals/{old}/history")).await.ok();
+    let lost = history["items"].as_array().expect("items").iter().find(|kept| kept["op"] == "lost");
+    assert_eq!(lost.expect("kept")["old"]["measure"], json!("set after the backup"));
+}
+
+async fn a_restore_is_told_in_every_face(world: World) {
+    let (mut phone, bytes, _) = goes_back_in_time(&world).await;
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let cursor = |page: &Value| page["next_cursor"].as_str().expect("a cursor").to_owned();
+    let native = cursor(&ben.get("/sync/pull?limit=2000").await.ok());
+    let rxdb = ana.get("/sync/rxdb/goals/pull").await.ok()["checkpoint"]["cursor"].as_str().expect("one").to_owned();
+    restores(&world, &bytes).await.expect("restored");
+    for person in [&phone.person, &ana, &ben] {
+        person.logs_in().await;
+    }
+    phone.pulls().await;
+    let issue = phone.everything().remove("sync_issues").expect("in the same reply").into_values().next().expect("one");
+    assert_eq!((&issue["kind"], &issue["audience"]), (&json!("restored"), &json!("author")));
+    assert!(issue["message"].as_str().expect("a sentence").contains("2027-03-01T15"), "{issue:?}");
+    ana.get(&format!("/sync/rxdb/goals/pull?cursor={rxdb}")).await.ok();
+    let refused = ben.get(&format!("/sync/pull?cursor={native}")).await.refused(409);
+    assert_eq!(refused["code"], json!("epoch_changed"));
+    let told = ben.get("/sync_issues").await.ok();
+    assert_eq!(told["items"][0]["kind"], json!("restored"));
+    let sam = world.sam().await.get("/sync_issues").await.ok();
+    let about: Vec<&Value> = sam["items"].as_array().expect("items").iter().map(|issue| &issue["about_id"]).collect();
+    assert_eq!(about.len(), 2, "one for each colleague, however many phones and faces: {sam}");
+    assert_eq!(phone.asks("").await.ok()["changes"]["sync_issues"]["updated"], json!([]), "once");
+}
+
+async fn deletes_wait_for_unsent_work_after_a_restore_too(world: World) {
+    let (mut phone, _, [old, _]) = goes_back_in_time(&world).await;
+    let other = phone.person.on_another_device();
+    other.logs_in().await;
+    let mut there = Phone::of(&other);
+    there.pulls().await;
+    there.deletes("goals", &old);
+    there.syncs().await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    restores(&world, &bytes).await.expect("restored");
+    phone.person.logs_in().await;
+    phone.edits("goals", &old, json!({"unit": "not sent yet"}));
+    let held = phone.asks("&pending=1").await.ok();
+    assert_eq!(held["changes"]["goals"]["deleted"], json!([]));
+    phone.applies(&held);
+    phone.pushes().await.expect("the edit").ok();
+    let reply = phone.pulls().await;
+    assert_eq!(reply["changes"]["goals"]["deleted"], json!([old]));
 }
 
 async fn a_backup_that_was_cut_off_or_edited_is_refused(world: World) {

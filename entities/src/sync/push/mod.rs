@@ -25,7 +25,9 @@ use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::{self, Device};
+use super::pull::{Timeline, timeline};
 use super::quarantine::{self, Telling};
+use super::restored;
 use intake::{Incoming, Op};
 pub use replay::Numbered;
 
@@ -165,18 +167,23 @@ async fn keep_all(
     Ok(kept)
 }
 
-/// Takes in rows that a device holds as synced and a restored server does not have (S6). Rows that
-/// are there stay as they are. Answers how many were stored.
+/// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
+/// there, and what was changed in others after the backup was made. The latest state that any device
+/// offers stands in the end; what it takes the place of is in history. Answers how many rows were
+/// stored.
 pub async fn salvage(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
     let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
     if intake.rows.len() > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
+    let line = timeline(write.conn(), &actor.agency_id).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, true).await?;
+    desk.salvages = true;
     for incoming in intake.rows.iter().filter(|row| row.op != Op::Deleted) {
-        if !desk.stored.contains_key(&(incoming.table.name, incoming.id.clone())) {
-            desk.create(incoming).await?;
+        match desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned() {
+            None => desk.create(incoming).await?,
+            Some(stored) => desk.salvage(incoming, &stored, &line).await?,
         }
     }
     let (stored, _) = desk.close().await?;
@@ -230,6 +237,8 @@ struct Desk<'a> {
     quarantined: usize,
     /// Whose work it is, where that is not the actor.
     behalf: Option<String>,
+    /// The rows were the server's once: what a device could not write is left out without a word.
+    salvages: bool,
     /// What was sent before is recognised by its content.
     by_content: bool,
 }
@@ -259,6 +268,7 @@ impl<'a> Desk<'a> {
             applied: 0,
             quarantined: 0,
             behalf: None,
+            salvages: false,
             by_content: false,
         })
     }
@@ -303,6 +313,9 @@ impl<'a> Desk<'a> {
         }
         // Who decides about another's work need not be one who makes such rows: a supervisor accepts a note.
         if self.behalf.is_none() && !table.may_write(None, checked.row(), &actor)? {
+            if self.salvages {
+                return Ok(());
+            }
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
         if table.name == "cases" {
@@ -378,6 +391,35 @@ impl<'a> Desk<'a> {
             if !rights::author_sees(self.write, &self.cases, &actor, &after).await? {
                 self.unseen.push((table, incoming.id.clone()));
             }
+        }
+        Ok(())
+    }
+
+    /// A row that is there: when the device holds a later state of it that the server had after the backup
+    /// was made, that state comes back. Both instants are the server's own.
+    async fn salvage(&mut self, incoming: &Incoming, before: &Row, line: &Timeline) -> Result<()> {
+        let (name, id) = (incoming.table.name, incoming.id.as_str());
+        let held = incoming.raw.get("updated_at").and_then(Value::as_i64).unwrap_or_default();
+        let seen = self.visible.contains(&(name, incoming.id.clone())) && !before.is_deleted();
+        let actor = self.write.actor().clone();
+        if !seen || held <= line.restored_to || incoming.table.append_only {
+            return Ok(());
+        }
+        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), self.write.now(), &actor)?;
+        let known = restored::salvaged(self.write, name, id, line.epoch).await?;
+        let later = held > known.unwrap_or_else(|| before.int("updated_at").unwrap_or_default());
+        if later && incoming.table.may_write(Some(before), &merged.row, &actor)? {
+            restored::note_salvaged(self.write, name, id, line.epoch, held).await?;
+            return self.update(incoming, before).await;
+        }
+        let mut lost = Map::new();
+        for (at, column) in incoming.table.wire_columns() {
+            if column.field.writable() && merged.row.cells[at] != before.cells[at] {
+                lost.insert(column.name.to_owned(), merged.row.json(at, crate::registry::Face::Rest));
+            }
+        }
+        if !lost.is_empty() {
+            history::keep_lost(self.write, before, lost).await?;
         }
         Ok(())
     }

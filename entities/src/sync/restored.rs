@@ -1,0 +1,89 @@
+//! After a restore: telling the people whose phones know more than the server, and remembering what
+//! was brought back (H7, S6).
+
+use sea_orm::ConnectionTrait;
+
+use crate::access::Actor;
+use crate::clock::Instant;
+use crate::error::{Error, Result};
+use crate::read;
+use crate::registry::{Synced, table};
+use crate::sql;
+use crate::store::Store;
+use crate::write::Write;
+
+use super::issue;
+use super::pull::timeline;
+use super::quarantine::{concerned, derived_id};
+
+fn issue_id(epoch: i64, about: &str, told: &str) -> String {
+    derived_id(&["restored", &epoch.to_string(), about, told])
+}
+
+/// Whether the actor has been told of the restore that began this epoch.
+pub(crate) async fn told(conn: &impl ConnectionTrait, actor: &Actor, epoch: i64) -> Result<bool> {
+    let issues = table(issue::Entity::NAME).ok_or(Error::NotFound)?;
+    let id = issue_id(epoch, actor.user(), actor.user());
+    Ok(!read::by_ids(conn, issues, &[id]).await?.is_empty())
+}
+
+/// Tells the user of a device that comes from before the restore, and the supervisor of their team, by one
+/// issue each for every epoch. Every face calls this when it meets such a device; nothing happens
+/// when they have been told.
+pub async fn tell(store: &Store, actor: &Actor) -> Result<()> {
+    let line = timeline(store.connection(), &actor.agency_id).await?;
+    if told(store.connection(), actor, line.epoch).await? {
+        return Ok(());
+    }
+    let mut write = store.write(&Actor::system(&actor.agency_id)).await?;
+    let user = actor.user();
+    let backup = Instant(line.restored_to).rfc3339();
+    let mut people = vec![(user.to_owned(), "author", "What your phone sent after that is asked for again")];
+    for (supervisor, role) in concerned(&write, user, None).await? {
+        people.push((supervisor, role, "What this colleague's phone sent after that is asked for again"));
+    }
+    for (person, role, what) in people {
+        let id = issue_id(line.epoch, user, &person);
+        let registered = table(issue::Entity::NAME).ok_or(Error::NotFound)?;
+        if write.row(registered, &id).await?.is_some() {
+            continue;
+        }
+        write
+            .create::<issue::Entity>(issue::Model {
+                id,
+                user_id: person,
+                audience: role.into(),
+                kind: "restored".into(),
+                about_table: "staff".into(),
+                about_id: user.into(),
+                message: format!(
+                    "The server was restored from a backup that ends at {backup}. {what}; look whether something is missing."
+                ),
+                status: "open".into(),
+                ..Default::default()
+            })
+            .await?;
+    }
+    write.note("restore_told", "");
+    write.commit().await?;
+    Ok(())
+}
+
+/// When the state that some device brought back had been stored, in this epoch.
+pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) -> Result<Option<i64>> {
+    let text = "select updated_at from sync_salvaged where tbl = $1 and row_id = $2 and epoch = $3";
+    let row = sql::one(write.conn(), text, vec![name.into(), id.into(), epoch.into()]).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+/// Remembers it, so that an older state from another device does not take its place.
+pub(crate) async fn note_salvaged(write: &Write, name: &str, id: &str, epoch: i64, updated_at: i64) -> Result<()> {
+    sql::exec(
+        write.conn(),
+        "insert into sync_salvaged (tbl, row_id, agency_id, epoch, updated_at) values ($1, $2, $3, $4, $5) \
+         on conflict (tbl, row_id) do update set epoch = excluded.epoch, updated_at = excluded.updated_at",
+        vec![name.into(), id.into(), write.actor().agency_id.as_str().into(), epoch.into(), updated_at.into()],
+    )
+    .await?;
+    Ok(())
+}
