@@ -86,6 +86,9 @@ impl From<sea_orm::DbErr> for Error {
                 "broken pipe",
                 "recovery mode",
                 "too many clients",
+                "communicating with database",
+                "at eof",
+                "because of crash",
             ]
             .iter()
             .any(|sign| low.contains(sign))

@@ -2,3 +2,4 @@
 
 mod killed_server;
 mod killed_worker;
+mod restarted_database;

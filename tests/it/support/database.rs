@@ -81,6 +81,15 @@ pub fn postgres_url() -> String {
     })
 }
 
+/// A migrated database of this name on another PostgreSQL than the usual one.
+pub async fn fresh_on(server: &str, name: &str) -> TestDb {
+    let mut admin = connect(server).await;
+    execute(&mut admin, &format!("create database {name}")).await;
+    let url = with_database(server, name);
+    migrate(&url).await;
+    TestDb { kind: Kind::Postgres, url }
+}
+
 async fn sqlite_template() -> &'static PathBuf {
     static FILE: OnceCell<PathBuf> = OnceCell::const_new();
     FILE.get_or_init(|| async {

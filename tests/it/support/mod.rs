@@ -1,6 +1,7 @@
 //! What the tests are written with: databases, a world to act in, people, phones, servers and a postbox.
 
 mod answer;
+mod cluster;
 pub mod database;
 mod person;
 mod phone;
@@ -9,7 +10,8 @@ pub mod server;
 mod world;
 
 pub use answer::Answer;
-pub use database::{Kind, TestDb, run};
+pub use cluster::Cluster;
+pub use database::{Kind, TestDb, run, uuid};
 pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};

@@ -90,6 +90,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_none()
+    }
+
     /// SIGKILL, and no chance to tidy up.
     pub fn kill(&mut self) -> ExitStatus {
         self.child.kill().expect("it was running");
