@@ -167,12 +167,17 @@ pub async fn keep(state: State) {
         return;
     }
     let mut stopping = state.stopping();
-    let mut forgotten = Instant::now();
+    let (mut swept, mut forgotten) = (Instant::now(), Instant::now());
     while !*stopping.borrow_and_update() {
         tokio::select! {
             _ = stopping.changed() => return,
             () = state.limiter.reached.notified() => (),
-            () = sleep(SWEEP) => state.limiter.sweep(state.limiter.now()),
+            () = sleep(SWEEP) => (),
+        }
+        // Not only when it is quiet: in a flood there is most to forget.
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            state.limiter.sweep(state.limiter.now());
         }
         let mut settled = state.limiter.settle(&state.store).await;
         if settled.is_ok() && forgotten.elapsed() >= FORGET {

@@ -158,10 +158,7 @@ async fn wake(write: &mut Write, facts: &CaseFacts, case_id: &str, due: Instant)
     }
     let memory: Memory = load::memory(write.conn(), case_id).await?;
     let chains = plan(rules::ALL, facts, &memory, due);
-    for key in snooze::wake(write, case_id, &chains, due).await? {
-        ledger(write, &key, Some(case_id), 0, "fired", "the time it was put off to").await?;
-    }
-    Ok(())
+    snooze::wake(write, case_id, &chains, due).await
 }
 
 /// Writes down what a key came to; false when it had come to an end before.

@@ -3,7 +3,7 @@
 //! Timers that have come to an end, and mail that went out or was not wanted, are kept for the
 //! retention and then deleted. What is pending, under way, or waits for a person is never touched,
 //! however old. The ledger is what makes `once` last, so it stays as long as the case does: only
-//! mornings long past, snoozes long over and what belongs to a deleted case are forgotten.
+//! mornings long past and what belongs to a deleted case are forgotten.
 
 use sea_orm::DbBackend;
 
@@ -19,7 +19,7 @@ const DAY_MS: i64 = 86_400_000;
 const GONE: &str = "case_id in (select id from cases where deleted_at is not null and deleted_at < $1)";
 
 /// What can be forgotten, as table and condition; `$1` is the instant before which it must have ended.
-fn leftovers() -> [(&'static str, String); 7] {
+fn leftovers() -> [(&'static str, String); 6] {
     [
         ("wf_timer", "state <> 'pending' and state <> 'dead' and changed_at < $1".into()),
         (
@@ -27,7 +27,6 @@ fn leftovers() -> [(&'static str, String); 7] {
             "state in ('sent', 'suppressed', 'dropped') and created_at < $1 and coalesce(finished_at, 0) < $1".into(),
         ),
         ("wf_ledger", "case_id is null and at < $1".into()),
-        ("wf_ledger", "case_id is not null and key like '%~s%' and at < $1".into()),
         ("wf_ledger", GONE.into()),
         ("wf_watch", GONE.into()),
         ("wf_timer", format!("state <> 'pending' and {GONE}")),

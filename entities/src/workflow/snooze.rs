@@ -115,11 +115,10 @@ async fn arm(
 }
 
 /// Brings back the prompts of a case whose time has come, unless a later step speaks for them by
-/// now. The timers' own end is the caller's to record; answers their keys.
-pub async fn wake(write: &mut Write, case_id: &str, chains: &[Chain], due: Instant) -> Result<Vec<String>> {
+/// now. The ledger does not hear of it: a prompt that is not put off any more cannot come back again.
+pub async fn wake(write: &mut Write, case_id: &str, chains: &[Chain], due: Instant) -> Result<()> {
     let text = "select key from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 \
                 and step like '%~s%' order by due_at, key";
-    let mut woken = Vec::new();
     for row in sql::all(write.conn(), text, vec![case_id.into(), due.0.into()]).await? {
         let key: String = row.try_get_by_index(0)?;
         let (own, _) = key.rsplit_once(MARK).unwrap_or((&key, ""));
@@ -131,9 +130,10 @@ pub async fn wake(write: &mut Write, case_id: &str, chains: &[Chain], due: Insta
             let after = prompt::Model { status: status.into(), snooze_until: None, ..before.clone() };
             write.change::<prompt::Entity>(&before, after).await?;
         }
-        woken.push(key);
+        let text = "update wf_timer set state = 'fired', reason = '', changed_at = $2 where key = $1";
+        sql::exec(write.conn(), text, vec![key.into(), write.now().0.into()]).await?;
     }
-    Ok(woken)
+    Ok(())
 }
 
 /// What `explain` says of the prompts of each chain that somebody put off: rule, subject and anchor,
