@@ -10,6 +10,7 @@ mod device;
 pub mod devices;
 pub mod digest;
 mod feed;
+mod heads;
 pub mod issue;
 pub mod native;
 pub mod page;

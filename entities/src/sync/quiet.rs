@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::access::Actor;
 use crate::error::Result;
-use crate::sql;
 use crate::store::Store;
 
+use super::heads::Heads;
 use super::pull::{Pull, PullRequest};
 
 /// Devices remembered before the memory starts afresh.
@@ -24,7 +24,10 @@ const LONG_WAY_MS: i64 = 5 * 60 * 1000;
 
 /// Devices for which nothing is pending.
 #[derive(Debug, Default)]
-pub struct Quiet(Mutex<HashMap<(String, String), Known>>);
+pub struct Quiet {
+    devices: Mutex<HashMap<(String, String), Known>>,
+    heads: Heads,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -40,7 +43,7 @@ impl Quiet {
         }
         let now = store.clock().now().0;
         let known = {
-            let devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
             devices.get(&key(actor)).copied()
         };
         let quiet = known.is_some_and(|known| {
@@ -49,19 +52,13 @@ impl Quiet {
         if !quiet {
             return Ok(None);
         }
-        let text = format!(
-            "select c.epoch from sync_clock c where c.agency_id = $1 and c.seq = $2 and not exists \
-             (select 1 from sync_due d where d.agency_id = $1 and d.at <= {})",
-            store.now_sql()
-        );
-        let row =
-            sql::one(store.connection(), &text, vec![actor.agency_id.as_str().into(), request.cursor.into()]).await?;
-        row.map(|row| Ok((request.cursor, row.try_get_by_index(0)?))).transpose()
+        let head = self.heads.newest(store, &actor.agency_id).await;
+        Ok(head.filter(|head| head.seq == request.cursor && !head.due).map(|head| (head.seq, head.epoch)))
     }
 
     /// Takes note of a reply, and whether it left the device anything to wait for.
     pub(crate) fn note(&self, actor: &Actor, reply: &Pull) {
-        let mut devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         if reply.has_more || reply.unsettled {
             devices.remove(&key(actor));
             return;
