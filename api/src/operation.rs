@@ -233,13 +233,14 @@ impl Op {
     }
 }
 
-/// Adds operations to an application. Literal paths are tried before those with names in them.
+/// Adds operations to an application. Literal paths are tried before those with names in them: they
+/// are compared as text, and each of the others is a regular expression that every pull would pay.
 pub fn mount(cfg: &mut web::ServiceConfig, operations: Vec<Op>) {
-    let mut paths: BTreeMap<String, (String, Vec<Route>)> = BTreeMap::new();
+    let mut paths: BTreeMap<(bool, String), (String, Vec<Route>)> = BTreeMap::new();
     for op in operations {
         let (access, name) = (op.access, Name(op.id.into()));
         let guarded = op.route.wrap(from_fn(move |req, next| enter(access, name.clone(), req, next)));
-        let order = op.path.replace('{', "\u{10ffff}");
+        let order = (op.path.contains('{'), op.path.replace('{', "\u{10ffff}"));
         paths.entry(order).or_insert_with(|| (op.path, Vec::new())).1.push(guarded);
     }
     for (_, (path, routes)) in paths {
