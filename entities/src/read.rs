@@ -9,10 +9,10 @@ use crate::sql;
 /// The rows with these ids, in no particular order; missing ids are left out, deleted rows stay.
 pub async fn by_ids(conn: &impl ConnectionTrait, table: &'static Table, ids: &[String]) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(ids.len());
-    for batch in ids.chunks(500) {
+    for batch in sql::batches(ids) {
         let text =
             format!("select {} from {} where id in ({})", table.column_list(), table.name, sql::marks(1, batch.len()));
-        let values = batch.iter().map(|id| id.as_str().into()).collect();
+        let values = batch.into_iter().map(Value::from).collect();
         for found in sql::all(conn, &text, values).await? {
             rows.push(row(table, &found)?);
         }
@@ -54,5 +54,5 @@ fn row(table: &'static Table, found: &QueryResult) -> Result<Row> {
             }
         });
     }
-    Ok(Row { table, cells })
+    Ok(Row::of(table, cells))
 }

@@ -24,14 +24,14 @@ pub(super) async fn visible<'a>(write: &Write, keys: impl Iterator<Item = &'a Ke
     }
     let mut seen = HashSet::new();
     for (name, ids) in by_table {
-        for batch in ids.chunks(500) {
+        for batch in sql::batches(&ids) {
             let text = format!(
                 "select distinct f.row_id from sync_feed f join sync_access a on a.scope = f.scope \
                  where a.user_id = $1 and a.visible and f.live and f.tbl = $2 and f.row_id in ({})",
                 sql::marks(3, batch.len())
             );
             let mut values = vec![write.actor().user().into(), name.into()];
-            values.extend(batch.iter().map(|id| (*id).into()));
+            values.extend(batch.into_iter().map(sea_orm::Value::from));
             for row in sql::all(write.conn(), &text, values).await? {
                 seen.insert((name, row.try_get_by_index(0)?));
             }
@@ -53,7 +53,7 @@ pub(super) async fn open_cases(
         .collect();
     let named: Vec<&str> = named.into_iter().collect();
     let mut open = HashSet::new();
-    for batch in named.chunks(500) {
+    for batch in sql::batches(&named) {
         let text = format!(
             "select scope from sync_access where user_id = $1 and visible and scope in ({})",
             sql::marks(2, batch.len())
