@@ -43,7 +43,7 @@ pub async fn create(write: &mut Write, table: &'static Table, body: &Map<String,
                 faults.push(Fault::field(name, "illegal_start", "a new row cannot begin in this state"));
             }
             _ => match cell(column, json) {
-                Ok(value) => row.cells[at] = value,
+                Ok(value) => row.put(at, value),
                 Err(fault) => faults.push(fault),
             },
         }
@@ -106,14 +106,14 @@ pub async fn edit(
                 continue;
             }
         };
-        let same = value == before.cells[at];
+        let same = value == *before.cell(at);
         match column.field.merge {
             Merge::Server => faults.push(Fault::field(name, "server_set", "is set by the server")),
             Merge::Once if !same => faults.push(Fault::field(name, "fixed", "is given once and stays")),
             Merge::State if !same => {
                 faults.push(Fault::field(name, "by_move", "changes by a move: POST to the row and the move's verb"));
             }
-            _ => after.cells[at] = value,
+            _ => after.put(at, value),
         }
     }
     refuse(faults)?;
@@ -181,13 +181,13 @@ async fn make(
     let mut faults = Vec::new();
     // Why a row has its state is said anew at each move, or it would explain the one before.
     if let Some(at) = table.index("status_reason") {
-        after.cells[at] = table.columns[at].null();
+        after.put(at, table.columns[at].null());
     }
     for (name, json) in body {
         match table.index(name).filter(|_| step.takes.contains(&name.as_str())) {
             None => faults.push(Fault::field(name, "unknown_field", "does not come with this move")),
             Some(at) => match cell(&table.columns[at], json) {
-                Ok(value) => after.cells[at] = value,
+                Ok(value) => after.put(at, value),
                 Err(fault) => faults.push(fault),
             },
         }
@@ -241,7 +241,7 @@ async fn taken(write: &Write, held: Row, sent: &Row) -> Result<Made> {
 /// A row made in a later state passes the guard of the move that would have led there.
 fn start(table: &'static Table, row: &mut Row, write: &Write) -> Result<()> {
     for (at, column) in table.columns.iter().enumerate().filter(|(_, column)| column.field.merge == Merge::State) {
-        let (Value::String(Some(from)), Value::String(Some(to))) = (column.initial(), row.cells[at].clone()) else {
+        let (Value::String(Some(from)), Value::String(Some(to))) = (column.initial(), row.cell(at).clone()) else {
             continue;
         };
         let Some(step) = table.move_between(column.name, &from, &to).filter(|_| from != to) else { continue };
@@ -261,8 +261,8 @@ fn may_start(table: &Table, column: &Column, json: &Json) -> bool {
 async fn references(write: &Write, before: Option<&Row>, after: &Row) -> Result<()> {
     let mut faults = Vec::new();
     for (at, column) in after.table.columns.iter().enumerate() {
-        let (Some(target), Value::String(Some(id))) = (column.field.refers, &after.cells[at]) else { continue };
-        if before.is_some_and(|before| before.cells[at] == after.cells[at]) {
+        let (Some(target), Value::String(Some(id))) = (column.field.refers, after.cell(at)) else { continue };
+        if before.is_some_and(|before| before.cell(at) == after.cell(at)) {
             continue;
         }
         let seen = access::sees(write.conn(), write.actor().user(), target, id).await?;

@@ -148,7 +148,7 @@ impl Write {
 
     /// Stores a new typed row and gives it back as stored. An empty id is replaced by a new one.
     pub async fn create<E: Synced>(&mut self, model: E::Model) -> Result<E::Model> {
-        let mut row = Row::from_model::<E>(registered(E::NAME)?, &model);
+        let mut row = Row::from_model::<E>(registered(E::NAME)?, model);
         if row.id().is_empty() {
             let id = self.mint();
             row.set("id", id.into());
@@ -161,14 +161,14 @@ impl Write {
     /// Stores a changed typed row; gives it back as stored. Nothing happens when nothing differs.
     pub async fn change<E: Synced>(&mut self, before: &E::Model, after: E::Model) -> Result<E::Model> {
         let table = registered(E::NAME)?;
-        let before = Row::from_model::<E>(table, before);
-        let after = Row::from_model::<E>(table, &after).checked(Some(&before), self.now, &self.actor)?;
+        let before = Row::from_model::<E>(table, before.clone());
+        let after = Row::from_model::<E>(table, after).checked(Some(&before), self.now, &self.actor)?;
         self.update(&before, after).await?.model::<E>()
     }
 
     /// Marks a typed row as deleted.
     pub async fn remove<E: Synced>(&mut self, before: &E::Model) -> Result<()> {
-        let row = Row::from_model::<E>(registered(E::NAME)?, before);
+        let row = Row::from_model::<E>(registered(E::NAME)?, before.clone());
         self.delete(&row).await
     }
 
@@ -214,13 +214,13 @@ impl Write {
                 fill(&self.tx, None, &mut row, &self.actor).await?;
             }
             let (table, user) = (row.table, self.actor.user_id.clone());
-            row.cells[table.agency_id] = self.actor.agency_id.as_str().into();
-            row.cells[table.seq] = self.seq.into();
-            row.cells[table.edit_seq] = self.seq.into();
-            row.cells[table.created_at] = self.now.0.into();
-            row.cells[table.updated_at] = self.now.0.into();
-            row.cells[table.created_by] = Value::String(user.clone());
-            row.cells[table.updated_by] = Value::String(user);
+            row.put(table.agency_id, self.actor.agency_id.as_str().into());
+            row.put(table.seq, self.seq.into());
+            row.put(table.edit_seq, self.seq.into());
+            row.put(table.created_at, self.now.0.into());
+            row.put(table.updated_at, self.now.0.into());
+            row.put(table.created_by, Value::String(user.clone()));
+            row.put(table.updated_by, Value::String(user));
             stamped.push(row);
         }
         for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
@@ -248,20 +248,20 @@ impl Write {
         let table = row.table;
         let stamps = [table.seq, table.edit_seq, table.updated_at, table.updated_by];
         for stamp in stamps.into_iter().chain([table.created_at, table.created_by, table.agency_id, table.id]) {
-            row.cells[stamp] = before.cells[stamp].clone();
+            row.put(stamp, before.cell(stamp).clone());
         }
-        let changed: Vec<usize> = (0..row.cells.len()).filter(|at| row.cells[*at] != before.cells[*at]).collect();
+        let changed: Vec<usize> = (0..row.cells().len()).filter(|at| row.cell(*at) != before.cell(*at)).collect();
         if changed.is_empty() {
             return Ok(row);
         }
         if before.seq() == self.seq {
             self.step().await?;
         }
-        row.cells[table.seq] = self.seq.into();
-        row.cells[table.updated_at] = self.now.0.into();
-        row.cells[table.updated_by] = Value::String(self.actor.user_id.clone());
+        row.put(table.seq, self.seq.into());
+        row.put(table.updated_at, self.now.0.into());
+        row.put(table.updated_by, Value::String(self.actor.user_id.clone()));
         if changed.iter().any(|at| table.columns[*at].field.merge != Merge::Server) {
-            row.cells[table.edit_seq] = self.seq.into();
+            row.put(table.edit_seq, self.seq.into());
         }
         let sets: Vec<usize> = changed.iter().copied().chain(stamps).collect();
         update_row(&self.tx, &row, &sets).await?;
@@ -290,14 +290,14 @@ impl Write {
         }
         let table = before.table;
         let mut row = before.clone();
-        row.cells[table.deleted_at] = self.now.0.into();
-        row.cells[table.seq] = self.seq.into();
-        row.cells[table.edit_seq] = self.seq.into();
-        row.cells[table.updated_at] = self.now.0.into();
-        row.cells[table.updated_by] = Value::String(self.actor.user_id.clone());
+        row.put(table.deleted_at, self.now.0.into());
+        row.put(table.seq, self.seq.into());
+        row.put(table.edit_seq, self.seq.into());
+        row.put(table.updated_at, self.now.0.into());
+        row.put(table.updated_by, Value::String(self.actor.user_id.clone()));
         let sets = [table.deleted_at, table.seq, table.edit_seq, table.updated_at, table.updated_by];
         update_row(&self.tx, &row, &sets).await?;
-        let all: Vec<usize> = (0..row.cells.len()).collect();
+        let all: Vec<usize> = (0..row.cells().len()).collect();
         history::keep(self, before, &all, "delete").await?;
         sql::exec(
             &self.tx,
@@ -481,7 +481,7 @@ async fn mark_multi(tx: &DatabaseTransaction, name: &'static str, id: &str) -> R
 type Entry = (String, &'static str, String, bool);
 
 async fn enter(tx: &DatabaseTransaction, agency: &str, seq: i64, entries: &[Entry]) -> Result<()> {
-    for batch in entries.chunks(500) {
+    for batch in sql::pieces(entries) {
         let text = format!(
             "insert into sync_feed (scope, tbl, row_id, agency_id, seq, entered, live, multi) values {}",
             sql::tuples(batch.len(), 8)
@@ -508,10 +508,10 @@ async fn insert_rows(tx: &DatabaseTransaction, rows: &[Row]) -> Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
     let table = first.table;
     let names = table.column_list();
-    for batch in rows.chunks((30_000 / table.columns.len()).clamp(1, 250)) {
+    for batch in sql::pieces(rows) {
         let text =
             format!("insert into {} ({names}) values {}", table.name, sql::tuples(batch.len(), table.columns.len()));
-        let values = batch.iter().flat_map(|row| row.cells.iter().cloned()).collect();
+        let values = batch.iter().flat_map(|row| row.cells().iter().cloned()).collect();
         sql::exec(tx, &text, values).await?;
     }
     Ok(())
@@ -522,7 +522,7 @@ async fn update_row(tx: &DatabaseTransaction, row: &Row, sets: &[usize]) -> Resu
     let mut parts = Vec::with_capacity(sets.len());
     let mut seen = BTreeSet::new();
     for at in sets.iter().filter(|at| seen.insert(**at)) {
-        values.push(row.cells[*at].clone());
+        values.push(row.cell(*at).clone());
         parts.push(format!("\"{}\" = ${}", row.table.columns[*at].name, values.len()));
     }
     values.push(row.id().into());

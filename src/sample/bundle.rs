@@ -27,13 +27,13 @@ struct Change {
 impl Bundle {
     /// Adds a typed row.
     pub(crate) fn add<E: Synced>(&mut self, model: &E::Model) -> Result<()> {
-        self.rows.push(Row::from_model::<E>(registered(E::NAME)?, model));
+        self.rows.push(Row::from_model::<E>(registered(E::NAME)?, model.clone()));
         Ok(())
     }
 
     /// Adds a typed row to the second commit.
     pub(crate) fn add_late<E: Synced>(&mut self, model: &E::Model) -> Result<()> {
-        self.late_rows.push(Row::from_model::<E>(registered(E::NAME)?, model));
+        self.late_rows.push(Row::from_model::<E>(registered(E::NAME)?, model.clone()));
         Ok(())
     }
 

@@ -42,6 +42,6 @@ async fn farewell(req: HttpRequest, state: web::Data<State>, payload: web::Paylo
         return Err(Problem::TooLarge { max_bytes: Limits::SYNC.inflated, max_rows: Some(MAX_ROWS) });
     }
     let body = asked::body(&req, payload).await?;
-    let kept = sync::farewell(&state.store, &actor, &body).await.map_err(asked::refused)?;
+    let kept = sync::farewell(&state.store, &actor, body).await.map_err(asked::refused)?;
     Ok(HttpResponse::Ok().json(json!({"kept": kept})))
 }

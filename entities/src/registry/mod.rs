@@ -92,7 +92,7 @@ impl<M> Move<M> {
 }
 
 /// A table that devices hold copies of.
-pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + PartialEq + Sync> {
+pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + PartialEq + Send + Sync + 'static> {
     /// Plural noun: table name, path segment and name on the wire.
     const NAME: &'static str;
     /// Schema version in which the table appeared.
@@ -207,7 +207,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Table>> =
 
 /// A typed row as a `Row`, for what follows from a change.
 pub fn erased<E: Synced>(model: &E::Model) -> Option<Row> {
-    table(E::NAME).map(|table| Row::from_model::<E>(table, model))
+    table(E::NAME).map(|table| Row::from_model::<E>(table, model.clone()))
 }
 
 /// The table of that name, if it is a synced one.

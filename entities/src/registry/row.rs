@@ -1,5 +1,8 @@
 //! A row without its type: what the generic rooms pass around.
 
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
 use sea_orm::{IdenStatic, Iterable, ModelTrait, Value};
 
 use super::{Synced, Table};
@@ -8,12 +11,20 @@ use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
 
 /// One row of one synced table; cells are in the table's column order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Row {
     /// The table it belongs to.
     pub table: &'static Table,
-    /// One value for each column, in the table's order.
-    pub cells: Vec<Value>,
+    cells: Vec<Value>,
+    /// The same cells as the entity's model, once somebody asked: every rule of an entity wants
+    /// it, and making it costs more than most rules do.
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("table", &self.table).field("cells", &self.cells).finish()
+    }
 }
 
 impl PartialEq for Row {
@@ -23,6 +34,27 @@ impl PartialEq for Row {
 }
 
 impl Row {
+    /// A row of these cells, one for each column in the table's order.
+    pub(crate) fn of(table: &'static Table, cells: Vec<Value>) -> Row {
+        Row { table, cells, typed: OnceLock::new() }
+    }
+
+    /// The values, in the table's order of columns.
+    pub fn cells(&self) -> &[Value] {
+        &self.cells
+    }
+
+    /// One value by its place.
+    pub fn cell(&self, at: usize) -> &Value {
+        &self.cells[at]
+    }
+
+    /// Sets one value by its place.
+    pub fn put(&mut self, at: usize, value: Value) {
+        self.cells[at] = value;
+        self.typed.take();
+    }
+
     /// The row's id.
     pub fn id(&self) -> &str {
         self.text_at(self.table.id).unwrap_or_default()
@@ -85,20 +117,30 @@ impl Row {
     /// Sets a column by name; a name the table does not have is ignored.
     pub fn set(&mut self, column: &str, value: Value) {
         if let Some(at) = self.table.index(column) {
-            self.cells[at] = value;
+            self.put(at, value);
         }
     }
 
     /// Sets what follows from other columns, checks every limit and the row as a whole. Only a
     /// row that passed here can be stored.
-    pub fn checked(mut self, before: Option<&Row>, now: Instant, actor: &Actor) -> Result<Checked> {
+    pub fn checked(self, before: Option<&Row>, now: Instant, actor: &Actor) -> Result<Checked> {
+        self.tried(before, now, actor)?.map_err(|(_, faults)| Error::Invalid(faults))
+    }
+
+    /// As `checked`; a row with faults comes back with them, to be mended.
+    pub(crate) fn tried(
+        mut self,
+        before: Option<&Row>,
+        now: Instant,
+        actor: &Actor,
+    ) -> Result<std::result::Result<Checked, (Row, Vec<Fault>)>> {
         let table = self.table;
         table.derive(&mut self, now, actor)?;
         let mut faults = self.limits(before);
         if faults.is_empty() {
             faults = table.check(before, &self)?;
         }
-        if faults.is_empty() { Ok(Checked(self)) } else { Err(Error::Invalid(faults)) }
+        Ok(if faults.is_empty() { Ok(Checked(self)) } else { Err((self, faults)) })
     }
 
     /// Faults of single cells; of a changed row only cells that changed are looked at, so that an
@@ -118,18 +160,32 @@ impl Row {
 
     /// The typed row. Fails only if the cells do not fit the entity, which is a defect.
     pub fn model<E: Synced>(&self) -> Result<E::Model> {
+        Ok((*self.typed::<E>()?).clone())
+    }
+
+    /// The typed row, made once and kept until a cell changes.
+    pub(crate) fn typed<E: Synced>(&self) -> Result<Arc<E::Model>> {
+        if let Some(known) = self.typed.get().and_then(|known| Arc::clone(known).downcast().ok()) {
+            return Ok(known);
+        }
         let mut model = E::Model::default();
         for (column, cell) in E::Column::iter().zip(&self.cells) {
             model
                 .try_set(column, cell.clone())
                 .map_err(|err| Error::Internal(format!("{}.{}: {err}", E::NAME, column.as_str())))?;
         }
+        let model = Arc::new(model);
+        // Whoever else made it meanwhile made the same.
+        let _ = self.typed.set(Arc::<E::Model>::clone(&model));
         Ok(model)
     }
 
     /// The erased form of a typed row.
-    pub fn from_model<E: Synced>(table: &'static Table, model: &E::Model) -> Row {
-        Row { table, cells: E::Column::iter().map(|column| model.get(column)).collect() }
+    pub fn from_model<E: Synced>(table: &'static Table, model: E::Model) -> Row {
+        let cells = E::Column::iter().map(|column| model.get(column)).collect();
+        let row = Row::of(table, cells);
+        let _ = row.typed.set(Arc::new(model));
+        row
     }
 }
 

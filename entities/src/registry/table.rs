@@ -146,46 +146,48 @@ impl Table {
             list: columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", "),
             columns,
             by_name,
-            stands: |row| Ok(E::stands(&row.model::<E>()?)),
+            stands: |row| Ok(E::stands(&*row.typed::<E>()?)),
             check: |before, after| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::check(before.as_ref(), &after.model::<E>()?))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::check(before.as_deref(), &*after.typed::<E>()?))
             },
             may_write: |before, after, actor| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::may_write(before.as_ref(), &after.model::<E>()?, actor))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::may_write(before.as_deref(), &*after.typed::<E>()?, actor))
             },
-            may_delete: |row, actor| Ok(E::may_delete(&row.model::<E>()?, actor)),
-            occurred: |row| Ok(E::occurred(&row.model::<E>()?)),
+            may_delete: |row, actor| Ok(E::may_delete(&*row.typed::<E>()?, actor)),
+            occurred: |row| Ok(E::occurred(&*row.typed::<E>()?)),
             derive: |row, now, actor| {
                 let mut model = row.model::<E>()?;
                 E::derive(&mut model, now, actor);
-                *row = Row::from_model::<E>(row.table, &model);
+                if model != *row.typed::<E>()? {
+                    *row = Row::from_model::<E>(row.table, model);
+                }
                 Ok(())
             },
             touches: |before, after| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::touches(before.as_ref(), &after.model::<E>()?))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::touches(before.as_deref(), &*after.typed::<E>()?))
             },
             fills: |before, after, actor| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::fills(before.as_ref(), &after.model::<E>()?, actor))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::fills(before.as_deref(), &*after.typed::<E>()?, actor))
             },
             needs: |before, after, now, actor| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::needs(before.as_ref(), &after.model::<E>()?, now, actor))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::needs(before.as_deref(), &*after.typed::<E>()?, now, actor))
             },
             follow: |before, after, now, actor| {
-                let before = before.map(Row::model::<E>).transpose()?;
-                Ok(E::follow(before.as_ref(), &after.model::<E>()?, now, actor))
+                let before = before.map(Row::typed::<E>).transpose()?;
+                Ok(E::follow(before.as_deref(), &*after.typed::<E>()?, now, actor))
             },
-            watched: |row, actor| Ok(E::watched(&row.model::<E>()?, actor)),
-            partner_reads: |row, column, now| Ok(E::partner_reads(&row.model::<E>()?, column, now)),
-            guard: |at, row, now| Ok((E::MOVES[at].guard)(&row.model::<E>()?, now)),
+            watched: |row, actor| Ok(E::watched(&*row.typed::<E>()?, actor)),
+            partner_reads: |row, column, now| Ok(E::partner_reads(&*row.typed::<E>()?, column, now)),
+            guard: |at, row, now| Ok((E::MOVES[at].guard)(&*row.typed::<E>()?, now)),
             effect: |at, row, now, actor| {
                 let mut model = row.model::<E>()?;
                 (E::MOVES[at].effect)(&mut model, now, actor);
-                *row = Row::from_model::<E>(row.table, &model);
+                *row = Row::from_model::<E>(row.table, model);
                 Ok(())
             },
         }
@@ -223,7 +225,7 @@ impl Table {
 
     /// A row with every cell empty: null, or the type's zero where null is not possible.
     pub fn blank(&'static self) -> Row {
-        Row { table: self, cells: self.blank.clone() }
+        Row::of(self, self.blank.clone())
     }
 
     /// Where the row can be seen.

@@ -98,13 +98,14 @@ pub(crate) async fn fill(
     for fill in row.table.fills(before, row, actor)? {
         let Some(at) = row.table.index(fill.column) else { continue };
         let found = sql::one(conn, fill.text, fill.values).await?;
-        row.cells[at] = match (row.table.columns[at].field.kind, found) {
+        let cell = match (row.table.columns[at].field.kind, found) {
             (_, None) => row.table.columns[at].initial_or_zero(),
             (Kind::Int(..) | Kind::Instant, Some(found)) => Value::BigInt(found.try_get_by_index(0)?),
             (Kind::Real(..), Some(found)) => Value::Double(found.try_get_by_index(0)?),
             (Kind::Bool, Some(found)) => Value::Bool(found.try_get_by_index(0)?),
             (_, Some(found)) => Value::String(found.try_get_by_index(0)?),
         };
+        row.put(at, cell);
     }
     Ok(())
 }

@@ -162,7 +162,7 @@ impl Row {
         let mut row = table.blank();
         for (at, column) in table.columns.iter().enumerate() {
             if column.field.default.is_some() {
-                row.cells[at] = column.initial();
+                row.put(at, column.initial());
             }
         }
         row
@@ -171,7 +171,7 @@ impl Row {
     /// One cell as JSON.
     pub fn json(&self, at: usize, face: Face) -> Json {
         let kind = self.table.columns[at].field.kind;
-        match &self.cells[at] {
+        match self.cell(at) {
             Value::String(Some(text)) => match (kind, face) {
                 (Kind::Json(_), Face::Rest) => serde_json::from_str(text).unwrap_or(Json::Null),
                 _ => Json::String(text.clone()),

@@ -133,7 +133,7 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
         if let Some(Ok(cell)) = kept.raw.get(column.name).map(|sent| column.parse(sent, kept.face))
             && (column.nullable || cell != column.null())
         {
-            row.cells[at] = cell;
+            row.put(at, cell);
         }
     }
     if kept.table.index("author_id").is_some() {

@@ -56,44 +56,45 @@ pub(crate) struct Intake {
 
 /// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. `Err` says
 /// what is malformed. The same row named twice counts once, with its last content.
-pub(crate) fn read(body: &Value) -> Result<Intake, String> {
-    let top = body.as_object().ok_or("the body must be an object of tables")?;
-    let tables = match top.get("changes") {
-        Some(inner) => inner.as_object().ok_or("changes must be an object of tables")?,
+pub(crate) fn read(body: Value) -> Result<Intake, String> {
+    let Value::Object(mut top) = body else { return Err("the body must be an object of tables".into()) };
+    let tables = match top.remove("changes") {
+        Some(Value::Object(inner)) => inner,
+        Some(_) => return Err("changes must be an object of tables".into()),
         None => top,
     };
     let mut intake = Intake::default();
     let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
     for (name, changes) in tables {
-        let known = table(name);
-        let changes = changes.as_object().ok_or_else(|| "each table must be an object of three lists".to_owned())?;
+        let known = table(&name);
+        let Value::Object(mut changes) = changes else {
+            return Err("each table must be an object of three lists".into());
+        };
         for (key, op) in [("created", Op::Created), ("updated", Op::Updated), ("deleted", Op::Deleted)] {
-            let list = match changes.get(key) {
+            let list = match changes.remove(key) {
                 None | Some(Value::Null) => continue,
                 Some(Value::Array(list)) => list,
                 Some(_) => return Err(format!("{key} must be a list")),
             };
             for item in list {
                 let (id, raw) = match (op, item) {
-                    (Op::Deleted, Value::String(id)) => (id.as_str(), Map::new()),
+                    (Op::Deleted, Value::String(id)) => (id, Map::new()),
                     (Op::Deleted, _) => return Err("deleted must be a list of ids".into()),
                     (_, Value::Object(raw)) => match raw.get("id") {
-                        Some(Value::String(id)) => (id.as_str(), raw.clone()),
+                        Some(Value::String(id)) => (id.clone(), raw),
                         _ => return Err("each row must have a text id".into()),
                     },
                     _ => return Err("each row must be an object".into()),
                 };
-                let Some(table) = known.filter(|_| is_id(id)) else {
+                let Some(table) = known.filter(|_| is_id(&id)) else {
                     intake.ignored += 1;
                     continue;
                 };
-                let incoming = Incoming { table, id: id.to_owned(), op, raw, face: Face::Watermelon };
-                match places.get(&(table.name, incoming.id.clone())) {
-                    Some(at) => intake.rows[*at] = incoming,
-                    None => {
-                        places.insert((table.name, incoming.id.clone()), intake.rows.len());
-                        intake.rows.push(incoming);
-                    }
+                let place = places.entry((table.name, id.clone())).or_insert(intake.rows.len());
+                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon };
+                match intake.rows.get_mut(*place) {
+                    Some(earlier) => *earlier = incoming,
+                    None => intake.rows.push(incoming),
                 }
             }
         }

@@ -57,7 +57,7 @@ pub(crate) fn merge(
         if mended {
             merged.mended.push(column.name);
         }
-        if cell == merged.row.cells[at] {
+        if cell == *merged.row.cell(at) {
             continue;
         }
         if elsewhere.contains(column.name) && column.field.writable() {
@@ -71,14 +71,14 @@ pub(crate) fn merge(
                 continue;
             }
             (Merge::Once, Some(_)) => false,
-            (Merge::Protective, Some(_)) => !loosens(column, &merged.row.cells[at], &cell),
+            (Merge::Protective, Some(_)) => !loosens(column, merged.row.cell(at), &cell),
             (Merge::Once | Merge::Protective | Merge::Field, _) => {
-                merged.row.cells[at] = cell;
+                merged.row.put(at, cell);
                 continue;
             }
         };
         match (stands, column.field.merge) {
-            (true, Merge::Protective) => merged.row.cells[at] = cell,
+            (true, Merge::Protective) => merged.row.put(at, cell),
             (true, _) => (),
             (false, _) => merged.kept.push(column.name),
         }
@@ -103,11 +103,11 @@ fn step(
     now: Instant,
     actor: &Actor,
 ) -> Result<bool> {
-    let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cells[at].clone(), cell) else { return Ok(false) };
+    let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cell(at).clone(), cell) else { return Ok(false) };
     let found = table.move_between(column.name, &from, to);
     let Some(found) = found else {
         if new && table.starts.contains(&to.as_str()) {
-            row.cells[at] = cell.clone();
+            row.put(at, cell.clone());
             return Ok(true);
         }
         return Ok(false);
@@ -116,7 +116,7 @@ fn step(
         return Ok(false);
     }
     let mut after = row.clone();
-    after.cells[at] = cell.clone();
+    after.put(at, cell.clone());
     if !table.guard(found, &after, now)?.is_empty() {
         return Ok(false);
     }
@@ -131,8 +131,8 @@ pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Resul
         return Err(refused);
     }
     for (at, column) in before.table.columns.iter().enumerate() {
-        if matches!(column.field.merge, Merge::State | Merge::Server) && merged.row.cells[at] != before.cells[at] {
-            merged.row.cells[at] = before.cells[at].clone();
+        if matches!(column.field.merge, Merge::State | Merge::Server) && merged.row.cell(at) != before.cell(at) {
+            merged.row.put(at, before.cell(at).clone());
             if column.field.merge == Merge::State {
                 merged.illegal = true;
                 merged.kept.push(column.name);
@@ -143,7 +143,8 @@ pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Resul
 }
 
 /// Checks the merged row; columns that break a rule fall back to their stored value, cut where
-/// they are only too long, and are named in `mended`. `None` when it cannot be stored at all.
+/// they are only too long, and are named in `mended`. `None` when it cannot be stored at all; otherwise
+/// the row has been moved out of `merged`.
 pub(crate) fn settle(
     merged: &mut Merged,
     before: Option<&Row>,
@@ -151,22 +152,26 @@ pub(crate) fn settle(
     actor: &Actor,
 ) -> Result<Option<Checked>> {
     for _ in 0..4 {
-        let faults = match merged.row.clone().checked(before, now, actor) {
+        let moved = Row::of(merged.row.table, Vec::new());
+        let row = std::mem::replace(&mut merged.row, moved);
+        let faults = match row.tried(before, now, actor)? {
             Ok(checked) => return Ok(Some(checked)),
-            Err(Error::Invalid(faults)) => faults,
-            Err(err) => return Err(err),
+            Err((row, faults)) => {
+                merged.row = row;
+                faults
+            }
         };
         let mut helped = false;
         for fault in faults {
             let Some((at, column)) = at_pointer(merged.row.table, &fault.pointer) else { continue };
-            let fallback = match (column.field.kind, &merged.row.cells[at]) {
+            let fallback = match (column.field.kind, merged.row.cell(at)) {
                 (Kind::Text(max), Cell::String(Some(text))) if fault.code == "too_long" => {
                     text.chars().take(max).collect::<String>().into()
                 }
-                _ => before.map_or_else(|| column.initial_or_zero(), |before| before.cells[at].clone()),
+                _ => before.map_or_else(|| column.initial_or_zero(), |before| before.cell(at).clone()),
             };
-            if merged.row.cells[at] != fallback {
-                merged.row.cells[at] = fallback;
+            if *merged.row.cell(at) != fallback {
+                merged.row.put(at, fallback);
                 merged.mended.push(column.name);
                 helped = true;
             }

@@ -95,7 +95,7 @@ impl<E: Into<Error>> From<E> for PushRefusal {
 
 /// Takes a push in. All or nothing.
 pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::result::Result<Push, PushRefusal> {
-    let mut intake = intake::read(&request.body).map_err(PushRefusal::Malformed)?;
+    let mut intake = intake::read(request.body).map_err(PushRefusal::Malformed)?;
     if intake.rows.len() > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);
     }
@@ -134,20 +134,20 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
 
 /// Keeps rows that a device is about to lose to a reply it has just received (S4): all of them,
 /// whoever may see the case now. Answers how many. The same rows sent again are the same entries.
-pub async fn rescue(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
+pub async fn rescue(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
     keep_all(store, actor, body, "the device was about to lose it with the case", "rescue").await
 }
 
 /// Keeps what a device that was shut out had not sent yet, before it erases itself: all of it in
 /// quarantine, since nobody can vouch for who held the device.
-pub async fn farewell(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
+pub async fn farewell(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
     keep_all(store, actor, body, "it was left on a device that had been shut out", "farewell").await
 }
 
 async fn keep_all(
     store: &Store,
     actor: &Actor,
-    body: &Value,
+    body: Value,
     reason: &'static str,
     action: &'static str,
 ) -> std::result::Result<usize, PushRefusal> {
@@ -171,7 +171,7 @@ async fn keep_all(
 /// there, and what was changed in others after the backup was made. The latest state that any device
 /// offers stands in the end; what it takes the place of is in history. Answers how many rows were
 /// stored.
-pub async fn salvage(store: &Store, actor: &Actor, body: &Value) -> std::result::Result<usize, PushRefusal> {
+pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
     let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
     if intake.rows.len() > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);

@@ -259,7 +259,7 @@ impl<'a> Desk<'a> {
             if from == new {
                 continue;
             }
-            if before.cells[at] == from || before.cells[at] == new {
+            if *before.cell(at) == from || *before.cell(at) == new {
                 raw.insert(name.clone(), to(pair));
             } else {
                 let stored = before.json(at, Face::Rest);

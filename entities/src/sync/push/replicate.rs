@@ -75,7 +75,7 @@ fn is_deleted(state: &Map<String, Value>) -> bool {
 
 fn says(state: &Map<String, Value>, row: &Row) -> bool {
     row.table.wire_columns().filter(|(_, column)| column.field.writable()).all(|(at, column)| {
-        state.get(column.name).is_none_or(|value| merge::clean(column, value, Face::Rest).0 == row.cells[at])
+        state.get(column.name).is_none_or(|value| merge::clean(column, value, Face::Rest).0 == *row.cell(at))
     })
 }
 
