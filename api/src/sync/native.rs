@@ -132,7 +132,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
     let note = pull.note();
     drop(pull);
     told::keep(&state, note);
-    answer::json(&req, body).await
+    answer::json(&req, &body)
 }
 
 fn conflict(code: &'static str, detail: &str) -> Problem {
@@ -191,7 +191,7 @@ fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem
 
 async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
     let body = asked::body(&req, payload).await?;
-    match sync::rescue(&state.store, &session.actor, &body).await {
+    match sync::rescue(&state.store, &session.actor, body).await {
         Ok(kept) => Ok(HttpResponse::Ok().json(json!({"kept": kept}))),
         Err(refusal) => Err(asked::refused(refusal)),
     }
@@ -199,7 +199,7 @@ async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, pay
 
 async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
     let body = asked::body(&req, payload).await?;
-    match sync::salvage(&state.store, &session.actor, &body).await {
+    match sync::salvage(&state.store, &session.actor, body).await {
         Ok(stored) => Ok(HttpResponse::Ok().json(json!({"stored": stored}))),
         Err(refusal) => Err(asked::refused(refusal)),
     }

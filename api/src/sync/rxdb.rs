@@ -82,7 +82,7 @@ async fn pull(
     let note = page.note();
     drop(page);
     told::keep(&state, note);
-    answer::json(&req, body).await
+    answer::json(&req, &body)
 }
 
 async fn push(
@@ -103,7 +103,7 @@ async fn push(
     }
     let rows: Option<Vec<_>> = list.iter().map(rxdb::Pushed::read).collect();
     let masters = rxdb::push(&state.store, &session.actor, table, &rows.ok_or_else(malformed)?, schema_version).await?;
-    answer::json(&req, json!(masters).to_string().into_bytes()).await
+    answer::json(&req, json!(masters).to_string().as_bytes())
 }
 
 /// The table of that name. One whose rows this role never sees is as unknown as one that is not there.

@@ -32,18 +32,18 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
     if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await?
         && request.epoch.is_none_or(|known| known == epoch)
     {
-        return answer::json(&req, sync::page::nothing(request.schema_version, timestamp, epoch)?).await;
+        return answer::json(&req, &sync::page::nothing(request.schema_version, timestamp, epoch)?);
     }
     let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;
     }
-    let body = sync::page::watermelon(&pull).await?;
+    let body = sync::page::watermelon(&pull, answer::Body::of(&req, pull.rows())).await?;
     pull.remember(&state.quiet, &session.actor);
     let note = pull.note();
     drop(pull);
     told::keep(&state, note);
-    answer::json(&req, body).await
+    body.send()
 }
 
 pub(super) async fn push(

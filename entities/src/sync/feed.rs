@@ -99,28 +99,69 @@ pub(crate) async fn page_end_of(
     }
 }
 
-/// Every row whose position for the user lies beyond `since` and at most at `upto`, in order of
-/// position; each row once, in its final state.
-pub(crate) async fn entries(conn: &impl ConnectionTrait, user: &str, since: i64, upto: i64) -> Result<Vec<Entry>> {
-    entries_of(conn, user, None, since, upto).await
+/// What changed for a user between two positions.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Rows on one path only that can be seen: nearly all there are. No order.
+    pub(crate) plain: Vec<(&'static Table, Vec<String>)>,
+    /// The others: gone, or on several paths. Each row once, in its final state, in order of position.
+    pub(crate) others: Vec<Entry>,
 }
 
-/// As `entries`, of one table.
-pub(crate) async fn entries_of(
+/// Every row whose position for the user lies beyond `since` and at most at `upto`.
+pub(crate) async fn changes(conn: &impl ConnectionTrait, user: &str, since: i64, upto: i64) -> Result<Changes> {
+    let backend = conn.get_database_backend();
+    // The plain ones come as one list of ids for each table (no id holds a comma): taking cells out
+    // of the driver one by one costs more than finding them.
+    let list = match backend {
+        DbBackend::Postgres => "string_agg(row_id, ',')",
+        _ => "group_concat(row_id, ',')",
+    };
+    let text = format!(
+        "with found (tbl, row_id, seq, entered, live, multi, access_seq, visible, spans, immediate) as materialized \
+         (select {COLUMNS} {} and {POSITION} <= $3) \
+         select tbl, {list}, 0, 0, true, false, 0, true, '', false from found \
+         where live and visible and not multi group by tbl \
+         union all select * from found where multi or not live or not visible",
+        join(backend, "")
+    );
+    let found = sql::all(conn, &text, vec![user.into(), since.into(), upto.into()]).await?;
+    let mut changes = Changes::default();
+    let mut rest = Vec::new();
+    for row in found {
+        let (live, multi, visible): (bool, bool, bool) =
+            (row.try_get_by_index(4)?, row.try_get_by_index(5)?, row.try_get_by_index(7)?);
+        if multi || !live || !visible {
+            rest.push(row);
+        } else if let Some(table) = table(&row.try_get_by_index::<String>(0)?) {
+            let ids: String = row.try_get_by_index(1)?;
+            changes.plain.push((table, ids.split(',').map(str::to_owned).collect()));
+        }
+    }
+    changes.others = resolved(conn, user, &rest, upto).await?;
+    Ok(changes)
+}
+
+/// Every row of one table whose position for the user lies beyond `since` and at most at `upto`,
+/// in order of position; each row once, in its final state.
+pub(crate) async fn entries(
     conn: &impl ConnectionTrait,
     user: &str,
-    only: Option<&'static Table>,
+    only: &'static Table,
     since: i64,
     upto: i64,
 ) -> Result<Vec<Entry>> {
-    let bound = if only.is_some() { OF_TABLE } else { "" };
-    let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), bound));
-    let mut values = vec![user.into(), since.into(), upto.into()];
-    values.extend(only.map(|table| table.name.into()));
-    let found = sql::all(conn, &text, values).await?;
+    let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), OF_TABLE));
+    let values = vec![user.into(), since.into(), upto.into(), only.name.into()];
+    resolved(conn, user, &sql::all(conn, &text, values).await?, upto).await
+}
+
+/// Entries of the paths that were found, in order of position: a row that stands or stood in
+/// several scopes takes the greatest number over all its paths.
+async fn resolved(conn: &impl ConnectionTrait, user: &str, found: &[QueryResult], upto: i64) -> Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(found.len());
     let mut many: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in &found {
+    for row in found {
         let name: String = row.try_get_by_index(0)?;
         let id: String = row.try_get_by_index(1)?;
         if row.try_get_by_index::<bool>(5)? {
@@ -171,14 +212,14 @@ async fn paths(
     ids: &[String],
 ) -> Result<HashMap<String, Vec<Path>>> {
     let mut found: HashMap<String, Vec<Path>> = HashMap::new();
-    for batch in ids.chunks(500) {
+    for batch in sql::batches(ids) {
         let text = format!(
             "select {COLUMNS} from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
              where f.tbl = $2 and f.row_id in ({})",
             sql::marks(3, batch.len())
         );
         let mut values = vec![user.into(), name.into()];
-        values.extend(batch.iter().map(|id| id.as_str().into()));
+        values.extend(batch.into_iter().map(sea_orm::Value::from));
         for row in sql::all(conn, &text, values).await? {
             found.entry(row.try_get_by_index(1)?).or_default().push(path(&row)?);
         }

@@ -97,6 +97,11 @@ impl Pull {
         quiet.note(actor, self);
     }
 
+    /// How many rows it names, live and gone.
+    pub fn rows(&self) -> usize {
+        self.live.iter().chain(&self.gone).map(|(_, ids)| ids.len()).sum()
+    }
+
     /// The view the page is read from, for a last check of the session that asked.
     pub fn connection(&self) -> &sea_orm::DatabaseTransaction {
         &self.snapshot
@@ -240,7 +245,11 @@ impl Page {
         };
         let upto = end.unwrap_or(state.horizon).min(state.horizon);
         let mut page = Page { upto, has_more: upto < state.horizon && end.is_some(), ..Page::default() };
-        for entry in feed::entries(&**snapshot, user, state.since, upto).await? {
+        let changes = feed::changes(&**snapshot, user, state.since, upto).await?;
+        for (table, ids) in changes.plain {
+            page.live.entry(table.name).or_default().extend(ids);
+        }
+        for entry in changes.others {
             if entry.live {
                 page.live.entry(entry.table.name).or_default().insert(entry.id);
             } else if entry.held && request.cursor > 0 && !state.replaces && entry.position > state.deletes_after {
@@ -252,7 +261,7 @@ impl Page {
             }
         }
         if let Some(from) = state.deliver_from {
-            for entry in feed::entries(&**snapshot, user, from, state.horizon).await? {
+            for entry in feed::changes(&**snapshot, user, from, state.horizon).await?.others {
                 if !entry.live && entry.held {
                     page.gone.entry(entry.table.name).or_default().insert(entry.id);
                 }

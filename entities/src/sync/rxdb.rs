@@ -210,7 +210,7 @@ async fn collect(
             _ => feed::page_end_of(conn, user, Some(table), from, limit).await?,
         };
         let upto = end.unwrap_or(head).min(head);
-        let entries = feed::entries_of(conn, user, Some(table), from, upto).await?;
+        let entries = feed::entries(conn, user, table, from, upto).await?;
         found.extend(entries.into_iter().filter(|entry| !again.contains_key(&entry.id) && plan.wants(entry)));
         found.extend(
             again.values().filter(|entry| (from + 1..=upto).contains(&entry.position) && plan.wants(entry)).cloned(),

@@ -74,7 +74,7 @@ impl Device {
             pending: self.habit == Habit::AsksToWait && self.phone.has_unsynced_changes(),
         };
         let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
-        let body = sync::page::watermelon(&pull).await.expect("page");
+        let body = sync::page::watermelon(&pull, Vec::new()).await.expect("page");
         let note = pull.note();
         drop(pull);
         if let Some(note) = note {
@@ -87,7 +87,7 @@ impl Device {
         if self.habit == Habit::Rescues {
             let doomed = self.doomed(&reply);
             if !doomed.is_empty() {
-                sync::rescue(&agency.store, &self.actor, &Value::Object(doomed)).await.expect("rescue");
+                sync::rescue(&agency.store, &self.actor, Value::Object(doomed)).await.expect("rescue");
             }
         }
         for (table, changes) in reply["changes"].as_object().expect("changes") {

@@ -414,7 +414,7 @@ impl<'a> Desk<'a> {
         }
         let mut lost = Map::new();
         for (at, column) in incoming.table.wire_columns() {
-            if column.field.writable() && merged.row.cells[at] != before.cells[at] {
+            if column.field.writable() && merged.row.cell(at) != before.cell(at) {
                 lost.insert(column.name.to_owned(), merged.row.json(at, crate::registry::Face::Rest));
             }
         }
