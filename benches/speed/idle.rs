@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::server::Server;
 use crate::table::{Floor, Table, median};
+use crate::usage::resident_mib;
 
 pub fn measure(table: &mut Table) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -27,11 +28,4 @@ pub fn measure(table: &mut Table) {
         memory,
         Floor::AtMost(64.0),
     );
-}
-
-/// Resident memory of a process in MiB.
-fn resident_mib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line on memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
 }

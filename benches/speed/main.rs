@@ -12,13 +12,15 @@
 )]
 #![expect(unreachable_pub, reason = "the rooms of a benchmark are its own")]
 
-mod delta;
+mod held;
 mod hello;
 mod idle;
 mod nochange;
+mod office;
 mod push;
 mod table;
 mod tick;
+mod usage;
 mod wire;
 
 #[expect(dead_code, unused_imports, unused_macros, reason = "the tests use the rest of it")]
@@ -54,8 +56,8 @@ fn main() -> ExitCode {
         if wanted("tick") {
             run(kind, async |town| tick::measure(kind, town, &mut table).await);
         }
-        if wanted("delta") {
-            run(kind, async |town| delta::measure(kind, town, &mut table).await);
+        if wanted("held") {
+            run(kind, async |town| held::measure(kind, town, &mut table).await);
         }
     }
     println!("{table}");
