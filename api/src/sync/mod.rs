@@ -7,7 +7,7 @@ mod answer;
 mod asked;
 mod custody;
 mod digest;
-mod farewell;
+mod handed;
 pub mod live;
 mod native;
 mod rxdb;
@@ -26,7 +26,7 @@ pub fn operations() -> Vec<Op> {
     let mut operations = native::operations();
     operations.extend(rxdb::operations());
     operations.push(live::operation());
-    operations.push(farewell::operation());
+    operations.extend(handed::operations());
     operations.extend(custody::operations());
     operations.extend(digest::operations());
     operations.extend([

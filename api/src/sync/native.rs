@@ -1,4 +1,4 @@
-//! `GET /sync/pull`, `POST /sync/push` and `POST /sync/quarantine`: the native face.
+//! `GET /sync/pull` and `POST /sync/push`: the native face.
 
 use std::collections::HashMap;
 
@@ -68,23 +68,6 @@ pub(super) fn operations() -> Vec<Op> {
                 json!({"last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
                     "results": [{"id": "0190a0b0-0000-7000-8000-00000000000a", "status": "applied"}]}),
             )
-            .errors(&[413, 415]),
-        Op::new(Method::POST, "/sync/quarantine", "rescue", rescue)
-            .says("sync", "Keep rows that a reply is about to take from this device")
-            .detail("The body has the shape of a push. Nothing is applied; the people it concerns are told.")
-            .access(Access::Roles(STAFF))
-            .takes(json!({"type": "object"}), json!({"notes": {"created": [], "updated": [], "deleted": []}}))
-            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
-            .errors(&[413, 415]),
-        Op::new(Method::POST, "/sync/salvage", "salvage", salvage)
-            .says("sync", "Offer rows that a restored server may have lost")
-            .detail(
-                "After epoch_changed, or when a reply's epoch has risen: send the rows this device holds as synced, in \
-                 the shape of a push. Those the server does not have are stored; the others stay as they are.",
-            )
-            .access(Access::Roles(STAFF))
-            .takes(json!({"type": "object"}), json!({"notes": {"created": [], "updated": [], "deleted": []}}))
-            .gives(200, "Stored", json!({"type": "object"}), json!({"stored": 0}))
             .errors(&[413, 415]),
     ]
 }
@@ -187,20 +170,4 @@ fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem
     let row_id = text("row_id").ok_or_else(|| malformed("row_id is missing"))?;
     let Some(table) = table(name).filter(|_| is_id(row_id)) else { return Ok(Err(id.to_owned())) };
     Ok(Ok(Mutation { id: id.into(), op, table, row_id: row_id.into(), set, sent: item.to_string() }))
-}
-
-async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = asked::body(&req, payload).await?;
-    match sync::rescue(&state.store, &session.actor, body).await {
-        Ok(kept) => Ok(HttpResponse::Ok().json(json!({"kept": kept}))),
-        Err(refusal) => Err(asked::refused(refusal)),
-    }
-}
-
-async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = asked::body(&req, payload).await?;
-    match sync::salvage(&state.store, &session.actor, body).await {
-        Ok(stored) => Ok(HttpResponse::Ok().json(json!({"stored": stored}))),
-        Err(refusal) => Err(asked::refused(refusal)),
-    }
 }

@@ -1,0 +1,86 @@
+//! What a device hands over beside its pushes, whatever face it speaks: rows that a reply is about to take from it,
+//! rows that a restored server may have lost, rows on a device that was shut out.
+//!
+//! The body has the shape of a WatermelonDB push. A lost device is told to erase itself (403 `device_wiped`) from every
+//! path, and what it had not sent would go with the rest. So it may hand that over once more, by the refresh token
+//! that it holds and that opens nothing else: into quarantine, where people decide.
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use entities::people::session as sessions;
+use entities::sync::{self, MAX_ROWS, devices};
+use serde_json::json;
+
+use super::asked;
+use crate::operation::{Access, Op, STAFF};
+use crate::problem::{Answer, Problem};
+use crate::session::Session;
+use crate::state::State;
+
+pub(super) fn operations() -> Vec<Op> {
+    vec![
+        op("/sync/quarantine", "rescue", rescue)
+            .says("sync", "Keep rows that a reply is about to take from this device")
+            .detail("The body has the shape of a push. Nothing is applied; the people it concerns are told.")
+            .access(Access::Roles(STAFF))
+            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
+            .errors(&[413, 415]),
+        op("/sync/salvage", "salvage", salvage)
+            .says("sync", "Offer rows that a restored server may have lost")
+            .detail(
+                "After epoch_changed, or when a reply's epoch has risen: send the rows this device holds as synced, in \
+                 the shape of a push. Those the server does not have are stored; the others stay as they are.",
+            )
+            .access(Access::Roles(STAFF))
+            .gives(200, "Stored", json!({"type": "object"}), json!({"stored": 0}))
+            .errors(&[413, 415]),
+        op("/sync/farewell", "farewell", farewell)
+            .says("sync", "Hand over unsent work before erasing a device that was shut out")
+            .detail(
+                "The refresh token is sent as the bearer token. Open to a device that was reported lost or signed out \
+                 by a person, or whose account was closed. The body has the shape of a push. Nothing is applied; the \
+                 people it concerns are told. At most 5,000 rows from one device.",
+            )
+            .access(Access::Public)
+            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
+            .errors(&[401, 413, 415]),
+    ]
+}
+
+fn op<F, Args>(path: &str, id: &str, handler: F) -> Op
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    let empty = json!({"notes": {"created": [], "updated": [], "deleted": []}});
+    Op::new(Method::POST, path, id, handler).takes(json!({"type": "object"}), empty)
+}
+
+async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+    let body = asked::body(&req, payload).await?;
+    let kept = sync::rescue(&state.store, &session.actor, body).await.map_err(asked::refused)?;
+    Ok(HttpResponse::Ok().json(json!({"kept": kept})))
+}
+
+async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+    let body = asked::body(&req, payload).await?;
+    let stored = sync::salvage(&state.store, &session.actor, body).await.map_err(asked::refused)?;
+    Ok(HttpResponse::Ok().json(json!({"stored": stored})))
+}
+
+async fn farewell(req: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Answer {
+    let sent = req.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = sent.and_then(|text| text.split_once(' ')).map(|(_, token)| token.trim());
+    let token = token.ok_or(Problem::Unauthorized("token_missing"))?;
+    let found = sessions::leaving(state.store.connection(), token).await?;
+    let (actor, since) = found.ok_or(Problem::Unauthorized("session_over"))?;
+    let device = actor.device_id.clone().unwrap_or_default();
+    let there = devices::quarantined_since(state.store.connection(), actor.user(), &device, since).await?;
+    if there >= MAX_ROWS as i64 {
+        return Err(asked::too_many_rows());
+    }
+    let body = asked::body(&req, payload).await?;
+    let kept = sync::farewell(&state.store, &actor, body).await.map_err(asked::refused)?;
+    Ok(HttpResponse::Ok().json(json!({"kept": kept})))
+}
