@@ -133,12 +133,16 @@ impl Device {
         if there.is_none() || sql::exec(conn, text, values).await? == 1 {
             return self.save_pull(conn, agency_id).await;
         }
-        let text = "update sync_device set last_pull_at = $3, clock_skew = $4 where device_id = $1 and user_id = $2";
+        // Where it stands only grows, so that much is true whatever it was heard to say meanwhile.
+        let text = "update sync_device set last_pull_at = $3, clock_skew = $4, \
+                    acked_cursor = case when acked_cursor < $5 then $5 else acked_cursor end \
+                    where device_id = $1 and user_id = $2";
         let values = vec![
             self.device_id.as_str().into(),
             self.user_id.as_str().into(),
             self.last_pull_at.into(),
             self.clock_skew.into(),
+            self.acked_cursor.into(),
         ];
         sql::exec(conn, text, values).await?;
         Ok(())
