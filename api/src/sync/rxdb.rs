@@ -68,7 +68,7 @@ async fn pull(
     let request = rxdb::PullRequest {
         table: readable(&path, &session)?,
         cursor: asked::word(query.get("cursor").map(String::as_str)),
-        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
+        limit: limit(query.get("limit").map(String::as_str))?,
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         told: told::read(&req),
     };
@@ -104,6 +104,15 @@ async fn push(
     let rows: Option<Vec<_>> = list.iter().map(rxdb::Pushed::read).collect();
     let masters = rxdb::push(&state.store, &session.actor, table, &rows.ok_or_else(malformed)?, schema_version).await?;
     answer::json(&req, json!(masters).to_string().as_bytes())
+}
+
+/// A page shorter than its client asked for would be taken for the last, so more than can be given is refused.
+fn limit(sent: Option<&str>) -> Result<usize, Problem> {
+    let limit = asked::limit(sent, usize::MAX)?.unwrap_or(DEFAULT_LIMIT);
+    if limit > MAX_LIMIT {
+        return Err(Problem::malformed(format!("limit must be at most {MAX_LIMIT}: choose a smaller batchSize")));
+    }
+    Ok(limit)
 }
 
 /// The table of that name. One whose rows this role never sees is as unknown as one that is not there.

@@ -496,7 +496,9 @@ async fn tables_that_are_not_there_and_tables_that_are_not_yours_are_alike(world
     ] {
         ana.post("/sync/rxdb/goals/push", body).await.refused(400);
     }
-    ana.get("/sync/rxdb/goals/pull?limit=0").await.refused(400);
+    for limit in ["0", "2001", "-1", "many"] {
+        ana.get(&format!("/sync/rxdb/goals/pull?limit={limit}")).await.refused(400);
+    }
     ana.get("/sync/rxdb/goals/pull?schema_version=0").await.refused(426);
     world.stranger().get("/sync/rxdb/goals/pull").await.refused(401);
 }
