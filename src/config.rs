@@ -307,6 +307,7 @@ impl Config {
             connections_per_address: small("connections_per_address"),
             workers: usize::try_from(self.number("workers")).unwrap_or(0),
             stop_secs: self.number("stop_seconds"),
+            sync_every_secs: small("sync_every_seconds"),
             ..api::Config::new(&self.public_url(), keys)
         })
     }

@@ -121,6 +121,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Connections one address may hold open to one process; 0 sets no limit. Trusted proxies may hold any number.",
     ),
     key(
+        "sync_every_seconds",
+        Kind::Number(10, 86_400),
+        "300",
+        "How often phones are asked to sync when nothing presses; under load they are asked to stay away longer.",
+    ),
+    key(
         "sync_retention_days",
         Kind::Number(30, 36_500),
         "400",

@@ -14,6 +14,7 @@ pub mod limit;
 mod lines;
 pub mod openapi;
 pub mod operation;
+pub mod pace;
 pub mod password;
 pub mod people;
 pub mod problem;

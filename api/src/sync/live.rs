@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::operation::{Access, Op, STAFF};
+use crate::pace;
 use crate::problem::Answer;
 use crate::session::Session;
 use crate::state::State;
@@ -138,7 +139,9 @@ impl Listener {
             changed = self.heads.changed() => {
                 changed.ok()?;
                 let head = *self.heads.borrow_and_update();
-                Some(format!("event: poke\ndata: {}\n\n", json!({"head": head})).into())
+                // Streams that break off together are opened again apart.
+                let retry = pace::reconnect_ms(&self.state.store.clock().mint());
+                Some(format!("event: poke\ndata: {}\nretry: {retry}\n\n", json!({"head": head})).into())
             }
             () = sleep_until(self.beat) => {
                 self.beat = Instant::now() + HEARTBEAT;

@@ -7,6 +7,7 @@ mod custody;
 mod devices;
 mod field_day;
 mod native;
+mod pacing;
 mod phones;
 mod purge;
 mod races;
