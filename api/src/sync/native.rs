@@ -57,6 +57,7 @@ pub(super) fn operations() -> Vec<Op> {
                  is to be. A mutation that was answered before gets the same answer again.",
             )
             .access(Access::Roles(STAFF))
+            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
             .takes(
                 json!({"type": "object"}),
                 json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "mutations": [mutation]}),
@@ -68,7 +69,7 @@ pub(super) fn operations() -> Vec<Op> {
                 json!({"last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
                     "results": [{"id": "0190a0b0-0000-7000-8000-00000000000a", "status": "applied"}]}),
             )
-            .errors(&[413, 415]),
+            .errors(&[413, 415, 426]),
     ]
 }
 
@@ -122,7 +123,14 @@ fn conflict(code: &'static str, detail: &str) -> Problem {
     Problem::Conflict { code, detail: detail.into(), conflicts: Vec::new() }
 }
 
-async fn push(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
+async fn push(
+    req: HttpRequest,
+    state: web::Data<State>,
+    session: Session,
+    query: Query,
+    payload: web::Payload,
+) -> Answer {
+    asked::schema_version(query.get("schema_version").map(String::as_str))?;
     let body = asked::body(&req, payload).await?;
     let list = body
         .get("mutations")

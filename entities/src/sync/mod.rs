@@ -22,10 +22,12 @@ mod quiet;
 pub mod restored;
 pub mod rxdb;
 pub mod schema;
+mod state;
 mod text;
 
 pub use device::Device;
-pub use pull::{Migration, Note, Pull, PullRequest, Standing, Timeline, Told, expired, heads, pull, timeline};
+pub use pull::{Migration, Pull, PullRequest, Standing, Timeline, Told, heads, pull, timeline};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;
+pub use state::{Note, expired};
 pub use text::{bound, mend};

@@ -21,8 +21,9 @@ use super::device::{self, Device};
 use super::feed::{self, Entry};
 use super::native::cursor::CursorKey;
 use super::native::page::object;
-use super::pull::{Note, Standing, Timeline, Told, timeline};
+use super::pull::{Standing, Timeline, Told, timeline};
 use super::restored;
+use super::state::Note;
 
 pub use super::push::replicate::{Pushed, push};
 

@@ -363,6 +363,12 @@ async fn device_wiped(stand: Stand) {
     asks(&mut v, &stand, &client, "").await.refused(403);
     client.cursor.clear();
     client.rows.clear();
-    v.client(&["erase everything, unsent work too, and stop"], client.state());
+    v.client(
+        &[
+            "hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token",
+            "erase everything and stop",
+        ],
+        client.state(),
+    );
     v.holds();
 }

@@ -355,7 +355,10 @@ async fn device_wiped(stand: Stand) {
     let path = format!("/sync?last_pulled_at={}&schema_version=1&migration=null", phone.cursor.expect("pulled"));
     v.asks(&stand, &phone.person, Method::GET, &path, None).await.refused(403);
     v.client(
-        &["erase everything, unsent work too, and stop"],
+        &[
+            "hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token",
+            "erase everything and stop",
+        ],
         json!({"last_pulled_at": null, "holds": {}, "unsent": []}),
     );
     v.holds();
@@ -367,20 +370,18 @@ async fn poke(stand: Stand) {
     let answer = phone.person.request(Method::GET, "/sync/live").send().await.expect("a stream");
     let head = answer.bytes_stream().next().await.expect("an event").expect("bytes");
     let text = String::from_utf8(head.to_vec()).expect("text");
-    let number: i64 = text
-        .trim()
-        .strip_prefix("event: poke\ndata: {\"head\":")
-        .and_then(|rest| rest.strip_suffix('}'))
-        .expect("a poke")
-        .parse()
-        .expect("a number");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("event: poke"));
+    let data = lines.next().and_then(|line| line.strip_prefix("data: {\"head\":")?.strip_suffix('}'));
+    let number: i64 = data.expect("a poke").parse().expect("a number");
+    assert!(lines.next().is_some_and(|line| line.starts_with("retry: ")), "{text}");
     assert!(phone.cursor.is_some_and(|at| at <= number));
     let mut v = vector(
         "poke",
         "A server-sent event says that something was committed and carries no data; lines that begin with a colon mean \
-         nothing. The stream begins with a poke.",
+         nothing. The stream begins with a poke; retry says after how many milliseconds to open it again when it breaks.",
     );
-    v.says_by_stream("ana", "event: poke\ndata: {\"head\":1800000000000}\n\n: still here\n\n");
+    v.says_by_stream("ana", "event: poke\ndata: {\"head\":1800000000000}\nretry: 4000\n\n: still here\n\n");
     v.client(&["wait a random time of up to three seconds", "sync"], state(&phone));
     v.holds();
 }

@@ -1,0 +1,268 @@
+//! What the server knows of a device before it looks at the feed: where it stands, what was held back from
+//! it, what it has missed, and what a reply to it will promise.
+
+use crate::access::Actor;
+use crate::error::Result;
+use crate::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION, TABLES, Table};
+use crate::sql;
+use crate::store::{Snapshot, Store};
+
+use super::device::Device;
+use super::pull::{PullRequest, Standing, Timeline, Told, timeline};
+
+/// Deletes are held back for at most this long.
+const HOLD_MS: i64 = 24 * 3600 * 1000;
+/// How fine the time of a device's last pull is kept: a pull that brings nothing writes nothing.
+const PULL_TIME_MS: i64 = 5 * 60 * 1000;
+/// How fine a device's clock is measured.
+const SKEW_MS: u64 = 5000;
+
+/// What the server knows before it looks at the feed.
+pub(super) struct State {
+    /// The device as it is to be kept.
+    pub(super) device: Device,
+    /// The device as it is kept.
+    pub(super) stored: Device,
+    /// When the view was opened, in milliseconds.
+    pub(super) now: i64,
+    /// The newest commit number in the view.
+    pub(super) horizon: i64,
+    pub(super) epoch: i64,
+    /// Deletions before this number have been forgotten.
+    pub(super) purged_below: i64,
+    /// Where this device really stands.
+    pub(super) since: i64,
+    /// The device comes from a timeline that is gone.
+    pub(super) lost: bool,
+    /// Deletions that the device has not heard of have been forgotten.
+    pub(super) expired: bool,
+    /// It is sent everything, to take the place of what it holds.
+    pub(super) replaces: bool,
+    /// Deletions up to this number are known to it.
+    pub(super) deletes_after: i64,
+    /// Deletes are held back in this reply.
+    pub(super) withholds: bool,
+    /// Held deletes are delivered, beginning after this number.
+    pub(super) deliver_from: Option<i64>,
+    /// Rows that stand behind the cursor are sent, on a commit number of their own.
+    pub(super) fresh: bool,
+}
+
+impl State {
+    pub(super) async fn load(snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
+        let line = timeline(&**snapshot, &actor.agency_id).await?;
+        let (horizon, epoch) = (line.head, line.epoch);
+        let stored = Device::load(&**snapshot, actor).await?;
+        let mut device = stored.clone();
+        // After a restore everything is sent again, and what was deleted after the point to which
+        // both timelines agree (S6).
+        let lost = request.cursor > 0 && line.standing(request.epoch, request.cursor) == Standing::Lost;
+        let cursor = if lost { 0 } else { request.cursor };
+        // What was held back when the backup was made, or after it, has not arrived for certain.
+        let certain = device.acked_cursor.min(device.held_from.unwrap_or(i64::MAX));
+        let deletes_after = if lost { request.cursor.min(line.restored_to).min(certain) } else { 0 };
+        if cursor > 0 {
+            device.acknowledge(cursor);
+        }
+        let expired = device.has_missed(&line, cursor);
+        let now = snapshot.now().0;
+        let waited = device
+            .held_since
+            .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
+        let withholds = request.pending && request.cursor > 0 && !waited;
+        // What waits to be sent from the device is not taken away with what it lacks (S5).
+        let salvaged = lost && request.salvaged == Some(line.epoch);
+        let replaces = (expired || salvaged) && !withholds;
+        let since = if expired { 0 } else { cursor };
+        let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
+        // A later cursor beyond this one says that the reply has arrived: those replies that deliver
+        // something lie beyond it for certain, since they take a number of their own.
+        if deliver_from.is_some() || ((replaces || lost) && !withholds && device.held_from.is_some()) {
+            device.held_reply = Some(cursor + 1);
+        }
+        if request.cursor == 0 && request.limit.is_some() {
+            device.filling_from = Some(horizon);
+        }
+        // An app that went back has lost what it had of the newer version; one that is ahead of this server has
+        // not been sent what the server will know of that version.
+        let version = i64::from(request.schema_version.min(SCHEMA_VERSION));
+        device.schema_version = device.schema_version.min(version);
+        if version != device.schema_version {
+            device.schema_offered = Some(version);
+            device.schema_reply = Some(cursor + 1);
+        }
+        device.is_heard(now, &request.told);
+        let mut state = State {
+            device,
+            stored,
+            now,
+            horizon,
+            epoch,
+            purged_below: line.purged_below,
+            since,
+            lost,
+            expired,
+            replaces,
+            deletes_after,
+            withholds,
+            deliver_from,
+            fresh: false,
+        };
+        state.fresh = state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
+        Ok(state)
+    }
+
+    /// Whether something has to be kept before the reply may be sent: that it delivers what was held or
+    /// rows behind the cursor, or that one which did has not arrived.
+    pub(super) fn promises(&self) -> bool {
+        let (was, is) = (&self.stored, &self.device);
+        let cursor = is.acked_cursor;
+        let undone = |was: Option<i64>, is: Option<i64>| was.is_some_and(|reply| cursor < reply) && was != is;
+        let behind = self.horizon <= self.since;
+        (self.fresh && (was != is || behind))
+            || undone(was.held_reply, is.held_reply)
+            || undone(was.schema_reply, is.schema_reply)
+    }
+
+    /// What else has changed about the device, to be kept when there is time for it: nothing waits for
+    /// this, and the next pull finds it out again. Where a device stands is kept whenever
+    /// something else is, not for its own sake.
+    pub(super) fn note(self, actor: &Actor, request: &PullRequest) -> Option<Note> {
+        Note::of(actor, self.device, self.stored, &request.told)
+    }
+
+    /// Tables whose rows have to be sent whole because the app has grown: those it names, checked
+    /// against the list of tables, and those newer than what this device is known to have (S14).
+    pub(super) fn tables_to_fill(&self, request: &PullRequest) -> Vec<&'static Table> {
+        if self.since == 0 {
+            return Vec::new();
+        }
+        // What the first sync brought may not have been kept: then it was the oldest version.
+        let known = self.device.schema_version.max(i64::from(MIN_SCHEMA_VERSION));
+        let grown = i64::from(request.schema_version) > known;
+        let named = |name: &str| {
+            request
+                .migration
+                .as_ref()
+                .is_some_and(|asked| asked.tables.iter().chain(&asked.columns).any(|table| table == name))
+        };
+        TABLES
+            .iter()
+            .filter(|table| {
+                let newer = i64::from(table.since) > known
+                    || table.columns.iter().any(|column| i64::from(column.field.since) > known);
+                named(table.name) || (grown && newer)
+            })
+            .collect()
+    }
+
+    /// Takes note that deletes beyond the cursor are held back from now on.
+    pub(super) fn hold(&mut self, cursor: i64) {
+        self.device.held_from = Some(cursor);
+        self.device.held_since = Some(self.now);
+    }
+
+    /// Keeps what has changed about the device. Rows that stand behind the cursor ride on a number
+    /// of their own: were the reply lost, its cursor would otherwise look acknowledged (S5).
+    pub(super) async fn keep(&self, store: &Store, actor: &Actor) -> Result<()> {
+        if self.fresh {
+            let write = store.write(actor).await?;
+            self.device.save_pull(write.conn(), &actor.agency_id).await?;
+            write.commit().await?;
+        } else {
+            let side = store.side().await?;
+            self.device.save_pull(&*side, &actor.agency_id).await?;
+            side.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a pull found out about its device and promised nothing about.
+#[derive(Debug)]
+pub struct Note {
+    agency_id: String,
+    device: Device,
+    stored: Device,
+    app_version: Option<String>,
+}
+
+impl Note {
+    /// What has changed about a device, if anything.
+    pub(crate) fn of(actor: &Actor, device: Device, stored: Device, told: &Told) -> Option<Note> {
+        let changed = Device { acked_cursor: stored.acked_cursor, ..device.clone() } != stored;
+        let (agency_id, app_version) = (actor.agency_id.clone(), told.app_version.clone());
+        changed.then_some(Note { agency_id, device, stored, app_version })
+    }
+
+    /// Keeps it, unless the device has been heard of again meanwhile.
+    pub async fn keep(self, store: &Store) -> Result<()> {
+        let side = store.side().await?;
+        self.device.save_over(&*side, &self.agency_id, &self.stored).await?;
+        if let Some(version) = self.app_version {
+            let text = "update devices set app_version = $1 where user_id = $2 and id = $3 and coalesce(app_version, '') <> $1";
+            let values = vec![version.into(), self.device.user_id.into(), self.device.device_id.into()];
+            sql::exec(&*side, text, values).await?;
+        }
+        side.commit().await
+    }
+}
+
+/// Whether deletions that a device with this cursor has not heard of have been forgotten, so that
+/// it must begin afresh.
+pub async fn expired(
+    conn: &impl sea_orm::ConnectionTrait,
+    actor: &Actor,
+    line: &Timeline,
+    cursor: i64,
+) -> Result<bool> {
+    if cursor == 0 || cursor >= line.purged_below {
+        return Ok(false);
+    }
+    let mut device = Device::load(conn, actor).await?;
+    device.acknowledge(cursor);
+    Ok(device.has_missed(line, cursor))
+}
+
+impl Device {
+    /// The lesser of the cursor and what is held back decides (S5). A device in the middle of a first
+    /// sync that comes in pages lacks no deletion from before it began, however old the rows it
+    /// has come to.
+    fn has_missed(&self, line: &Timeline, cursor: i64) -> bool {
+        let knows = self.held_from.map_or(cursor, |from| from.min(cursor)).max(self.filling_from.unwrap_or(0));
+        cursor > 0 && knows < line.purged_below
+    }
+
+    /// Takes note of a pull, and of what the device says of itself.
+    pub(crate) fn is_heard(&mut self, now: i64, told: &Told) {
+        if let Some(clock) = told.clock {
+            let skew = clock.saturating_sub(now);
+            if self.clock_skew.is_none_or(|known| known.abs_diff(skew) > SKEW_MS) {
+                self.clock_skew = Some(skew);
+            }
+        }
+        if self.last_pull_at.is_none_or(|last| now - last > PULL_TIME_MS || now < last) {
+            self.last_pull_at = Some(now);
+        }
+    }
+
+    /// Takes note that everything up to `cursor` has arrived.
+    fn acknowledge(&mut self, cursor: i64) {
+        self.acked_cursor = self.acked_cursor.max(cursor);
+        if self.held_reply.is_some_and(|reply| cursor >= reply) {
+            self.held_from = None;
+            self.held_since = None;
+        }
+        if self.filling_from.is_some_and(|began| cursor >= began) {
+            self.filling_from = None;
+        }
+        if self.schema_reply.is_some_and(|reply| cursor >= reply) {
+            self.schema_version = self.schema_offered.unwrap_or(self.schema_version);
+        }
+        // A reply that has not arrived by now is lost: a later one with a greater number must not
+        // be taken for it.
+        self.held_reply = None;
+        self.schema_offered = None;
+        self.schema_reply = None;
+    }
+}
