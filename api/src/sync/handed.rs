@@ -29,7 +29,8 @@ pub(super) fn operations() -> Vec<Op> {
             .says("sync", "Offer rows that a restored server may have lost")
             .detail(
                 "After epoch_changed, or when a reply's epoch has risen: send the rows this device holds as synced, in \
-                 the shape of a push. Those the server does not have are stored; the others stay as they are.",
+                 the shape of a push. Those the server does not have are stored, and what was changed in others after the \
+                 backup is brought back; the latest state that any device offers stands.",
             )
             .access(Access::Roles(STAFF))
             .gives(200, "Stored", json!({"type": "object"}), json!({"stored": 0}))
