@@ -84,20 +84,26 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
       // The server was restored from a backup: offer it what this phone holds, then take its word for everything.
       await salvage(Object.keys(page.changes))
       page = await ask(`&salvaged=${page.epoch}`)
+      await rescue(page)
+      // Until its word has taken the place of everything here, this phone belongs to the old epoch: with unsent work
+      // (`pending`) the server waits for that first.
+      epoch = page.experimentalStrategy === 'replacement' ? page.epoch : known
+      return page
     }
     await rescue(page)
     epoch = page.epoch
     return page
   }
 
+  // Rows with unsent edits are offered too, whole: the columns beside those may be the only copy of what was synced.
   async function salvage(tables) {
     for (const table of tables) {
       const rows = await database
         .get(table)
-        .query(Q.where('_status', 'synced'))
+        .query(Q.where('_status', Q.notEq('created')))
         .fetch()
       for (let from = 0; from < rows.length; from += PAGE) {
-        const updated = rows.slice(from, from + PAGE).map((row) => row._raw)
+        const updated = rows.slice(from, from + PAGE).map(({ _raw }) => ({ ..._raw, _changed: '' }))
         const body = JSON.stringify({ [table]: { created: [], updated, deleted: [] } })
         await ok(await request('/sync/salvage', { method: 'POST', body }))
       }

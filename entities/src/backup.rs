@@ -206,15 +206,17 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
 }
 
 /// Opens the next epoch of every agency's timeline and switches mail off. A cursor from before
-/// belongs to a past that this database does not have.
+/// belongs to a past that this database does not have. The epoch is called after the number it begins
+/// at: counted on from the backup's, a backup restored twice would open the same epoch twice, and a
+/// phone that had met the first would take the second for its own.
 async fn new_epoch(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
     let started = "case when seq >= $1 then seq + 1 else $1 end";
     let text = format!(
         "insert into sync_epoch (agency_id, epoch, restored_to_seq, started_seq, started_at) \
-         select agency_id, epoch + 1, seq, {started}, $1 from sync_clock"
+         select agency_id, {started}, seq, {started}, $1 from sync_clock"
     );
     sql::exec(conn, &text, vec![now.0.into()]).await?;
-    let text = format!("update sync_clock set epoch = epoch + 1, seq = {started}");
+    let text = format!("update sync_clock set epoch = {started}, seq = {started}");
     sql::exec(conn, &text, vec![now.0.into()]).await?;
     sql::exec(conn, "update wf_instance set mail_enabled = false", vec![]).await?;
     Ok(())

@@ -246,6 +246,15 @@ impl Phone {
         self.tables.get(table).into_iter().flatten().map(|(id, _)| id.clone()).collect()
     }
 
+    /// Every row that a server has had, as it stands here, by table: what is offered after a restore.
+    pub fn once_synced(&self) -> BTreeMap<String, Vec<Value>> {
+        let rows = |rows: &BTreeMap<String, Local>| -> Vec<Value> {
+            let known = rows.values().filter(|local| local.status != Status::Created);
+            known.map(|local| Value::Object(local.row.clone())).collect()
+        };
+        self.tables.iter().map(|(table, all)| (table.clone(), rows(all))).filter(|(_, all)| !all.is_empty()).collect()
+    }
+
     /// Every row on the phone by table and id, for comparing two phones.
     pub fn everything(&self) -> BTreeMap<String, BTreeMap<String, Map<String, Value>>> {
         let rows = |rows: &BTreeMap<String, Local>| rows.iter().map(|(id, l)| (id.clone(), l.row.clone())).collect();

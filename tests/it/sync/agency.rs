@@ -130,7 +130,8 @@ impl Agency {
         .await
         .expect("assignments");
         for before in open {
-            let after = case_assignment::Model { to_ts: Some(write.now()), ..before.clone() };
+            let to_ts = Some(write.now().max(before.from_ts));
+            let after = case_assignment::Model { to_ts, ..before.clone() };
             write.change::<case_assignment::Entity>(&before, after).await.expect("ended");
         }
         if immediate {

@@ -1,10 +1,13 @@
 //! A phone that speaks to the engine without HTTP in between, so that thousands of schedules can be tried.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
-use entities::Actor;
-use entities::registry::SCHEMA_VERSION;
+use entities::registry::{SCHEMA_VERSION, TABLES};
 use entities::sync::{self, PullRequest, PushRefusal, PushRequest};
+use entities::{Actor, Instant};
 use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
@@ -41,6 +44,14 @@ pub struct Device {
     /// Deletes have been held back and not been delivered.
     pub conflicts_in_a_row: usize,
     pub most_conflicts: usize,
+    /// The epoch it belongs to, once it has heard of one.
+    pub epoch: Option<i64>,
+    /// Tables that its version of the app does not know.
+    pub lacks: BTreeSet<&'static str>,
+    /// Tables that it has come to know and not been sent yet.
+    pub grown: BTreeSet<&'static str>,
+    /// Milliseconds by which its clock is ahead.
+    pub skew_ms: i64,
 }
 
 impl Device {
@@ -55,6 +66,10 @@ impl Device {
             made: BTreeSet::new(),
             conflicts_in_a_row: 0,
             most_conflicts: 0,
+            epoch: None,
+            lacks: BTreeSet::new(),
+            grown: BTreeSet::new(),
+            skew_ms: 0,
         }
     }
 
@@ -63,29 +78,27 @@ impl Device {
         if network == Network::LosesRequest {
             return false;
         }
-        let request = PullRequest {
-            cursor: self.phone.cursor.unwrap_or(0),
-            limit,
-            schema_version: SCHEMA_VERSION,
-            migration: None,
-            told: sync::Told::default(),
-            epoch: None,
-            salvaged: None,
-            pending: self.habit == Habit::AsksToWait && self.phone.has_unsynced_changes(),
-        };
-        let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
-        let body = sync::page::watermelon(&pull, Vec::new()).await.expect("page");
-        let note = pull.note();
-        drop(pull);
-        if let Some(note) = note {
-            note.keep(&agency.store).await.expect("kept");
-        }
-        if network == Network::LosesAnswer {
+        let mut reply = self.asks(agency, self.request(agency, limit, None)).await;
+        let epoch = reply["epoch"].as_i64().expect("an epoch");
+        let restored = self.phone.cursor.is_some() && self.epoch.is_some_and(|known| known != epoch);
+        // Now this answer is lost, now the one after the salvage.
+        let at_once = self.phone.cursor.is_none_or(|cursor| cursor % 2 == 0);
+        if network == Network::LosesAnswer && (at_once || !restored) {
             return false;
         }
-        let reply: Value = serde_json::from_slice(&body).expect("the page is JSON");
+        if restored {
+            self.salvages(agency).await;
+            reply = self.asks(agency, self.request(agency, limit, Some(epoch))).await;
+            if network == Network::LosesAnswer {
+                return false;
+            }
+        }
+        for table in &self.lacks {
+            reply["changes"].as_object_mut().expect("changes").remove(*table);
+        }
+        let replaced = reply["experimentalStrategy"] == json!("replacement");
         if self.habit == Habit::Rescues {
-            let doomed = self.doomed(&reply);
+            let doomed = self.doomed(&reply, replaced);
             if !doomed.is_empty() {
                 sync::rescue(&agency.store, &self.actor, Value::Object(doomed)).await.expect("rescue");
             }
@@ -95,21 +108,109 @@ impl Device {
                 self.named.insert((table.clone(), id.as_str().expect("id").to_owned()));
             }
         }
+        let before = self.phone.cursor;
         self.phone.applies(&reply);
+        assert!(
+            before <= self.phone.cursor,
+            "{}: the cursor fell from {before:?} to {:?}",
+            self.name,
+            self.phone.cursor
+        );
+        self.grown.clear();
+        // Until the server's word has taken the place of what is held, this phone belongs to the old epoch.
+        if !restored || replaced {
+            self.epoch = Some(epoch);
+        }
         reply["has_more"] == json!(false)
     }
 
+    fn request(&self, agency: &Agency, limit: Option<usize>, salvaged: Option<i64>) -> PullRequest {
+        let migration =
+            sync::Migration { tables: self.grown.iter().map(|name| (*name).to_owned()).collect(), columns: vec![] };
+        PullRequest {
+            cursor: self.phone.cursor.unwrap_or(0),
+            limit,
+            schema_version: SCHEMA_VERSION,
+            migration: (!self.grown.is_empty()).then_some(migration),
+            told: sync::Told { clock: Some(self.now(agency).0), app_version: None },
+            epoch: self.epoch,
+            salvaged,
+            pending: self.habit == Habit::AsksToWait && self.phone.has_unsynced_changes(),
+        }
+    }
+
+    /// What this device takes for the time.
+    pub fn now(&self, agency: &Agency) -> Instant {
+        agency.clock.now().plus_ms(self.skew_ms)
+    }
+
+    async fn asks(&self, agency: &Agency, request: PullRequest) -> Value {
+        let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
+        let body = sync::page::watermelon(&pull, Vec::new()).await.expect("page");
+        let note = pull.note();
+        drop(pull);
+        if let Some(note) = note {
+            note.keep(&agency.store).await.expect("kept");
+        }
+        serde_json::from_slice(&body).expect("the page is JSON")
+    }
+
+    /// Offers a restored server what it once had, as the published snippet does.
+    async fn salvages(&self, agency: &Agency) {
+        let mut held = self.phone.once_synced();
+        for table in TABLES.iter() {
+            if let Some(rows) = held.remove(table.name) {
+                let offered = json!({table.name: {"created": [], "updated": rows, "deleted": []}});
+                sync::salvage(&agency.store, &self.actor, offered).await.expect("salvage");
+            }
+        }
+    }
+
+    /// The server dies in the middle of a push or a pull: its work is dropped where it stands, and the device
+    /// hears nothing.
+    pub async fn is_cut_off(&self, agency: &Agency, pulls: bool, after: usize) {
+        if pulls {
+            let request = self.request(agency, None, None);
+            cut_short(sync::pull(&agency.store, &self.actor, &request), after).await;
+        } else if let (true, Some(last_pulled_at)) = (self.phone.has_unsynced_changes(), self.phone.cursor) {
+            let request = PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered: None };
+            cut_short(sync::push(&agency.store, &self.actor, request), after).await;
+        }
+    }
+
+    /// The app is installed anew in a version that does not know a table.
+    pub fn is_installed_without(&mut self, table: &'static str) {
+        self.phone = Phone::of(&self.phone.person);
+        self.epoch = None;
+        self.lacks = [table].into();
+        self.grown.clear();
+    }
+
+    /// The app is updated: it knows every table, and says so with its next pull.
+    pub fn is_updated(&mut self) {
+        self.grown = std::mem::take(&mut self.lacks);
+    }
+
     /// Unsent rows that a reply would destroy.
-    fn doomed(&self, reply: &Value) -> Map<String, Value> {
+    fn doomed(&self, reply: &Value, replaced: bool) -> Map<String, Value> {
         let outgoing = self.phone.outgoing();
         let mut doomed = Map::new();
         for (table, changes) in outgoing.as_object().expect("tables") {
             let lost: BTreeSet<&str> =
                 reply["changes"][table]["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let sent: BTreeSet<&str> = reply["changes"][table]["updated"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|row| row["id"].as_str())
+                .collect();
             let rows: Vec<&Value> = ["created", "updated"]
                 .iter()
                 .flat_map(|part| changes[part].as_array().into_iter().flatten())
-                .filter(|row| lost.contains(row["id"].as_str().unwrap_or_default()))
+                .filter(|row| {
+                    let id = row["id"].as_str().unwrap_or_default();
+                    lost.contains(id) || (replaced && row["_status"] == json!("updated") && !sent.contains(id))
+                })
                 .collect();
             if !rows.is_empty() {
                 doomed.insert(table.clone(), json!({"created": [], "updated": rows, "deleted": []}));
@@ -144,4 +245,17 @@ impl Device {
             Err(other) => panic!("{}: a push must never fail: {other:?}", self.name),
         }
     }
+}
+
+/// Drops work that is not done when it has been looked at so many times.
+async fn cut_short<F: Future>(work: F, after: usize) {
+    let (mut work, mut left) = (pin!(work), after);
+    poll_fn(|context| {
+        if left == 0 || work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! A server that went back in time, and the phones that did not.
 
-use entities::{backup, sql};
+use entities::{Store, backup, sql};
 use serde_json::{Value, json};
 
 use super::rules::{goal, opens_case};
@@ -16,22 +16,30 @@ on_both!(
 );
 
 pub(super) async fn takes_a_backup(world: &World) -> Vec<u8> {
+    backs_up(&world.store).await
+}
+
+pub(super) async fn backs_up(store: &Store) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let summary = backup::write(&world.store, &mut bytes, |_| ()).await.expect("a backup");
+    let summary = backup::write(store, &mut bytes, |_| ()).await.expect("a backup");
     assert_eq!(backup::check(bytes.as_slice()).expect("sound"), summary);
     bytes
 }
 
 /// What a new machine does: an empty database, filled from the file.
 pub(super) async fn restores(world: &World, bytes: &[u8]) -> entities::Result<backup::Summary> {
+    refills(&world.store, bytes).await
+}
+
+pub(super) async fn refills(store: &Store, bytes: &[u8]) -> entities::Result<backup::Summary> {
     let text = String::from_utf8(bytes.to_vec()).expect("text");
     let tables = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut tables: Vec<String> = tables.filter_map(|line| line["table"].as_str().map(str::to_owned)).collect();
     tables.extend(["sessions".to_owned(), "one_time_links".to_owned()]);
     for table in tables.iter().rev() {
-        sql::exec(world.store.writer(), &format!("delete from {table}"), vec![]).await.expect("emptied");
+        sql::exec(store.writer(), &format!("delete from {table}"), vec![]).await.expect("emptied");
     }
-    backup::restore(&world.store, bytes, |_| ()).await
+    backup::restore(store, bytes, |_| ()).await
 }
 
 async fn after_a_restore_phones_bring_back_what_the_server_lost(world: World) {
@@ -57,7 +65,7 @@ async fn after_a_restore_phones_bring_back_what_the_server_lost(world: World) {
     phone.person.logs_in().await;
 
     let page = phone.pulls().await;
-    assert_eq!(page["epoch"].as_i64(), Some(epoch + 1));
+    assert!(page["epoch"].as_i64() > Some(epoch));
     assert!(phone.cursor > cursor, "numbers handed out before are never handed out again");
     assert!(phone.ids("goals").contains(&new), "the only copy stays on the phone");
     assert!(phone.ids("goals").contains(&doomed), "what the server knows again is there again");
@@ -110,16 +118,17 @@ async fn what_a_phone_holds_is_salvaged_before_it_is_replaced(world: World) {
     let offered = holdings(&phone);
     let unsent = phone.creates("notes", json!({"case_id": case, "body": "never sent", "kind": "progress"}));
     let page = phone.asks("&epoch=1").await.ok();
-    assert_eq!((&page["epoch"], page.get("experimentalStrategy")), (&json!(2), None));
+    let epoch = page["epoch"].as_i64().expect("an epoch");
+    assert!(epoch > 1 && page.get("experimentalStrategy").is_none());
     let salvaged = phone.person.post("/sync/salvage", offered).await.ok();
     assert_eq!(salvaged, json!({"stored": 2}), "the new goal, and the edit of the old one");
-    let page = phone.asks("&epoch=1&salvaged=2").await.ok();
+    let page = phone.asks(&format!("&epoch=1&salvaged={epoch}")).await.ok();
     assert_eq!(page["experimentalStrategy"], json!("replacement"));
     phone.applies(&page);
     assert_eq!(phone.column("goals", &old, "measure"), json!("set after the backup"));
     assert!(phone.ids("goals").contains(&new) && phone.ids("notes").contains(&unsent));
     phone.syncs().await;
-    assert!(phone.asks("&epoch=2").await.ok().get("experimentalStrategy").is_none());
+    assert!(phone.asks(&format!("&epoch={epoch}")).await.ok().get("experimentalStrategy").is_none());
     phone.pulls().await;
     let mut fresh = Phone::of(&phone.person);
     fresh.pulls().await;

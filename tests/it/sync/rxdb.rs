@@ -518,7 +518,8 @@ async fn after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered(worl
     restores(&world, &bytes).await.expect("restored");
     ana.logs_in().await;
     let page = goals.page(1).await;
-    assert_eq!((&page["replace"], &page["epoch"]), (&json!(false), &json!(2)));
+    assert_eq!(page["replace"], json!(false));
+    assert!(page["epoch"].as_i64() > Some(1));
     let documents = page["documents"].as_array().expect("documents").clone();
     assert_eq!((ids(&documents), &documents[0]["measure"]), (vec![id.as_str()], &Value::Null));
     assert_eq!(goals.pulls(1).await, Vec::<Value>::new(), "once");

@@ -1,9 +1,11 @@
 //! The real engine on a real database under random schedules.
 //!
 //! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
-//! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed. After
-//! every pull a phone may hold only what its owner may see (or what it has not sent). At the end the faults stop, and
-//! within two rounds every phone is equal to its owner's view, and every word that anybody typed is somewhere.
+//! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
+//! server that dies in mid-push, a backup restored, deletions forgotten while devices are away, apps that are older or
+//! newer, clocks that are wrong. After every pull a phone may hold only what its owner may see (or what it has not
+//! sent). At the end the faults stop, and within two rounds every phone is equal to its owner's view, and every word
+//! that anybody typed is somewhere. What only a lost timeline knew and no device brings back is nobody's fault.
 //!
 //! `FIELDSTONE_SIMULATION_SEEDS` sets how many seeds, `FIELDSTONE_SIMULATION_FROM` where to begin. A failure prints its
 //! seed and the fewest steps that still fail.
@@ -15,31 +17,110 @@ use std::sync::Once;
 
 use entities::casework::goal;
 use entities::registry::TABLES;
-use entities::{read, sql};
+use entities::sync::{self, purge};
+use entities::{Instant, read, sql};
 use serde_json::json;
 
 use super::agency::Agency;
 use super::phones::{Device, Habit, Network};
+use super::restored::{backs_up, refills};
 use crate::support::{Kind, TestDb, run};
 
 /// One step of a schedule. Numbers are reduced to what there is when the step is taken.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Sync { device: usize, limit: usize, pull: usize, push: usize, twice: bool },
-    PullPage { device: usize, limit: usize },
-    WriteNote { device: usize, case: usize },
-    EditNote { device: usize, row: usize },
-    NarrowNote { device: usize, row: usize },
-    WriteGoal { device: usize, case: usize },
-    EditGoal { device: usize, row: usize, column: usize },
-    DropGoal { device: usize, row: usize },
-    OpenCase { device: usize },
-    EditPerson { device: usize, row: usize },
-    DeskEditsGoal { row: usize, column: usize },
-    HandOver { case: usize, to: usize, immediate: bool },
-    Cover { case: usize, who: usize, hours: i64 },
-    MovePerson { person: usize, case: usize },
-    TimePasses { minutes: i64 },
+    Sync {
+        device: usize,
+        limit: usize,
+        pull: usize,
+        push: usize,
+        twice: bool,
+    },
+    PullPage {
+        device: usize,
+        limit: usize,
+    },
+    WriteNote {
+        device: usize,
+        case: usize,
+    },
+    EditNote {
+        device: usize,
+        row: usize,
+    },
+    NarrowNote {
+        device: usize,
+        row: usize,
+    },
+    WriteGoal {
+        device: usize,
+        case: usize,
+    },
+    EditGoal {
+        device: usize,
+        row: usize,
+        column: usize,
+    },
+    DropGoal {
+        device: usize,
+        row: usize,
+    },
+    OpenCase {
+        device: usize,
+    },
+    EditPerson {
+        device: usize,
+        row: usize,
+    },
+    DeskEditsGoal {
+        row: usize,
+        column: usize,
+    },
+    HandOver {
+        case: usize,
+        to: usize,
+        immediate: bool,
+    },
+    Cover {
+        case: usize,
+        who: usize,
+        hours: i64,
+    },
+    MovePerson {
+        person: usize,
+        case: usize,
+    },
+    TimePasses {
+        minutes: i64,
+    },
+    /// The server dies in the middle of a push, or of a pull, after so many waits.
+    Crash {
+        device: usize,
+        pulls: bool,
+        after: usize,
+    },
+    Backup,
+    /// The last backup takes the place of the database, as an operator does it.
+    Restore,
+    /// After some time away, deletions older than so many days are forgotten.
+    Purge {
+        days: u32,
+        hours: i64,
+    },
+    /// The app is updated where it lacked a table; else installed anew in a version that lacks one.
+    App {
+        device: usize,
+        table: usize,
+    },
+    /// A device's clock is set wrong, by years even.
+    DeviceClock {
+        device: usize,
+        minutes: i64,
+    },
+    /// The server's clock steps.
+    ServerClock {
+        minutes: i64,
+    },
 }
 
 /// A small generator of our own numbers: the same seed gives the same schedule on every machine.
@@ -60,7 +141,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        match self.roll(100) {
+        match self.roll(116) {
             0..30 => Step::Sync {
                 device: self.any(),
                 limit: self.any(),
@@ -81,7 +162,17 @@ impl Dice {
             79..87 => Step::HandOver { case: self.any(), to: self.any(), immediate: self.roll(4) == 0 },
             87..90 => Step::Cover { case: self.any(), who: self.any(), hours: 1 + self.roll(30) as i64 },
             90..94 => Step::MovePerson { person: self.any(), case: self.any() },
-            _ => Step::TimePasses { minutes: 1 + self.roll(900) as i64 },
+            94..100 => Step::TimePasses { minutes: 1 + self.roll(900) as i64 },
+            100..103 => Step::Crash { device: self.any(), pulls: self.roll(3) == 0, after: 1 + self.roll(60) as usize },
+            103..105 => Step::Backup,
+            105..107 => Step::Restore,
+            107..109 => Step::Purge { days: 1 + self.roll(3) as u32, hours: self.roll(96) as i64 },
+            109..112 => Step::App { device: self.any(), table: self.any() },
+            112..114 => {
+                let years = self.roll(9) as i64 - 4;
+                Step::DeviceClock { device: self.any(), minutes: years * 525_600 + self.roll(600) as i64 }
+            }
+            _ => Step::ServerClock { minutes: self.roll(25) as i64 - 12 },
         }
     }
 }
@@ -98,6 +189,11 @@ struct World {
     owed: BTreeSet<String>,
     /// What each device's owner was ever able to see.
     ever: Vec<BTreeSet<(String, String)>>,
+    backup: Option<Vec<u8>>,
+    /// The latest that the server's clock has shown.
+    latest: Instant,
+    /// The newest commit number.
+    head: i64,
 }
 
 impl World {
@@ -115,7 +211,9 @@ impl World {
             Device::new(&agency, "sam", "sam-phone-1", Habit::Rescues),
         ];
         let ever = devices.iter().map(|_| BTreeSet::new()).collect();
-        let mut world = World { agency, devices, persons, words: 0, owed: BTreeSet::new(), ever };
+        let latest = agency.clock.now();
+        let (owed, backup) = (BTreeSet::new(), None);
+        let mut world = World { agency, devices, persons, words: 0, owed, ever, backup, latest, head: 0 };
         world.look().await;
         world
     }
@@ -134,10 +232,16 @@ impl World {
 
     /// Notes what everybody can see at this moment.
     async fn look(&mut self) {
-        let views = self.agency.views().await;
-        for (at, device) in self.devices.iter().enumerate() {
-            self.ever[at].extend(views[device.owner].iter().cloned());
+        let now = self.agency.clock.now();
+        // What had begun does not end because the clock stepped back.
+        for at in BTreeSet::from([now, self.latest.max(now)]) {
+            self.agency.clock.set(at);
+            let views = self.agency.views().await;
+            for (at, device) in self.devices.iter().enumerate() {
+                self.ever[at].extend(views[device.owner].iter().cloned());
+            }
         }
+        self.agency.clock.set(now);
     }
 
     async fn take(&mut self, step: Step) {
@@ -154,15 +258,18 @@ impl World {
             }
             Step::WriteNote { device, case } => {
                 let (word, at) = (self.word(), device % devices);
-                let now = self.agency.clock.now().0;
+                let now = self.devices[at].now(&self.agency).0;
                 let Some(case) = self.case_on(at, case) else { return };
+                if self.devices[at].lacks.contains("notes") {
+                    return;
+                }
                 let row = json!({"case_id": case, "body": word, "kind": "progress", "visibility": "team", "status": "draft",
                     "occurred_at": now});
                 self.makes(at, "notes", row, &word);
             }
             Step::EditNote { device, row } => {
                 let (word, at) = (self.word(), device % devices);
-                self.edits(at, "notes", row, "body", &word);
+                self.edits(at, "notes", row, "body", &word).await;
             }
             Step::NarrowNote { device, row } => {
                 let at = device % devices;
@@ -174,13 +281,16 @@ impl World {
             Step::WriteGoal { device, case } => {
                 let (word, at) = (self.word(), device % devices);
                 let Some(case) = self.case_on(at, case) else { return };
+                if self.devices[at].lacks.contains("goals") {
+                    return;
+                }
                 let row = json!({"case_id": case, "statement": word, "level": "individual", "lifecycle": "draft",
                     "achievement": "in_progress"});
                 self.makes(at, "goals", row, &word);
             }
             Step::EditGoal { device, row, column } => {
                 let (word, at) = (self.word(), device % devices);
-                self.edits(at, "goals", row, COLUMNS[column % 4], &word);
+                self.edits(at, "goals", row, COLUMNS[column % 4], &word).await;
             }
             Step::DropGoal { device, row } => {
                 let at = device % devices;
@@ -194,6 +304,8 @@ impl World {
                 if let Some(id) = pick(&known, row) {
                     let unsent = self.devices[at].phone.outgoing().to_string();
                     if !unsent.contains(&id) {
+                        let row = json!(self.devices[at].phone.row("goals", &id)).to_string();
+                        self.gives_up(at, &row).await;
                         self.devices[at].phone.deletes("goals", &id);
                     }
                 }
@@ -209,7 +321,7 @@ impl World {
             }
             Step::EditPerson { device, row } => {
                 let (word, at) = (self.word(), device % devices);
-                self.edits(at, "persons", row, "language", &word[3..9]);
+                self.edits(at, "persons", row, "language", &word[3..9]).await;
                 self.owed.remove(&word[3..9]);
             }
             Step::DeskEditsGoal { row, column } => self.desk_edits(row, column).await,
@@ -230,9 +342,73 @@ impl World {
             Step::TimePasses { minutes } => {
                 self.agency.clock.advance_ms(minutes * 60_000);
             }
+            Step::Crash { device, pulls, after } => {
+                self.devices[device % devices].is_cut_off(&self.agency, pulls, after).await;
+            }
+            Step::Backup => {
+                self.agency.clock.set(self.latest);
+                self.backup = Some(backs_up(&self.agency.store).await);
+            }
+            Step::Restore => self.restores().await,
+            Step::Purge { days, hours } => {
+                self.agency.clock.advance_ms(hours * 3_600_000);
+                purge::all(&self.agency.store, days).await.expect("a purge");
+            }
+            Step::App { device, table } => self.changes_app(device % devices, ["goals", "notes"][table % 2]).await,
+            Step::DeviceClock { device, minutes } => self.devices[device % devices].skew_ms = minutes * 60_000,
+            Step::ServerClock { minutes } => {
+                self.agency.clock.advance_ms(minutes * 60_000);
+            }
         }
         self.look().await;
-        self.agency.clock.advance_ms(7);
+        self.latest = self.latest.max(self.agency.clock.advance_ms(7));
+        let head = self.line().await.head;
+        assert!(head >= self.head, "the commit clock fell from {} to {head} at {step:?}", self.head);
+        self.head = head;
+    }
+
+    async fn line(&self) -> sync::Timeline {
+        sync::timeline(self.agency.store.connection(), &self.agency.id).await.expect("a timeline")
+    }
+
+    /// The server goes back to the backup. From here on it answers for what the backup has, and for what a worker's
+    /// device holds.
+    async fn restores(&mut self) {
+        let Some(bytes) = &self.backup else { return };
+        self.agency.clock.set(self.latest.plus_ms(3_600_000));
+        refills(&self.agency.store, bytes).await.expect("restored");
+        let mut known = self.stored_words().await;
+        for device in &mut self.devices {
+            device.conflicts_in_a_row = 0;
+            if device.owner != "sam" {
+                let held = device.phone.everything();
+                for table in ["goals", "notes", "cases"] {
+                    known.push_str(&json!(held.get(table)).to_string());
+                }
+            }
+        }
+        self.owed.retain(|word| known.contains(word.as_str()));
+    }
+
+    /// A device that has not yet offered a restored server what it holds forgets words of its own accord: they may
+    /// have been the only copy.
+    async fn gives_up(&mut self, at: usize, words: &str) {
+        let line = self.line().await;
+        if line.epoch > 1 && self.devices[at].epoch != Some(line.epoch) {
+            for at in words.match_indices("qzx").map(|(at, _)| at) {
+                self.owed.remove(&words[at..at + 10]);
+            }
+        }
+    }
+
+    async fn changes_app(&mut self, at: usize, table: &'static str) {
+        let current = Some(self.line().await.epoch);
+        let device = &mut self.devices[at];
+        if !device.lacks.is_empty() {
+            device.is_updated();
+        } else if !device.phone.has_unsynced_changes() && device.epoch == current {
+            device.is_installed_without(table);
+        }
     }
 
     async fn desk_edits(&mut self, row: usize, column: usize) {
@@ -266,14 +442,14 @@ impl World {
 
     fn makes(&mut self, at: usize, table: &str, row: serde_json::Value, word: &str) {
         let mut row = row;
-        row["id"] = json!(self.agency.clock.mint());
+        row["id"] = json!(self.agency.clock.mint_at(self.devices[at].now(&self.agency)));
         let device = &mut self.devices[at];
         let id = device.phone.creates(table, row);
         device.made.insert((table.to_owned(), id));
         self.typed(at, word);
     }
 
-    fn edits(&mut self, at: usize, table: &str, row: usize, column: &str, word: &str) {
+    async fn edits(&mut self, at: usize, table: &str, row: usize, column: &str, word: &str) {
         if let Some(id) = pick(&self.devices[at].phone.ids(table), row) {
             let before = self.devices[at].phone.column(table, &id, column);
             // What this phone itself typed over before it was ever sent is its own to forget.
@@ -282,6 +458,7 @@ impl World {
             {
                 self.owed.remove(before);
             }
+            self.gives_up(at, &before.to_string()).await;
             let mut columns = serde_json::Map::new();
             columns.insert(column.to_owned(), json!(word));
             self.devices[at].phone.edits(table, &id, columns.into());
@@ -334,6 +511,7 @@ impl World {
 
     /// The faults have stopped: two rounds, and everybody is equal to their view.
     async fn settle(&mut self) {
+        self.agency.clock.set(self.latest);
         for round in 0..4 {
             self.agency.clock.advance_ms(60_000);
             for at in 0..self.devices.len() {
@@ -363,7 +541,8 @@ impl World {
         for (table, rows) in device.phone.everything() {
             held.extend(rows.into_keys().map(|id| (table.clone(), id)));
         }
-        let missing: Vec<_> = view.difference(&held).collect();
+        let missing: Vec<_> =
+            view.difference(&held).filter(|(table, _)| !device.lacks.contains(table.as_str())).collect();
         let stale: Vec<_> = held.difference(&view).collect();
         assert!(missing.is_empty(), "{} lacks {missing:?}", device.name);
         assert!(stale.is_empty(), "{} still holds {stale:?}", device.name);
@@ -389,6 +568,16 @@ impl World {
 
     /// Every owed word is in a row, in history, in quarantine or still waiting on a phone.
     async fn account(&self) {
+        let mut everything = self.stored_words().await;
+        for device in &self.devices {
+            let _ = write!(everything, "{}", device.phone.outgoing());
+        }
+        let lost: Vec<_> = self.owed.iter().filter(|word| !everything.contains(word.as_str())).collect();
+        assert!(lost.is_empty(), "lost: {lost:?}");
+    }
+
+    /// Every word in a row, in history or in quarantine.
+    async fn stored_words(&self) -> String {
         let mut everything = String::new();
         let conn = self.agency.store.connection();
         let mut queries = vec!["select old from row_history".to_owned(), "select raw from sync_quarantine".to_owned()];
@@ -404,11 +593,7 @@ impl World {
                 everything.push('\n');
             }
         }
-        for device in &self.devices {
-            let _ = write!(everything, "{}", device.phone.outgoing());
-        }
-        let lost: Vec<_> = self.owed.iter().filter(|word| !everything.contains(word.as_str())).collect();
-        assert!(lost.is_empty(), "lost: {lost:?}");
+        everything
     }
 }
 
@@ -543,7 +728,10 @@ mod two_thousand_schedules_lose_nothing_and_converge {
 
 /// Schedules that once broke a rule, by what went wrong.
 mod found_by_the_simulation {
-    use super::Step::{Cover, HandOver, MovePerson, NarrowNote, Sync, TimePasses, WriteGoal, WriteNote};
+    use super::Step::{
+        Backup, Cover, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync, TimePasses, WriteGoal,
+        WriteNote,
+    };
     use super::{Kind, Step, attempt, quietly};
 
     fn holds(steps: &[Step]) {
@@ -593,6 +781,54 @@ mod found_by_the_simulation {
             Sync { device: 620_706, limit: 870_589, pull: 1_039_018, push: 100_687, twice: false },
             Sync { device: 140_356, limit: 391_943, pull: 265_821, push: 232_685, twice: false },
             WriteGoal { device: 218_101, case: 71_460 },
+        ]);
+    }
+
+    #[test]
+    fn a_backup_restored_twice_opened_the_same_epoch_twice() {
+        holds(&[
+            Backup,
+            Restore,
+            HandOver { case: 888_868, to: 419_450, immediate: true },
+            Sync { device: 568_829, limit: 309_166, pull: 1_012_478, push: 79_837, twice: false },
+            Restore,
+        ]);
+    }
+
+    #[test]
+    fn a_row_whose_answer_was_lost_stayed_when_its_end_had_been_forgotten() {
+        holds(&[
+            Sync { device: 952_705, limit: 423_316, pull: 91_997, push: 359_215, twice: false },
+            WriteGoal { device: 736_390, case: 2484 },
+            Sync { device: 686_965, limit: 587_057, pull: 937_406, push: 615_631, twice: false },
+            HandOver { case: 600_116, to: 504_992, immediate: false },
+            Purge { days: 1, hours: 27 },
+        ]);
+    }
+
+    #[test]
+    fn a_push_that_had_not_been_pulled_again_was_not_salvaged() {
+        holds(&[
+            Sync { device: 174_288, limit: 285_391, pull: 789_694, push: 636_745, twice: false },
+            WriteGoal { device: 198_463, case: 348_826 },
+            Sync { device: 550_713, limit: 1, pull: 9, push: 1, twice: false },
+            EditGoal { device: 819_868, row: 476_907, column: 497_130 },
+            Backup,
+            Sync { device: 515_993, limit: 911_887, pull: 429_288, push: 535_028, twice: false },
+            Restore,
+        ]);
+    }
+
+    #[test]
+    fn an_issue_offered_to_a_restored_server_failed_the_push_that_brought_it_about() {
+        holds(&[
+            Sync { device: 562_556, limit: 349_402, pull: 716_865, push: 81_512, twice: false },
+            WriteNote { device: 212_906, case: 914_734 },
+            HandOver { case: 77_360, to: 957_346, immediate: false },
+            Backup,
+            Sync { device: 135_486, limit: 815_984, pull: 963_804, push: 939_532, twice: false },
+            Sync { device: 791_176, limit: 628_792, pull: 1_031_839, push: 309_752, twice: false },
+            Restore,
         ]);
     }
 }

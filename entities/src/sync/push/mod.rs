@@ -19,12 +19,13 @@ use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Row, Table, ask};
+use crate::registry::{Checked, Row, Synced, Table, ask};
 use crate::store::Store;
 use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::{self, Device};
+use super::issue;
 use super::pull::{Timeline, timeline};
 use super::quarantine::{self, Telling};
 use super::restored;
@@ -180,7 +181,9 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     let line = timeline(write.conn(), &actor.agency_id).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, true).await?;
     desk.salvages = true;
-    for incoming in intake.rows.iter().filter(|row| row.op != Op::Deleted) {
+    // What people were told is the server's to say again.
+    let work = |row: &&Incoming| row.op != Op::Deleted && row.table.name != issue::Entity::NAME;
+    for incoming in intake.rows.iter().filter(work) {
         match desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned() {
             None => desk.create(incoming).await?,
             Some(stored) => desk.salvage(incoming, &stored, &line).await?,
@@ -396,19 +399,35 @@ impl<'a> Desk<'a> {
     }
 
     /// A row that is there: when the device holds a later state of it that the server had after the backup
-    /// was made, that state comes back. Both instants are the server's own.
+    /// was made, that state comes back. The instants compared are the server's own. A push that was taken in
+    /// and not pulled again since still bears the instant of the state it was made on; that a device stands
+    /// on the very state that is here, and differs, tells it.
     async fn salvage(&mut self, incoming: &Incoming, before: &Row, line: &Timeline) -> Result<()> {
         let (name, id) = (incoming.table.name, incoming.id.as_str());
-        let held = incoming.raw.get("updated_at").and_then(Value::as_i64).unwrap_or_default();
+        let sent = incoming.raw.get("updated_at").and_then(Value::as_i64);
+        let held = sent.or(before.int("created_at")).unwrap_or_default();
         let seen = self.visible.contains(&(name, incoming.id.clone())) && !before.is_deleted();
         let actor = self.write.actor().clone();
-        if !seen || held <= line.restored_to || incoming.table.append_only {
+        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), self.write.now(), &actor)?;
+        if incoming.table.append_only || (merged.row == *before && held <= line.restored_to) {
             return Ok(());
         }
-        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), self.write.now(), &actor)?;
         let known = restored::salvaged(self.write, name, id, line.epoch).await?;
-        let later = held > known.unwrap_or_else(|| before.int("updated_at").unwrap_or_default());
-        if later && incoming.table.may_write(Some(before), &merged.row, &actor)? {
+        let stored = before.int("updated_at").unwrap_or_default();
+        let later = match known {
+            Some(known) => held > known,
+            None if held > line.restored_to => held > stored,
+            None => held == stored,
+        };
+        let may = incoming.table.may_write(Some(before), &merged.row, &actor)?;
+        if !seen {
+            // A case that was handed to the user after the backup is somebody else's again.
+            if later && may && incoming.table.has_case() && !before.is_deleted() && merged.row != *before {
+                return self.quarantine(incoming, Some(before), NOT_YOURS, true).await;
+            }
+            return Ok(());
+        }
+        if later && may {
             restored::note_salvaged(self.write, name, id, line.epoch, held).await?;
             return self.update(incoming, before).await;
         }
@@ -418,6 +437,8 @@ impl<'a> Desk<'a> {
                 lost.insert(column.name.to_owned(), merged.row.json(at, crate::registry::Face::Rest));
             }
         }
+        // A device that was only behind offers what history has anyway.
+        history::leave_new(self.write, before, &mut lost).await?;
         if !lost.is_empty() {
             history::keep_lost(self.write, before, lost).await?;
         }
@@ -463,7 +484,9 @@ impl<'a> Desk<'a> {
         if known && incoming.op == Op::Created && !before.is_deleted() {
             let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), now, &actor)?;
             if merged.row == *before {
-                return Ok(());
+                // Its end may have been forgotten since, and no pull would take it from the device.
+                let (name, id) = (incoming.table.name, incoming.id.as_str());
+                return device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await;
             }
         }
         let reason = if before.is_deleted() && self.visible_before(before) {
