@@ -15,6 +15,7 @@
 mod held;
 mod hello;
 mod idle;
+mod live;
 mod nochange;
 mod office;
 mod push;
@@ -56,10 +57,14 @@ fn main() -> ExitCode {
         if wanted("tick") {
             run(kind, async |town| tick::measure(kind, town, &mut table).await);
         }
+        if wanted("live") {
+            run(kind, async |town| live::measure(kind, town, &mut table).await);
+        }
         if wanted("held") {
             run(kind, async |town| held::measure(kind, town, &mut table).await);
         }
     }
+    println!("\n{} synced tables", entities::registry::TABLES.len());
     println!("{table}");
     if table.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

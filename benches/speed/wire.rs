@@ -98,6 +98,7 @@ pub async fn rate(url: &str, request: &[u8], connections: usize, during: Duratio
     f64::from(answers) / began.elapsed().as_secs_f64()
 }
 
-fn host(url: &str) -> &str {
+/// Host and port of `http://HOST:PORT`.
+pub fn host(url: &str) -> &str {
     url.trim_start_matches("http://")
 }

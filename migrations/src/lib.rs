@@ -15,6 +15,8 @@ mod m0005_address_rates;
 mod m0006_refused_addresses;
 mod m0007_time;
 mod m0008_housekeeping;
+#[cfg(feature = "wide")]
+mod wide;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
@@ -34,6 +36,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_refused_addresses::Migration),
             Box::new(m0007_time::Migration),
             Box::new(m0008_housekeeping::Migration),
+            #[cfg(feature = "wide")]
+            Box::new(wide::Migration),
         ]
     }
 }

@@ -10,6 +10,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ties;
+#[cfg(feature = "wide")]
+pub mod wide;
 mod wire;
 
 use std::collections::HashMap;
@@ -198,6 +200,8 @@ pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::of::<crate::workflow::prompt::Entity>(),
         Table::of::<crate::sync::issue::Entity>(),
     ];
+    #[cfg(feature = "wide")]
+    tables.extend(wide::tables());
     tables.sort_by_key(|table| table.rank);
     tables
 });
