@@ -14,7 +14,7 @@ use crate::sql;
 
 /// The name of a row in the trail: the first 16 hex digits of SHA-256 over `table/id`.
 pub fn object(table: &str, id: &str) -> String {
-    hex(digest(&SHA256, format!("{table}/{id}").as_bytes()).as_ref())[..16].to_owned()
+    hex(&digest(&SHA256, format!("{table}/{id}").as_bytes()).as_ref()[..8])
 }
 
 /// Adds an event to the agency's chain. The caller holds the agency's clock row, so events are
@@ -154,5 +154,6 @@ pub async fn verify(conn: &impl ConnectionTrait) -> Result<std::result::Result<u
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

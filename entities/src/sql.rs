@@ -4,6 +4,8 @@
 //! on both, so the engine's own statements are written once. Everything here binds its values.
 //! The driver keeps prepared statements by their text, so long lists come in few lengths.
 
+use std::fmt::Write;
+
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 use crate::error::Result;
@@ -100,19 +102,27 @@ pub fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
 /// `$from, $from+1, …`: placeholders for a list of `count` values.
 pub fn marks(from: usize, count: usize) -> String {
     let mut text = String::with_capacity(count * 5);
-    for at in from..from + count {
-        if at > from {
-            text.push(',');
-        }
-        text.push('$');
-        text.push_str(&at.to_string());
-    }
+    put_marks(&mut text, from, count);
     text
 }
 
 /// `($1,$2),($3,$4),…`: placeholders for `rows` tuples of `width` values.
 pub fn tuples(rows: usize, width: usize) -> String {
-    (0..rows).map(|row| format!("({})", marks(row * width + 1, width))).collect::<Vec<_>>().join(",")
+    let mut text = String::with_capacity(rows * (width * 6 + 3));
+    for row in 0..rows {
+        text.push_str(if row > 0 { ",(" } else { "(" });
+        put_marks(&mut text, row * width + 1, width);
+        text.push(')');
+    }
+    text
+}
+
+fn put_marks(text: &mut String, from: usize, count: usize) {
+    for at in from..from + count {
+        text.push_str(if at > from { ",$" } else { "$" });
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{at}");
+    }
 }
 
 #[cfg(test)]
