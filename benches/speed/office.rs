@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::QUIET;
 use crate::support::server::Server;
-use crate::support::{Person, Phone, Town};
+use crate::support::{Kind, Person, Phone, Town};
 use crate::wire::{Wire, get};
 
 /// Cases of the caseworker, and of the whole team.
@@ -101,7 +101,12 @@ impl Office {
         while self.held < notes {
             self.lays_in(notes.min(self.held + 100_000)).await;
         }
-        sql::exec(self.town.store.writer(), "analyze", vec![]).await.expect("statistics");
+        let writer = self.town.store.writer();
+        sql::exec(writer, "analyze", vec![]).await.expect("statistics");
+        if self.town.db.kind == Kind::Sqlite {
+            // So many rows at once leave a log that is nothing like one of daily work.
+            sql::exec(writer, "pragma wal_checkpoint(truncate)", vec![]).await.expect("a checkpoint");
+        }
     }
 
     async fn lays_in(&mut self, notes: usize) {

@@ -243,6 +243,9 @@ fn postgres(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
                 ("lock_timeout", "3s"),
                 ("statement_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "30s"),
+                // A pull reads little of much: PostgreSQL would compile its statement for a third
+                // of a second, each time, and run it for a millisecond.
+                ("jit", "off"),
             ])
         });
     options
@@ -262,7 +265,7 @@ fn sqlite(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(5))
-                .pragma("cache_size", "-8000")
+                .pragma("cache_size", "-6000")
         });
     options
 }
