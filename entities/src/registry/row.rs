@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use sea_orm::{IdenStatic, Iterable, ModelTrait, Value};
 
-use super::{Synced, Table};
+use super::{Kind, Synced, Table};
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
@@ -135,12 +135,22 @@ impl Row {
         actor: &Actor,
     ) -> Result<std::result::Result<Checked, (Row, Vec<Fault>)>> {
         let table = self.table;
-        table.derive(&mut self, now, actor)?;
-        let mut faults = self.limits(before);
+        // What follows from a row is worked out on its typed form, and no text but a day makes one.
+        let mut faults = self.no_days();
+        if faults.is_empty() {
+            table.derive(&mut self, now, actor)?;
+            faults = self.limits(before);
+        }
         if faults.is_empty() {
             faults = table.check(before, &self)?;
         }
         Ok(if faults.is_empty() { Ok(Checked(self)) } else { Err((self, faults)) })
+    }
+
+    /// Faults of dates that are none.
+    fn no_days(&self) -> Vec<Fault> {
+        let dates = self.table.columns.iter().zip(&self.cells).filter(|(column, _)| column.field.kind == Kind::Date);
+        dates.filter_map(|(column, cell)| column.limit(cell)).collect()
     }
 
     /// Faults of single cells; of a changed row only cells that changed are looked at, so that an

@@ -105,6 +105,9 @@ impl Column {
             (_, Value::String(Some(text))) if text.contains('\0') => {
                 fault("nul", "text must not contain the character NUL".into())
             }
+            (Kind::Date, Value::String(Some(text))) if text.parse::<Day>().is_err() => {
+                fault("date", "must be a date in the form YYYY-MM-DD".into())
+            }
             (Kind::Text(max), Value::String(Some(text))) if text.len() > max && text.chars().count() > max => {
                 fault("too_long", format!("at most {max} characters"))
             }

@@ -23,6 +23,7 @@ on_both!(
     an_id_of_somebody_else_tells_no_more_than_one_that_is_free,
     an_id_that_another_table_uses_is_free,
     a_number_that_no_reader_can_hold_becomes_nothing,
+    a_rating_without_a_day_is_kept_apart_and_keeps_nothing_back,
     a_token_that_expires_in_mid_paging_costs_no_row,
     the_same_push_twice_at_once_has_one_effect,
 );
@@ -151,6 +152,33 @@ async fn numbers_that_are_no_cursors_are_malformed_or_bring_everything(world: Wo
     let page = Collection { person: &ana, table: "staff", cursor: cases.cursor }.page(100).await;
     assert_eq!(page["replace"], json!(true));
     assert!(!page.to_string().contains(&omar.user_id()));
+}
+
+async fn a_rating_without_a_day_is_kept_apart_and_keeps_nothing_back(world: World) {
+    let (ana, case) = a_case(&world).await;
+    let path = Face::Rxdb.path("goals");
+    ana.post(&path, Face::Rxdb.creates("goals", &[named(&case, "goal-00000001")])).await.ok();
+    let rating = |id: String, day: &Value| {
+        let mut row = json!({"id": id, "case_id": case, "goal_id": "goal-00000001", "level": 0, "rater": "joint"});
+        if *day != json!("left out") {
+            row["rated_on"] = day.clone();
+        }
+        row
+    };
+    let strange =
+        [json!("left out"), Value::Null, json!(""), json!(5), json!("2027-02-30"), json!("2027-01-01T00:00Z")];
+    for face in FACES {
+        let name = format!("{face:?}").to_lowercase();
+        let mut rows: Vec<Value> =
+            strange.iter().enumerate().map(|(at, day)| rating(format!("{name}-{at:08}"), day)).collect();
+        rows.push(rating(format!("{name}-whole"), &json!("2027-01-01")));
+        face.sends(&ana, "goal_ratings", &face.creates("goal_ratings", &rows)).await.ok();
+        ana.post("/sync/salvage", Face::Watermelon.creates("goal_ratings", &rows)).await.ok();
+    }
+    assert_eq!(ids(&ana, "goal_ratings").await, FACES.map(|face| format!("{face:?}-whole").to_lowercase()).into());
+    for issue in ids(&ana, "sync_issues").await {
+        ana.get(&format!("/sync_issues/{issue}/work")).await.ok();
+    }
 }
 
 async fn six_thousand_rows_are_refused_whole(world: World) {

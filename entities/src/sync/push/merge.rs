@@ -45,6 +45,10 @@ pub(crate) fn merge(
     };
     if before.is_none() {
         merged.row.set("id", incoming.id.as_str().into());
+        // A day that nobody named is none, and not the first of the calendar.
+        for (at, column) in table.wire_columns().filter(|(_, column)| column.field.kind == Kind::Date) {
+            merged.row.put(at, column.initial_or_zero());
+        }
     }
     let mut moves = Vec::new();
     for (at, column) in table.wire_columns() {
