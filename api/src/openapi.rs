@@ -76,7 +76,9 @@ fn operation(op: &Op, all: &[Op]) -> Value {
             response["links"] = Value::Object(links);
         }
     }
-    for status in problem_statuses(op) {
+    // A page says in its own words what is wrong.
+    for status in problem_statuses(op).into_iter().filter(|status| op.replies.iter().all(|told| told.status != *status))
+    {
         let shared = format!("#/components/responses/{status}");
         responses.insert(status.to_string(), json!({"$ref": shared}));
     }

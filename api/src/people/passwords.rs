@@ -59,7 +59,8 @@ pub(super) fn operations() -> Vec<Op> {
         Op::at_root(Method::GET, "/password/{secret}", "password_page", page)
             .access(Access::Public)
             .says("pages", "The page behind an invitation or reset link")
-            .answers(200, "A form", Some("text/html")),
+            .answers(200, "A form", Some("text/html"))
+            .answers(404, "A page that says that the link works no longer", Some("text/html")),
         Op::at_root(Method::POST, "/password/{secret}", "password_form", submit)
             .access(Access::Public)
             .says("pages", "What the page's form sends")
@@ -68,7 +69,9 @@ pub(super) fn operations() -> Vec<Op> {
                 fields(&["password", "again"], json!({"password": text(), "again": text()})),
                 serde_json::Value::Null,
             )
-            .answers(200, "Chosen", Some("text/html")),
+            .answers(200, "Chosen", Some("text/html"))
+            .answers(404, "A page that says that the link works no longer", Some("text/html"))
+            .answers(422, "The form again, with what is wrong", Some("text/html")),
     ]
 }
 

@@ -58,7 +58,11 @@ pub fn operations() -> Vec<Op> {
                  data problem is never an error: it is mended or kept, and told as a sync issue.",
             )
             .access(Access::Roles(STAFF))
-            .query("last_pulled_at", "The timestamp pulled just before", number)
+            .query(
+                "last_pulled_at",
+                "The timestamp pulled just before; needed here or as lastPulledAt in the body",
+                number,
+            )
             .query("schema_version", "The app's schema version", json!({"type": "integer"}))
             .query("push", "The app's number for this push", json!({"type": "integer", "minimum": 0}))
             .query("acked", "The number of the last push it had an answer to", json!({"type": "integer", "minimum": 0}))
