@@ -729,8 +729,8 @@ mod two_thousand_schedules_lose_nothing_and_converge {
 /// Schedules that once broke a rule, by what went wrong.
 mod found_by_the_simulation {
     use super::Step::{
-        Backup, Cover, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync, TimePasses, WriteGoal,
-        WriteNote,
+        Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync,
+        TimePasses, WriteGoal, WriteNote,
     };
     use super::{Kind, Step, attempt, quietly};
 
@@ -828,6 +828,20 @@ mod found_by_the_simulation {
             Backup,
             Sync { device: 135_486, limit: 815_984, pull: 963_804, push: 939_532, twice: false },
             Sync { device: 791_176, limit: 628_792, pull: 1_031_839, push: 309_752, twice: false },
+            Restore,
+        ]);
+    }
+
+    #[test]
+    fn an_edit_that_only_a_device_still_had_was_dropped_when_another_deleted_the_row() {
+        holds(&[
+            Sync { device: 901_480, limit: 626_251, pull: 148_549, push: 317_418, twice: false },
+            WriteGoal { device: 410_290, case: 774_518 },
+            Sync { device: 110_100, limit: 1_002_140, pull: 785_225, push: 994_173, twice: false },
+            Backup,
+            DeskEditsGoal { row: 52_772, column: 865_448 },
+            DropGoal { device: 705_095, row: 81_223 },
+            Sync { device: 507_386, limit: 954_114, pull: 475_447, push: 73_258, twice: false },
             Restore,
         ]);
     }

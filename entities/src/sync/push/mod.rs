@@ -421,9 +421,13 @@ impl<'a> Desk<'a> {
         };
         let may = incoming.table.may_write(Some(before), &merged.row, &actor)?;
         if !seen {
-            // A case that was handed to the user after the backup is somebody else's again.
-            if later && may && incoming.table.has_case() && !before.is_deleted() && merged.row != *before {
-                return self.quarantine(incoming, Some(before), NOT_YOURS, true).await;
+            // A case that was handed to the user after the backup is somebody else's again, or another device has
+            // deleted the row since. What only the lost timeline had is kept.
+            let work = may && incoming.table.has_case() && merged.row != *before;
+            if work && (later || held > line.restored_to) {
+                let gone = before.is_deleted() && self.visible_before(before);
+                let reason = if gone { "the row was deleted meanwhile" } else { NOT_YOURS };
+                return self.quarantine(incoming, Some(before), reason, true).await;
             }
             return Ok(());
         }
