@@ -493,7 +493,7 @@ pub(crate) const CASES: &[Hand] = &[
             goal(1, "individual", -40, 55, State::Active, &[(-38, -2), (-13, -1)]),
         ],
         contacts: &[held(-69, Note::Stock), held(-36, Note::Stock), held(-13, Note::Stock), other(1, "confirmed")],
-        referrals: &[asked(0, "Parcels twice a month until the first wage.", &[("requested", -4)])],
+        referrals: &[asked(0, "Parcels twice a month until the first wage.", &[("requested", -1)])],
         ..BLANK
     },
     Hand {
