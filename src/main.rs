@@ -13,10 +13,6 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// A pushed row or a page is many small texts; this allocator hands them out in about half the time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The backend of a social-work agency: sync for phones, a workflow engine for deadlines, mail for people.
 #[derive(Debug, Parser)]
 #[command(
