@@ -174,7 +174,11 @@ async fn note_arrival(state: &State, session_id: &str, generation: i64) {
     }
 }
 
-fn bearer(req: &HttpRequest) -> Result<&str, Problem> {
+/// The token of the Authorization header.
+///
+/// # Errors
+/// 401 where there is none, or more than one.
+pub(crate) fn bearer(req: &HttpRequest) -> Result<&str, Problem> {
     let missing = Problem::Unauthorized("token_missing");
     let mut values = req.headers().get_all(header::AUTHORIZATION);
     let Some(value) = values.next() else { return Err(missing) };

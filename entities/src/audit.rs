@@ -14,7 +14,12 @@ use crate::sql;
 
 /// The name of a row in the trail: the first 16 hex digits of SHA-256 over `table/id`.
 pub fn object(table: &str, id: &str) -> String {
-    hex(&digest(&SHA256, format!("{table}/{id}").as_bytes()).as_ref()[..8])
+    short(format!("{table}/{id}").as_bytes())
+}
+
+/// The first 16 hex digits of SHA-256.
+pub(crate) fn short(bytes: &[u8]) -> String {
+    hex(&digest(&SHA256, bytes).as_ref()[..8])
 }
 
 /// Adds an event to the agency's chain. The caller holds the agency's clock row, so events are

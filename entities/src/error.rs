@@ -56,6 +56,12 @@ pub enum Error {
     Internal(String),
 }
 
+impl From<std::io::Error> for Error {
+    fn from(err: std::io::Error) -> Error {
+        Error::Internal(err.to_string())
+    }
+}
+
 impl Error {
     /// One fault of one field.
     pub fn invalid(name: &str, code: &'static str, detail: impl Into<String>) -> Error {

@@ -28,6 +28,22 @@ pub async fn one(conn: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> 
     Ok(conn.query_one_raw(statement).await?)
 }
 
+/// Deletes at most so many rows of a table that fit a condition, and says how many. A row that a
+/// writer changes meanwhile is looked at again, and stays when it does not fit any more.
+pub async fn delete_some(
+    conn: &impl ConnectionTrait,
+    table: &str,
+    condition: &str,
+    values: Vec<Value>,
+    most: u64,
+) -> Result<u64> {
+    let these = match conn.get_database_backend() {
+        DbBackend::Postgres => format!("ctid = any(array(select ctid from {table} where {condition} limit {most}))"),
+        _ => format!("rowid in (select rowid from {table} where {condition} limit {most})"),
+    };
+    exec(conn, &format!("delete from {table} where {condition} and {these}"), values).await
+}
+
 /// More values than this are bound to nameless marks on SQLite.
 const FEW: usize = 16;
 

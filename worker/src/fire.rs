@@ -151,14 +151,13 @@ async fn fire_case(write: &mut Write, case_id: &str, due: Instant) -> Result<()>
 
 /// Prompts that were put off until now. What has fired just above is known by asking again.
 async fn wake(write: &mut Write, facts: &CaseFacts, case_id: &str, due: Instant) -> Result<()> {
-    let text = "select 1 from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 \
-                and step like '%~s%' limit 1";
-    if sql::one(write.conn(), text, vec![case_id.into(), due.0.into()]).await?.is_none() {
+    let keys = snooze::due(write.conn(), case_id, due).await?;
+    if keys.is_empty() {
         return Ok(());
     }
     let memory: Memory = load::memory(write.conn(), case_id).await?;
     let chains = plan(rules::ALL, facts, &memory, due);
-    snooze::wake(write, case_id, &chains, due).await
+    snooze::wake(write, keys, &chains).await
 }
 
 /// Writes down what a key came to; false when it had come to an end before.

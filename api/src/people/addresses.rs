@@ -3,10 +3,9 @@
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::workflow::refused::{self, Refused};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{AN_ID, close_door, instant, list, object, open_door, page, page_example, text};
+use super::{AN_ID, Paging, close_door, instant, object, open_door, page, page_example, text};
 use crate::operation::{ADMINISTRATORS, Op};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -29,26 +28,10 @@ pub(super) fn operations() -> Vec<Op> {
     ]
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    limit: Option<u64>,
-    cursor: Option<String>,
-}
-
-async fn all(state: web::Data<State>, session: Session, page: web::Query<Page>) -> Answer {
-    let limit = page.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::invalid("limit", "out_of_range", "must be from 1 to 200"));
-    }
-    let after = page.cursor.as_deref().unwrap_or_default();
-    let agency = &session.actor.agency_id;
-    let mut found = refused::list(state.store.connection(), agency, after, limit + 1).await?;
-    let more = found.len() as u64 > limit;
-    if more {
-        found.pop();
-    }
-    let next = found.last().filter(|_| more).map(|last| last.id.clone());
-    list(found.iter().map(view).collect(), next)
+async fn all(state: web::Data<State>, session: Session, page: web::Query<Paging>) -> Answer {
+    let (agency, limit) = (&session.actor.agency_id, page.limit()?);
+    let found = refused::list(state.store.connection(), agency, page.after(), limit + 1).await?;
+    page.answer(found, |row| &row.id, view)
 }
 
 async fn lift(state: web::Data<State>, session: Session, id: web::Path<String>) -> Answer {

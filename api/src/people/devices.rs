@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{ANOTHER_ID, close_door, list, maybe_text, object, open_door, page, page_example, text};
 use crate::operation::Op;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
 
@@ -22,6 +22,7 @@ pub(super) fn operations() -> Vec<Op> {
             .query("user_id", "Only this user's; for administrators, and for supervisors of their people", text())
             .query("of", "team: those of my people; for supervisors", json!({"enum": ["team"]}))
             .gives(200, "The devices, the latest seen first, at most 200", page("Device"), page_example(example()))
+            .errors(&[422])
             .link("revoke", "revoke_device", ("id", "$response.body#/items/0/id")),
         Op::new(Method::POST, "/devices/{id}/revoke", "revoke_device", revoke)
             .says("people", "Sign a device out")
@@ -41,17 +42,22 @@ struct Asked {
 }
 
 async fn all(state: web::Data<State>, session: Session, whose: web::Query<Asked>) -> Answer {
-    let theirs = whose.of.as_deref() == Some("team") || whose.user_id.is_some();
+    let team = match whose.of.as_deref() {
+        None => false,
+        Some("team") => true,
+        Some(_) => return Err(Problem::invalid("of", "unknown_code", "must be team")),
+    };
     let range = match (session.actor.role, &whose.user_id) {
         (Role::Administrator, Some(user)) => Whose::User(user.clone()),
         (Role::Administrator, None) => Whose::Agency,
-        (Role::Supervisor, _) if theirs => Whose::TeamsOf(session.user_id.clone()),
+        (Role::Supervisor, one) if team || one.is_some() => Whose::TeamsOf(session.user_id.clone(), one.clone()),
+        // Nobody else looks at anybody else's.
+        (_, Some(user)) if *user != session.user_id => return list(Vec::new(), None),
         _ => Whose::User(session.user_id.clone()),
     };
     let now = state.store.now().await?;
     let found = devices::overview(state.store.connection(), &session.actor.agency_id, &range, now).await?;
-    let asked = |device: &&Overview| whose.user_id.as_ref().is_none_or(|user| *user == device.user_id);
-    list(found.iter().filter(asked).map(view).collect(), None)
+    list(found.iter().map(view).collect(), None)
 }
 
 async fn revoke(state: web::Data<State>, session: Session, id: web::Path<String>) -> Answer {

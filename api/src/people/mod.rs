@@ -14,6 +14,7 @@ mod users;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use entities::Write;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::form::Form;
@@ -97,6 +98,41 @@ fn row(status: StatusCode, rev: i64, body: Value) -> Answer {
 
 fn list(items: Vec<Value>, next_cursor: Option<String>) -> Answer {
     Ok(HttpResponse::Ok().json(json!({"items": items, "next_cursor": next_cursor})))
+}
+
+/// Which page of a list is asked for.
+#[derive(Debug, Deserialize)]
+struct Paging {
+    limit: Option<u64>,
+    cursor: Option<String>,
+}
+
+impl Paging {
+    /// Rows in the page.
+    ///
+    /// # Errors
+    /// 422 for a number of rows that no page has.
+    fn limit(&self) -> Result<u64, Problem> {
+        let limit = self.limit.unwrap_or(50);
+        if (1..=200).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(Problem::invalid("limit", "out_of_range", "must be from 1 to 200"))
+    }
+
+    /// The id after which it begins.
+    fn after(&self) -> &str {
+        self.cursor.as_deref().unwrap_or_default()
+    }
+
+    /// The page, of rows that were read by one more than `limit` to see whether there are more.
+    fn answer<T>(&self, mut found: Vec<T>, id: fn(&T) -> &str, view: fn(&T) -> Value) -> Answer {
+        let limit = usize::try_from(self.limit()?).unwrap_or(usize::MAX);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| id(last).to_owned());
+        list(found.iter().map(view).collect(), next)
+    }
 }
 
 /// A member that may be left as it is, cleared by null, or set.

@@ -5,12 +5,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use entities::people::user::{self, Model};
 use entities::people::{letters, user as users};
 use entities::{Day, Doc, Role, Write};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    AN_ID, ANOTHER_ID, close_door, list, maybe_text, object, open_door, page, page_example, precondition, replace_line,
-    row, set_line, text,
+    AN_ID, ANOTHER_ID, Paging, close_door, maybe_text, object, open_door, page, page_example, precondition,
+    replace_line, row, set_line, text,
 };
 use crate::body::JsonBody;
 use crate::form::Form;
@@ -77,25 +76,10 @@ where
         .errors(&[409])
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    limit: Option<u64>,
-    cursor: Option<String>,
-}
-
-async fn all(state: web::Data<State>, session: Session, page: web::Query<Page>) -> Answer {
-    let limit = page.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::invalid("limit", "out_of_range", "must be from 1 to 200"));
-    }
-    let after = page.cursor.as_deref().unwrap_or_default();
-    let mut found = user::list(state.store.connection(), &session.actor.agency_id, after, limit + 1).await?;
-    let more = found.len() as u64 > limit;
-    if more {
-        found.pop();
-    }
-    let next = found.last().filter(|_| more).map(|last| last.id.clone());
-    list(found.iter().map(view).collect(), next)
+async fn all(state: web::Data<State>, session: Session, page: web::Query<Paging>) -> Answer {
+    let (agency, limit) = (&session.actor.agency_id, page.limit()?);
+    let found = user::list(state.store.connection(), agency, page.after(), limit + 1).await?;
+    page.answer(found, |row| &row.id, view)
 }
 
 async fn read_one(state: web::Data<State>, session: Session, id: web::Path<String>) -> Answer {

@@ -46,6 +46,9 @@ pub(super) fn operations() -> Vec<Op> {
 }
 
 async fn read(state: web::Data<State>, session: Session, query: web::Query<HashMap<String, String>>) -> Answer {
+    if query.get("scope").is_some_and(|scope| scope != "case") {
+        return Err(Problem::malformed("scope must be case"));
+    }
     let snapshot = state.store.read().await?;
     if let Some(case) = query.get("case_id") {
         let tables = digest::rows_of(&*snapshot, &session.actor, case).await?;

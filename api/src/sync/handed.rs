@@ -5,7 +5,7 @@
 //! path, and what it had not sent would go with the rest. So it may hand that over once more, by the refresh token
 //! that it holds and that opens nothing else: into quarantine, where people decide.
 
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::people::session as sessions;
 use entities::sync::{self, MAX_ROWS, devices};
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::asked;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
-use crate::session::Session;
+use crate::session::{Session, bearer};
 use crate::state::State;
 
 pub(super) fn operations() -> Vec<Op> {
@@ -71,10 +71,7 @@ async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, pa
 }
 
 async fn farewell(req: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Answer {
-    let sent = req.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = sent.and_then(|text| text.split_once(' ')).map(|(_, token)| token.trim());
-    let token = token.ok_or(Problem::Unauthorized("token_missing"))?;
-    let found = sessions::leaving(state.store.connection(), token).await?;
+    let found = sessions::leaving(state.store.connection(), bearer(&req)?).await?;
     let (actor, since) = found.ok_or(Problem::Unauthorized("session_over"))?;
     let device = actor.device_id.clone().unwrap_or_default();
     let there = devices::quarantined_since(state.store.connection(), actor.user(), &device, since).await?;

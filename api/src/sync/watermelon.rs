@@ -62,7 +62,7 @@ pub(super) async fn push(
         (None, Some(named)) => named.max(0),
         (None, None) => return Err(Problem::malformed("last_pulled_at is missing: pull before you push")),
     };
-    let numbered = numbered(query.get("push").map(String::as_str), query.get("acked").map(String::as_str))?;
+    let numbered = numbered(&query)?;
     match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body, numbered }).await {
         Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
         Err(refusal) => Err(asked::refused(refusal)),
@@ -81,14 +81,13 @@ fn number(query: &Query, name: &str) -> Result<Option<i64>, Problem> {
 }
 
 /// The app's count of its pushes; an app that keeps none is served all the same.
-fn numbered(push: Option<&str>, acked: Option<&str>) -> Result<Option<Numbered>, Problem> {
-    let read = |name: &str, text: &str| match text.parse::<i64>() {
-        Ok(number) if number >= 0 => Ok(number),
-        _ => Err(Problem::malformed(format!("{name} must be a whole number"))),
-    };
-    let Some(push) = push else { return Ok(None) };
-    let acked = acked.map_or(Ok(0), |text| read("acked", text))?;
-    Ok(Some(Numbered { number: read("push", push)?, acked }))
+fn numbered(query: &Query) -> Result<Option<Numbered>, Problem> {
+    let Some(number) = number(query, "push")? else { return Ok(None) };
+    let acked = self::number(query, "acked")?.unwrap_or(0);
+    if number < 0 || acked < 0 {
+        return Err(Problem::malformed("push and acked must not be negative"));
+    }
+    Ok(Some(Numbered { number, acked }))
 }
 
 /// The documented client builds `last_pulled_at=null` literally on its first sync.

@@ -48,7 +48,8 @@ impl Device {
         let row = sql::one(
             conn,
             "select acked_cursor, held_from, held_since, held_reply, schema_version, schema_offered, schema_reply, \
-             conflicts_in_a_row, last_push_at, last_pull_at, filling_from, clock_skew from sync_device where device_id = $1 and user_id = $2",
+             conflicts_in_a_row, last_push_at, last_pull_at, filling_from, clock_skew from sync_device \
+             where device_id = $1 and user_id = $2",
             vec![device_id.as_str().into(), actor.user().into()],
         )
         .await?;
@@ -104,7 +105,7 @@ impl Device {
     }
 
     /// Writes back what a push counts; what pulls learn stays as it is.
-    pub(crate) async fn save(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
+    pub(crate) async fn save_push(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
         self.upsert(
             conn,
             agency_id,

@@ -11,8 +11,9 @@ use crate::sql;
 pub enum Whose {
     /// One user's.
     User(String),
-    /// Those of the people in the teams that this supervisor leads, and in the teams under them.
-    TeamsOf(String),
+    /// Those of the people in the teams that this supervisor leads, and in the teams under them; of one
+    /// of them, where one is named.
+    TeamsOf(String, Option<String>),
     /// Everybody's of the agency.
     Agency,
 }
@@ -65,10 +66,10 @@ pub async fn overview(
     whose: &Whose,
     now: Instant,
 ) -> Result<Vec<Overview>> {
-    let (theirs, id) = match whose {
-        Whose::User(id) => ("d.user_id = $2", id.as_str()),
-        Whose::TeamsOf(id) => ("u.team_id in (select id from led)", id.as_str()),
-        Whose::Agency => ("$2 = ''", ""),
+    let (theirs, id, one) = match whose {
+        Whose::User(id) => ("d.user_id = $2", id.as_str(), None),
+        Whose::TeamsOf(id, one) => ("u.team_id in (select id from led)", id.as_str(), one.as_deref()),
+        Whose::Agency => ("$2 = ''", "", None),
     };
     let text = format!(
         "with recursive led(id) as (select id from teams where supervisor_user_id = $2 and agency_id = $1 \
@@ -82,9 +83,9 @@ pub async fn overview(
          and deleted_at is null group by user_id) i on i.user_id = d.user_id \
          left join (select user_id, device_id, count(*) as n from sync_quarantine where agency_id = $1 \
          and state = 'open' group by user_id, device_id) q on q.user_id = d.user_id and q.device_id = d.id \
-         where d.agency_id = $1 and {theirs} order by d.last_seen_at desc, d.id limit 200"
+         where d.agency_id = $1 and {theirs} and ($3 = '' or d.user_id = $3) order by d.last_seen_at desc, d.id limit 200"
     );
-    let rows = sql::all(conn, &text, vec![agency_id.into(), id.into()]).await?;
+    let rows = sql::all(conn, &text, vec![agency_id.into(), id.into(), one.unwrap_or_default().into()]).await?;
     rows.iter()
         .map(|row| {
             let instant =

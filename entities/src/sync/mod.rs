@@ -24,10 +24,12 @@ pub mod rxdb;
 pub mod schema;
 mod state;
 mod text;
+mod timeline;
 
 pub use device::Device;
-pub use pull::{Migration, Pull, PullRequest, Standing, Timeline, Told, heads, pull, timeline};
+pub use pull::{Migration, Pull, PullRequest, Told, pull};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;
 pub use state::{Note, expired};
 pub use text::{bound, mend};
+pub use timeline::{Standing, Timeline, heads, timeline};

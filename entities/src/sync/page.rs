@@ -9,7 +9,7 @@ use std::io::Write;
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::registry::{Kind, TABLES, Table};
 use crate::sql;
 
@@ -111,10 +111,4 @@ fn tail(out: &mut impl Write, timestamp: i64, has_more: bool, epoch: i64, strate
         out,
         "}},\"timestamp\":{timestamp},\"has_more\":{has_more},\"complete\":{complete},\"epoch\":{epoch}{strategy}}}"
     )
-}
-
-impl From<std::io::Error> for Error {
-    fn from(err: std::io::Error) -> Error {
-        Error::Internal(err.to_string())
-    }
 }

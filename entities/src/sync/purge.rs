@@ -8,8 +8,6 @@
 //! the audit trail are never touched: a deleted row keeps its id, so that making it again is
 //! still no plain creation.
 
-use sea_orm::DbBackend;
-
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::Result;
@@ -17,7 +15,7 @@ use crate::people::agency;
 use crate::sql;
 use crate::store::Store;
 
-use super::pull::timeline;
+use super::timeline::timeline;
 
 /// Rows deleted in one transaction at most.
 const BATCH: u64 = 500;
@@ -101,13 +99,7 @@ async fn batch(store: &Store, agency_id: &str) -> Result<u64> {
     let side = store.side().await?;
     let mut left = BATCH;
     for (table, old) in LEFTOVERS {
-        // A row that a writer has brought back to life meanwhile is looked at again and stays.
-        let these = match store.backend() {
-            DbBackend::Postgres => format!("ctid = any(array(select ctid from {table} where {old} limit {left}))"),
-            _ => format!("rowid in (select rowid from {table} where {old} limit {left})"),
-        };
-        let text = format!("delete from {table} where {old} and {these}");
-        left -= sql::exec(&*side, &text, vec![agency_id.into(), below.into()]).await?.min(left);
+        left -= sql::delete_some(&*side, table, old, vec![agency_id.into(), below.into()], left).await?.min(left);
         if left == 0 {
             break;
         }

@@ -13,8 +13,8 @@ use crate::store::Store;
 use crate::write::Write;
 
 use super::issue;
-use super::pull::timeline;
 use super::quarantine::{concerned, derived_id};
+use super::timeline::timeline;
 
 fn issue_id(epoch: i64, about: &str, told: &str) -> String {
     derived_id(&["restored", &epoch.to_string(), about, told])

@@ -21,9 +21,10 @@ use super::device::{self, Device};
 use super::feed::{self, Entry};
 use super::native::cursor::CursorKey;
 use super::native::page::object;
-use super::pull::{Standing, Timeline, Told, timeline};
+use super::pull::Told;
 use super::restored;
 use super::state::Note;
+use super::timeline::{Standing, Timeline, timeline};
 
 pub use super::push::replicate::{Pushed, push};
 

@@ -8,7 +8,8 @@ use crate::sql;
 use crate::store::{Snapshot, Store};
 
 use super::device::Device;
-use super::pull::{PullRequest, Standing, Timeline, Told, timeline};
+use super::pull::{PullRequest, Told};
+use super::timeline::{Standing, Timeline, timeline};
 
 /// Deletes are held back for at most this long.
 const HOLD_MS: i64 = 24 * 3600 * 1000;

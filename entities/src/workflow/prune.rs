@@ -5,8 +5,6 @@
 //! however old. The ledger is what makes `once` last, so it stays as long as the case does: only
 //! mornings long past and what belongs to a deleted case are forgotten.
 
-use sea_orm::DbBackend;
-
 use crate::error::Result;
 use crate::sql;
 use crate::store::Store;
@@ -44,13 +42,7 @@ pub async fn batch(store: &Store, days: u32) -> Result<u64> {
     let side = store.side().await?;
     let mut left = BATCH;
     for (table, old) in leftovers() {
-        // A row that has come back to life meanwhile is looked at again and stays.
-        let these = match store.backend() {
-            DbBackend::Postgres => format!("ctid = any(array(select ctid from {table} where {old} limit {left}))"),
-            _ => format!("rowid in (select rowid from {table} where {old} limit {left})"),
-        };
-        let text = format!("delete from {table} where {old} and {these}");
-        left -= sql::exec(&*side, &text, vec![before.into()]).await?.min(left);
+        left -= sql::delete_some(&*side, table, &old, vec![before.into()], left).await?.min(left);
         if left == 0 {
             break;
         }

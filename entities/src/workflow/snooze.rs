@@ -19,6 +19,8 @@ use crate::write::Write;
 
 /// What parts a prompt's key from the instant it was put off to.
 const MARK: &str = "~s";
+/// A condition for timers of snoozes, which stand beside the next step of their chain.
+pub(super) const OF_A_SNOOZE: &str = "step like '%~s%'";
 
 fn key(prompt: &prompt::Model, until: Instant) -> String {
     format!("{}{MARK}{}", prompt.dedupe_key, until.0)
@@ -26,9 +28,9 @@ fn key(prompt: &prompt::Model, until: Instant) -> String {
 
 /// Brings the timers of a case's snoozes into line with its prompts.
 pub(super) async fn plan(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
-    let stored = "select key from wf_timer where case_id = $1 and state = 'pending' and step like '%~s%'";
+    let stored = format!("select key from wf_timer where case_id = $1 and state = 'pending' and {OF_A_SNOOZE}");
     let mut held: Vec<String> = Vec::new();
-    for row in sql::all(write.conn(), stored, vec![case_id.into()]).await? {
+    for row in sql::all(write.conn(), &stored, vec![case_id.into()]).await? {
         held.push(row.try_get_by_index(0)?);
     }
     let text = "select id from prompts where case_id = $1 and deleted_at is null and status = 'snoozed'";
@@ -114,13 +116,20 @@ async fn arm(
     Ok(())
 }
 
-/// Brings back the prompts of a case whose time has come, unless a later step speaks for them by
-/// now. The ledger does not hear of it: a prompt that is not put off any more cannot come back again.
-pub async fn wake(write: &mut Write, case_id: &str, chains: &[Chain], due: Instant) -> Result<()> {
-    let text = "select key from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 \
-                and step like '%~s%' order by due_at, key";
-    for row in sql::all(write.conn(), text, vec![case_id.into(), due.0.into()]).await? {
-        let key: String = row.try_get_by_index(0)?;
+/// The timers of a case's snoozes whose time has come.
+pub async fn due(conn: &impl ConnectionTrait, case_id: &str, due: Instant) -> Result<Vec<String>> {
+    let text = format!(
+        "select key from wf_timer where case_id = $1 and state = 'pending' and try_at <= $2 and {OF_A_SNOOZE} \
+         order by due_at, key"
+    );
+    let rows = sql::all(conn, &text, vec![case_id.into(), due.0.into()]).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+/// Brings back the prompts of these timers, unless a later step speaks for them by now. The ledger
+/// does not hear of it: a prompt that is not put off any more cannot come back again.
+pub async fn wake(write: &mut Write, keys: Vec<String>, chains: &[Chain]) -> Result<()> {
+    for key in keys {
         let (own, _) = key.rsplit_once(MARK).unwrap_or((&key, ""));
         let text = "select id from prompts where dedupe_key = $1 and deleted_at is null and status = 'snoozed'";
         if let Some(row) = sql::one(write.conn(), text, vec![own.into()]).await?

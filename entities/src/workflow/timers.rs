@@ -105,10 +105,13 @@ async fn store_watch(
 async fn timers(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
     let wanted: HashMap<&str, (&Chain, &Planned)> =
         chains.iter().filter_map(|chain| chain.next().map(|next| (next.key.as_str(), (chain, next)))).collect();
-    let text = "select key, rule_id, subject_id, anchor, due_at, nominal_local, zone from wf_timer \
-                where case_id = $1 and state = 'pending' and step not like '%~s%'";
+    let text = format!(
+        "select key, rule_id, subject_id, anchor, due_at, nominal_local, zone from wf_timer \
+         where case_id = $1 and state = 'pending' and not {}",
+        snooze::OF_A_SNOOZE
+    );
     let mut kept = HashSet::new();
-    for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {
+    for row in sql::all(write.conn(), &text, vec![case_id.into()]).await? {
         let key: String = row.try_get_by_index(0)?;
         if let Some((_, next)) = wanted.get(key.as_str()) {
             let same = row.try_get_by_index::<Instant>(4)? == next.due_at

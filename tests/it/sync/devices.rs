@@ -98,6 +98,7 @@ async fn a_supervisor_sees_the_devices_of_their_people(world: World) {
     assert_eq!(listed(sam.get(&format!("/devices?user_id={}", cleo.user_id())).await), ids(&[]));
     assert!(listed(sol.get("/devices?of=team").await).contains(&cleo.device_id));
     assert_eq!(listed(ben.get("/devices?of=team").await), ids(&[&ben]));
+    sam.get("/devices?of=everybody").await.refused(422);
     assert_eq!(listed(ben.get(&format!("/devices?user_id={}", ana.user_id())).await), ids(&[]));
     let all = listed(world.ada().await.get("/devices").await);
     assert!([&ana, &ben, &cleo, &sam, &sol].iter().all(|person| all.contains(&person.device_id)));

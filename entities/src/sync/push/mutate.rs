@@ -9,8 +9,9 @@ use sea_orm::Value as Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::desk::Desk;
 use super::intake::{Incoming, Op};
-use super::{Desk, merge};
+use super::merge;
 use crate::access::{self, Actor};
 use crate::audit::hex;
 use crate::error::Result;
@@ -115,7 +116,7 @@ pub async fn mutate(
     }
     let mut device = Device::load(write.conn(), actor).await?;
     device.last_push_at = Some(write.now().0);
-    device.save(write.conn(), &actor.agency_id).await?;
+    device.save_push(write.conn(), &actor.agency_id).await?;
     write.note("mutate", "");
     write.commit().await?;
     answers

@@ -8,11 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ring::digest::{SHA256, digest};
-
 use super::intake::{Incoming, Op};
 use crate::access::Actor;
-use crate::audit::hex;
+use crate::audit::short;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::sql;
@@ -164,8 +162,4 @@ fn sent(rows: &[Incoming]) -> Sent {
         sent.entry(row.table.name.into()).or_default().insert(row.id.clone(), columns);
     }
     sent
-}
-
-fn short(bytes: &[u8]) -> String {
-    hex(&digest(&SHA256, bytes).as_ref()[..8])
 }

@@ -7,8 +7,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::desk::Desk;
 use super::mutate::{Mutation, MutationOp, incoming, whole};
-use super::{Desk, merge, rights};
+use super::{merge, rights};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
@@ -109,7 +110,7 @@ pub async fn push(
     let masters = masters(&write, table, &refused, schema_version).await?;
     let mut device = Device::load(write.conn(), actor).await?;
     device.last_push_at = Some(write.now().0);
-    device.save(write.conn(), &actor.agency_id).await?;
+    device.save_push(write.conn(), &actor.agency_id).await?;
     write.note("push", "");
     write.commit().await?;
     Ok(masters)

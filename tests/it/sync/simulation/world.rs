@@ -1,19 +1,7 @@
-//! The real engine on a real database under random schedules.
-//!
-//! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
-//! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
-//! server that dies in mid-push, a backup restored, deletions forgotten while devices are away, apps that are older or
-//! newer, clocks that are wrong. After every pull a phone may hold only what its owner may see (or what it has not
-//! sent). At the end the faults stop, and within two rounds every phone is equal to its owner's view, and every word
-//! that anybody typed is somewhere. What only a lost timeline knew and no device brings back is nobody's fault.
-//!
-//! `FIELDSTONE_SIMULATION_SEEDS` sets how many seeds, `FIELDSTONE_SIMULATION_FROM` where to begin. A failure prints its
-//! seed and the fewest steps that still fail.
+//! The agency and its phones, what is done to them step by step, and what must hold after each.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Once;
 
 use entities::casework::goal;
 use entities::registry::TABLES;
@@ -21,168 +9,18 @@ use entities::sync::{self, purge};
 use entities::{Instant, read, sql};
 use serde_json::json;
 
-use super::agency::Agency;
-use super::phones::{Device, Habit, Network};
-use super::restored::{backs_up, refills};
-use crate::support::{Kind, TestDb, run};
-
-/// One step of a schedule. Numbers are reduced to what there is when the step is taken.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Sync {
-        device: usize,
-        limit: usize,
-        pull: usize,
-        push: usize,
-        twice: bool,
-    },
-    PullPage {
-        device: usize,
-        limit: usize,
-    },
-    WriteNote {
-        device: usize,
-        case: usize,
-    },
-    EditNote {
-        device: usize,
-        row: usize,
-    },
-    NarrowNote {
-        device: usize,
-        row: usize,
-    },
-    WriteGoal {
-        device: usize,
-        case: usize,
-    },
-    EditGoal {
-        device: usize,
-        row: usize,
-        column: usize,
-    },
-    DropGoal {
-        device: usize,
-        row: usize,
-    },
-    OpenCase {
-        device: usize,
-    },
-    EditPerson {
-        device: usize,
-        row: usize,
-    },
-    DeskEditsGoal {
-        row: usize,
-        column: usize,
-    },
-    HandOver {
-        case: usize,
-        to: usize,
-        immediate: bool,
-    },
-    Cover {
-        case: usize,
-        who: usize,
-        hours: i64,
-    },
-    MovePerson {
-        person: usize,
-        case: usize,
-    },
-    TimePasses {
-        minutes: i64,
-    },
-    /// The server dies in the middle of a push, or of a pull, after so many waits.
-    Crash {
-        device: usize,
-        pulls: bool,
-        after: usize,
-    },
-    Backup,
-    /// The last backup takes the place of the database, as an operator does it.
-    Restore,
-    /// After some time away, deletions older than so many days are forgotten.
-    Purge {
-        days: u32,
-        hours: i64,
-    },
-    /// The app is updated where it lacked a table; else installed anew in a version that lacks one.
-    App {
-        device: usize,
-        table: usize,
-    },
-    /// A device's clock is set wrong, by years even.
-    DeviceClock {
-        device: usize,
-        minutes: i64,
-    },
-    /// The server's clock steps.
-    ServerClock {
-        minutes: i64,
-    },
-}
-
-/// A small generator of our own numbers: the same seed gives the same schedule on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn any(&mut self) -> usize {
-        usize::try_from(self.roll(1 << 20)).unwrap_or(0)
-    }
-
-    fn step(&mut self) -> Step {
-        match self.roll(116) {
-            0..30 => Step::Sync {
-                device: self.any(),
-                limit: self.any(),
-                pull: self.any(),
-                push: self.any(),
-                twice: self.roll(8) == 0,
-            },
-            30..34 => Step::PullPage { device: self.any(), limit: self.any() },
-            34..46 => Step::WriteNote { device: self.any(), case: self.any() },
-            46..51 => Step::EditNote { device: self.any(), row: self.any() },
-            51..54 => Step::NarrowNote { device: self.any(), row: self.any() },
-            54..60 => Step::WriteGoal { device: self.any(), case: self.any() },
-            60..68 => Step::EditGoal { device: self.any(), row: self.any(), column: self.any() },
-            68..70 => Step::DropGoal { device: self.any(), row: self.any() },
-            70..72 => Step::OpenCase { device: self.any() },
-            72..75 => Step::EditPerson { device: self.any(), row: self.any() },
-            75..79 => Step::DeskEditsGoal { row: self.any(), column: self.any() },
-            79..87 => Step::HandOver { case: self.any(), to: self.any(), immediate: self.roll(4) == 0 },
-            87..90 => Step::Cover { case: self.any(), who: self.any(), hours: 1 + self.roll(30) as i64 },
-            90..94 => Step::MovePerson { person: self.any(), case: self.any() },
-            94..100 => Step::TimePasses { minutes: 1 + self.roll(900) as i64 },
-            100..103 => Step::Crash { device: self.any(), pulls: self.roll(3) == 0, after: 1 + self.roll(60) as usize },
-            103..105 => Step::Backup,
-            105..107 => Step::Restore,
-            107..109 => Step::Purge { days: 1 + self.roll(3) as u32, hours: self.roll(96) as i64 },
-            109..112 => Step::App { device: self.any(), table: self.any() },
-            112..114 => {
-                let years = self.roll(9) as i64 - 4;
-                Step::DeviceClock { device: self.any(), minutes: years * 525_600 + self.roll(600) as i64 }
-            }
-            _ => Step::ServerClock { minutes: self.roll(25) as i64 - 12 },
-        }
-    }
-}
+use super::steps::Step;
+use crate::support::TestDb;
+use crate::sync::agency::Agency;
+use crate::sync::phones::{Device, Habit, Network};
+use crate::sync::restored::{backs_up, refills};
 
 const WORKERS: [&str; 3] = ["ana", "ben", "cleo"];
 const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
 
-struct World {
-    agency: Agency,
-    devices: Vec<Device>,
+pub(super) struct World {
+    pub(super) agency: Agency,
+    pub(super) devices: Vec<Device>,
     persons: Vec<String>,
     words: u32,
     /// Every word typed on a device that uploads what it is about to lose, and every word any server answered for.
@@ -197,7 +35,7 @@ struct World {
 }
 
 impl World {
-    async fn open(db: &TestDb) -> World {
+    pub(super) async fn open(db: &TestDb) -> World {
         let agency = Agency::found(db).await;
         let mut persons = Vec::new();
         for worker in ["ana", "ana", "ben", "cleo"] {
@@ -244,7 +82,7 @@ impl World {
         self.agency.clock.set(now);
     }
 
-    async fn take(&mut self, step: Step) {
+    pub(super) async fn take(&mut self, step: Step) {
         let devices = self.devices.len();
         match step {
             Step::Sync { device, limit, pull, push, twice } => {
@@ -510,7 +348,7 @@ impl World {
     }
 
     /// The faults have stopped: two rounds, and everybody is equal to their view.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         self.agency.clock.set(self.latest);
         for round in 0..4 {
             self.agency.clock.advance_ms(60_000);
@@ -567,7 +405,7 @@ impl World {
     }
 
     /// Every owed word is in a row, in history, in quarantine or still waiting on a phone.
-    async fn account(&self) {
+    pub(super) async fn account(&self) {
         let mut everything = self.stored_words().await;
         for device in &self.devices {
             let _ = write!(everything, "{}", device.phone.outgoing());
@@ -606,243 +444,5 @@ fn network(roll: usize) -> Network {
         0 => Network::LosesRequest,
         1 | 2 => Network::LosesAnswer,
         _ => Network::Works,
-    }
-}
-
-fn schedule(seed: u64) -> Vec<Step> {
-    let mut dice = Dice(seed);
-    let length = 20 + dice.roll(60);
-    (0..length).map(|_| dice.step()).collect()
-}
-
-/// Runs a schedule; the panic's text where it breaks a rule.
-fn attempt(kind: Kind, steps: &[Step]) -> Result<(), String> {
-    let steps = steps.to_vec();
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        run(kind, |db: TestDb| async move {
-            let mut world = World::open(&db).await;
-            for step in steps {
-                world.take(step).await;
-            }
-            world.settle().await;
-            world.account().await;
-            for device in &world.devices {
-                assert!(device.most_conflicts <= 2, "{}: {} conflicts in a row", device.name, device.most_conflicts);
-            }
-            assert_eq!(entities::audit::verify(world.agency.store.connection()).await.expect("audit").err(), None);
-        });
-    }))
-    .map_err(|why| {
-        let text = why.downcast_ref::<String>().cloned();
-        text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-    })
-}
-
-/// The fewest steps that still fail, by leaving out ever smaller runs of them.
-fn shrink(kind: Kind, steps: Vec<Step>) -> Vec<Step> {
-    let mut steps = steps;
-    let mut size = steps.len() / 2;
-    while size > 0 {
-        let mut at = 0;
-        while at < steps.len() {
-            let mut fewer = steps.clone();
-            fewer.drain(at..(at + size).min(fewer.len()));
-            if attempt(kind, &fewer).is_err() {
-                steps = fewer;
-            } else {
-                at += size;
-            }
-        }
-        size /= 2;
-    }
-    steps
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "how a longer run is asked for")]
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Keeps the panics of attempts out of the output of this thread; other tests' are printed as ever.
-fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |why| {
-            if !QUIET.get() {
-                usual(why);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let done = work();
-    QUIET.set(false);
-    done
-}
-
-/// One part of the seeds: the parts run side by side.
-fn seeds(kind: Kind, part: u64, parts: u64, default: u64) {
-    let each = setting("FIELDSTONE_SIMULATION_SEEDS", default).div_ceil(parts);
-    let from = setting("FIELDSTONE_SIMULATION_FROM", 1) + part * each;
-    let failed = quietly(|| {
-        let (seed, why) = (from..from + each).find_map(|seed| Some((seed, attempt(kind, &schedule(seed)).err()?)))?;
-        let fewest = shrink(kind, schedule(seed));
-        let then = attempt(kind, &fewest).err();
-        Some(format!("seed {seed}: {why}\nfewest steps: {fewest:#?}\nwhich fail with: {then:?}"))
-    });
-    assert!(failed.is_none(), "{}", failed.unwrap_or_default());
-}
-
-mod two_thousand_schedules_lose_nothing_and_converge {
-    use super::{Kind, seeds};
-
-    #[test]
-    fn on_sqlite_first_part() {
-        seeds(Kind::Sqlite, 0, 4, 2000);
-    }
-
-    #[test]
-    fn on_sqlite_second_part() {
-        seeds(Kind::Sqlite, 1, 4, 2000);
-    }
-
-    #[test]
-    fn on_sqlite_third_part() {
-        seeds(Kind::Sqlite, 2, 4, 2000);
-    }
-
-    #[test]
-    fn on_sqlite_fourth_part() {
-        seeds(Kind::Sqlite, 3, 4, 2000);
-    }
-
-    #[test]
-    fn on_postgres() {
-        seeds(Kind::Postgres, 0, 20, 2000);
-    }
-}
-
-/// Schedules that once broke a rule, by what went wrong.
-mod found_by_the_simulation {
-    use super::Step::{
-        Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync,
-        TimePasses, WriteGoal, WriteNote,
-    };
-    use super::{Kind, Step, attempt, quietly};
-
-    fn holds(steps: &[Step]) {
-        for kind in [Kind::Sqlite, Kind::Postgres] {
-            assert_eq!(quietly(|| attempt(kind, steps)), Ok(()), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn a_page_that_ended_between_a_loss_and_a_later_change_stepped_over_the_row() {
-        holds(&[
-            Sync { device: 413_083, limit: 52_050, pull: 209_518, push: 928_743, twice: true },
-            HandOver { case: 366_019, to: 94_728, immediate: false },
-            MovePerson { person: 1_028_943, case: 263_706 },
-            Sync { device: 83_668, limit: 697_800, pull: 270_648, push: 720_019, twice: false },
-        ]);
-    }
-
-    #[test]
-    fn an_edit_of_a_row_that_never_arrived_failed_the_whole_push() {
-        holds(&[
-            Sync { device: 632_241, limit: 704_742, pull: 113_606, push: 71_414, twice: false },
-            HandOver { case: 454_941, to: 60_916, immediate: true },
-            WriteNote { device: 413_856, case: 882_691 },
-            Sync { device: 1_009_426, limit: 704_710, pull: 566_836, push: 151_867, twice: false },
-            NarrowNote { device: 62_491, row: 262_167 },
-        ]);
-    }
-
-    #[test]
-    fn a_row_written_after_a_cover_had_ended_counted_as_seen() {
-        holds(&[
-            Cover { case: 244_462, who: 376_565, hours: 15 },
-            Sync { device: 599_208, limit: 122_671, pull: 585_869, push: 819_723, twice: false },
-            TimePasses { minutes: 758 },
-            TimePasses { minutes: 305 },
-            MovePerson { person: 1_038_531, case: 540_170 },
-        ]);
-    }
-
-    #[test]
-    fn a_lost_reply_with_held_deletes_was_taken_as_arrived() {
-        holds(&[
-            Sync { device: 868_241, limit: 386_083, pull: 476_263, push: 115_523, twice: false },
-            WriteNote { device: 390_386, case: 180_485 },
-            HandOver { case: 677_896, to: 342_122, immediate: false },
-            Sync { device: 620_706, limit: 870_589, pull: 1_039_018, push: 100_687, twice: false },
-            Sync { device: 140_356, limit: 391_943, pull: 265_821, push: 232_685, twice: false },
-            WriteGoal { device: 218_101, case: 71_460 },
-        ]);
-    }
-
-    #[test]
-    fn a_backup_restored_twice_opened_the_same_epoch_twice() {
-        holds(&[
-            Backup,
-            Restore,
-            HandOver { case: 888_868, to: 419_450, immediate: true },
-            Sync { device: 568_829, limit: 309_166, pull: 1_012_478, push: 79_837, twice: false },
-            Restore,
-        ]);
-    }
-
-    #[test]
-    fn a_row_whose_answer_was_lost_stayed_when_its_end_had_been_forgotten() {
-        holds(&[
-            Sync { device: 952_705, limit: 423_316, pull: 91_997, push: 359_215, twice: false },
-            WriteGoal { device: 736_390, case: 2484 },
-            Sync { device: 686_965, limit: 587_057, pull: 937_406, push: 615_631, twice: false },
-            HandOver { case: 600_116, to: 504_992, immediate: false },
-            Purge { days: 1, hours: 27 },
-        ]);
-    }
-
-    #[test]
-    fn a_push_that_had_not_been_pulled_again_was_not_salvaged() {
-        holds(&[
-            Sync { device: 174_288, limit: 285_391, pull: 789_694, push: 636_745, twice: false },
-            WriteGoal { device: 198_463, case: 348_826 },
-            Sync { device: 550_713, limit: 1, pull: 9, push: 1, twice: false },
-            EditGoal { device: 819_868, row: 476_907, column: 497_130 },
-            Backup,
-            Sync { device: 515_993, limit: 911_887, pull: 429_288, push: 535_028, twice: false },
-            Restore,
-        ]);
-    }
-
-    #[test]
-    fn an_issue_offered_to_a_restored_server_failed_the_push_that_brought_it_about() {
-        holds(&[
-            Sync { device: 562_556, limit: 349_402, pull: 716_865, push: 81_512, twice: false },
-            WriteNote { device: 212_906, case: 914_734 },
-            HandOver { case: 77_360, to: 957_346, immediate: false },
-            Backup,
-            Sync { device: 135_486, limit: 815_984, pull: 963_804, push: 939_532, twice: false },
-            Sync { device: 791_176, limit: 628_792, pull: 1_031_839, push: 309_752, twice: false },
-            Restore,
-        ]);
-    }
-
-    #[test]
-    fn an_edit_that_only_a_device_still_had_was_dropped_when_another_deleted_the_row() {
-        holds(&[
-            Sync { device: 901_480, limit: 626_251, pull: 148_549, push: 317_418, twice: false },
-            WriteGoal { device: 410_290, case: 774_518 },
-            Sync { device: 110_100, limit: 1_002_140, pull: 785_225, push: 994_173, twice: false },
-            Backup,
-            DeskEditsGoal { row: 52_772, column: 865_448 },
-            DropGoal { device: 705_095, row: 81_223 },
-            Sync { device: 507_386, limit: 954_114, pull: 475_447, push: 73_258, twice: false },
-            Restore,
-        ]);
     }
 }

@@ -1,0 +1,366 @@
+//! The desk on which a push is sorted, row by row: stored, changed, kept in quarantine, or told to
+//! be merged first.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde_json::Map;
+
+use super::intake::{Incoming, Op};
+use super::{Conflict, merge, rights};
+use crate::error::Result;
+use crate::history;
+use crate::read;
+use crate::registry::{Checked, Row, Table, ask};
+use crate::sync::device;
+use crate::sync::quarantine::{self, Telling};
+use crate::write::Write;
+
+/// The reason given for a row that is not there as well as for one that is not the author's.
+pub(super) const NOT_YOURS: &str = "no such row is yours to change";
+
+/// The desk on which a push is sorted.
+pub(super) struct Desk<'a> {
+    pub(super) write: &'a mut Write,
+    pub(super) since: i64,
+    /// The device has lost patience: conflicts are settled row by row.
+    pub(super) patient: bool,
+    pub(super) stored: HashMap<(&'static str, String), Row>,
+    pub(super) visible: HashSet<(&'static str, String)>,
+    /// Cases that are the author's, or become so in this push.
+    pub(super) cases: HashSet<String>,
+    pub(super) fresh: Vec<Checked>,
+    /// New rows that their author may not see once they are stored.
+    pub(super) unseen: Vec<(&'static Table, String)>,
+    pub(super) tellings: Vec<Telling>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) applied: usize,
+    pub(super) quarantined: usize,
+    /// Whose work it is, where that is not the actor.
+    pub(super) behalf: Option<String>,
+    /// The rows were the server's once: what a device could not write is left out without a word.
+    pub(super) salvages: bool,
+    /// What was sent before is recognised by its content.
+    pub(super) by_content: bool,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) async fn open(write: &'a mut Write, rows: &[Incoming], since: i64, worn_out: bool) -> Result<Desk<'a>> {
+        let mut stored = HashMap::new();
+        for batch in rows.chunk_by(|a, b| a.table.name == b.table.name) {
+            let ids: Vec<String> = batch.iter().map(|row| row.id.clone()).collect();
+            for row in read::by_ids(write.conn(), batch[0].table, &ids).await? {
+                stored.insert((row.table.name, row.id().to_owned()), row);
+            }
+        }
+        let visible = rights::visible(write, stored.keys()).await?;
+        let cases = rights::open_cases(write, rows, &stored).await?;
+        Ok(Desk {
+            write,
+            since,
+            patient: !worn_out,
+            stored,
+            visible,
+            cases,
+            fresh: Vec::new(),
+            unseen: Vec::new(),
+            tellings: Vec::new(),
+            conflicts: Vec::new(),
+            applied: 0,
+            quarantined: 0,
+            behalf: None,
+            salvages: false,
+            by_content: false,
+        })
+    }
+
+    pub(super) async fn take(&mut self, incoming: &Incoming) -> Result<()> {
+        let key = (incoming.table.name, incoming.id.clone());
+        let before = self.stored.get(&key).cloned();
+        match (&before, incoming.op) {
+            (None, Op::Deleted) => Ok(()),
+            (None, _) => self.create(incoming).await,
+            (Some(_), Op::Deleted) if !self.visible.contains(&key) => Ok(()),
+            (Some(row), Op::Deleted) => self.delete(incoming, row).await,
+            (Some(row), _) if row.is_deleted() || !self.visible.contains(&key) => {
+                self.replayed_or_quarantined(incoming, row).await
+            }
+            (Some(row), _) => self.update(incoming, row).await,
+        }
+    }
+
+    pub(super) async fn create(&mut self, incoming: &Incoming) -> Result<()> {
+        let (now, actor) = (self.write.now(), self.write.actor().clone());
+        let table = incoming.table;
+        let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &actor)?;
+        if let Some(author) = &self.behalf {
+            merged.row.set("author_id", author.as_str().into());
+        }
+        let Some(checked) = merge::settle(&mut merged, None, now, &actor)? else {
+            // An edit of a row that is not there is answered as one of a row that is not the author's.
+            let (reason, widely) = match incoming.op {
+                Op::Updated => (NOT_YOURS, true),
+                _ => ("the row lacks what it needs to be stored", false),
+            };
+            return self.quarantine(incoming, None, reason, widely).await;
+        };
+        let own = match checked.row().case_id() {
+            Some(_) if table.name == "cases" => true,
+            Some(case) => self.cases.contains(case),
+            None => !table.has_case(),
+        };
+        if !own {
+            return self.late_or_quarantined(incoming, checked).await;
+        }
+        // Who decides about another's work need not be one who makes such rows: a supervisor accepts a note.
+        if self.behalf.is_none() && !table.may_write(None, checked.row(), &actor)? {
+            if self.salvages {
+                return Ok(());
+            }
+            return self.quarantine(incoming, None, "this role may not make such a row", true).await;
+        }
+        if table.name == "cases" {
+            self.cases.insert(incoming.id.clone());
+        }
+        self.report(incoming, &merged, checked.row()).await?;
+        if !rights::author_sees(self.write, &self.cases, &actor, checked.row()).await? {
+            self.unseen.push((table, incoming.id.clone()));
+        }
+        self.fresh.push(checked);
+        self.applied += 1;
+        Ok(())
+    }
+
+    /// New work for a case that is not the author's any more: taken in when it only adds, when it
+    /// happened while the case was theirs, and when it comes within 14 days (S18).
+    pub(super) async fn late_or_quarantined(&mut self, incoming: &Incoming, checked: Checked) -> Result<()> {
+        let row = checked.row().clone();
+        let in_time = match (row.table.occurred(&row)?, row.case_id()) {
+            (Some(occurred), Some(case)) => rights::was_theirs(self.write, case, occurred).await?,
+            _ => false,
+        };
+        let actor = self.write.actor().clone();
+        if !in_time || !row.table.may_write(None, &row, &actor)? {
+            return self.quarantine(incoming, None, "the case is not yours at this time", true).await;
+        }
+        let mut late = row;
+        late.set("late", true.into());
+        let case_id = late.case_id().map(str::to_owned);
+        self.tellings.push(Telling {
+            kind: "late_accepted",
+            table: incoming.table,
+            id: incoming.id.clone(),
+            case_id,
+            message: "Work done before the case was handed over arrived afterwards and was added to it.".into(),
+            sent: Map::new(),
+            quarantine_id: None,
+            widely: true,
+        });
+        self.unseen.push((incoming.table, incoming.id.clone()));
+        self.fresh.push(late.checked(None, self.write.now(), &actor)?);
+        self.applied += 1;
+        Ok(())
+    }
+
+    pub(super) async fn update(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
+        let (now, actor) = (self.write.now(), self.write.actor().clone());
+        let elsewhere =
+            if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
+        let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
+        if self.patient && !merged.conflicts.is_empty() {
+            self.conflicts.push(Conflict {
+                table: incoming.table.name,
+                id: incoming.id.clone(),
+                reason: format!("changed elsewhere: {}", merged.conflicts.join(", ")),
+            });
+            return Ok(());
+        }
+        if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+            merge::unmove(&mut merged, before, refused)?;
+        }
+        let Some(checked) = merge::settle(&mut merged, Some(before), now, &actor)? else {
+            return self.quarantine(incoming, Some(before), "the change breaks a rule of the table", false).await;
+        };
+        let table = incoming.table;
+        if *checked.row() != *before && (table.append_only || !table.may_write(Some(before), checked.row(), &actor)?) {
+            return self.quarantine(incoming, Some(before), "this row is not yours to change", false).await;
+        }
+        self.report(incoming, &merged, before).await?;
+        let after = self.write.update(before, checked).await?;
+        if after.seq() != before.seq() {
+            self.applied += 1;
+            if !rights::author_sees(self.write, &self.cases, &actor, &after).await? {
+                self.unseen.push((table, incoming.id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
+        if before.is_deleted() {
+            return Ok(());
+        }
+        if self.patient && before.edit_seq() > self.since && !self.changed_elsewhere(incoming).await?.is_empty() {
+            self.conflicts.push(Conflict {
+                table: incoming.table.name,
+                id: incoming.id.clone(),
+                reason: "changed elsewhere since it was deleted here".into(),
+            });
+            return Ok(());
+        }
+        let actor = self.write.actor().clone();
+        if before.table.may_delete(before, &actor)? {
+            self.applied += 1;
+            return self.write.delete(before).await;
+        }
+        device::resend(self.write.conn(), &actor, self.write.seq(), before.table.name, before.id()).await?;
+        self.tellings.push(Telling {
+            kind: "delete_refused",
+            table: incoming.table,
+            id: incoming.id.clone(),
+            case_id: before.case_id().map(str::to_owned),
+            message: "This cannot be deleted; it has been put back. Void or withdraw it instead.".into(),
+            sent: Map::new(),
+            quarantine_id: None,
+            widely: false,
+        });
+        Ok(())
+    }
+
+    /// A row that is deleted or not the author's to see. When it says only what is stored already
+    /// it is a replay whose answer was lost; otherwise it is kept, and taken from the device.
+    pub(super) async fn replayed_or_quarantined(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
+        let (now, actor) = (self.write.now(), self.write.actor().clone());
+        let known = before.agency_id() == actor.agency_id && before.text("created_by") == Some(actor.user());
+        if known && incoming.op == Op::Created && !before.is_deleted() {
+            let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), now, &actor)?;
+            if merged.row == *before {
+                // Its end may have been forgotten since, and no pull would take it from the device.
+                let (name, id) = (incoming.table.name, incoming.id.as_str());
+                return device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await;
+            }
+        }
+        let reason = if before.is_deleted() && self.visible_before(before) {
+            "the row was deleted meanwhile"
+        } else {
+            NOT_YOURS
+        };
+        self.quarantine(incoming, None, reason, true).await
+    }
+
+    pub(super) fn visible_before(&self, before: &Row) -> bool {
+        before.case_id().is_some_and(|case| self.cases.contains(case))
+    }
+
+    pub(super) async fn changed_elsewhere(&self, incoming: &Incoming) -> Result<BTreeSet<String>> {
+        let device = self.write.actor().device_id.clone().unwrap_or_default();
+        history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, self.since, &device).await
+    }
+
+    /// Keeps a row that may not be applied; the device gets back what is stored, or loses the row
+    /// where its user may not see it.
+    pub(super) async fn quarantine(
+        &mut self,
+        incoming: &Incoming,
+        before: Option<&Row>,
+        reason: &'static str,
+        widely: bool,
+    ) -> Result<()> {
+        self.keep(incoming, before, reason, widely).await?;
+        let actor = self.write.actor().clone();
+        let (name, id) = (incoming.table.name, &incoming.id);
+        if before.is_some() {
+            device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await
+        } else {
+            self.write.take_from_author(incoming.table, id, actor.user()).await
+        }
+    }
+
+    /// Puts a row into quarantine and tells those it concerns.
+    pub(super) async fn keep(
+        &mut self,
+        incoming: &Incoming,
+        before: Option<&Row>,
+        reason: &'static str,
+        widely: bool,
+    ) -> Result<()> {
+        let (table, id) = (incoming.table, incoming.id.as_str());
+        let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
+        let entry = quarantine::keep(
+            self.write,
+            table,
+            id,
+            case_id.as_deref(),
+            incoming.op.as_str(),
+            reason,
+            (&incoming.raw, incoming.face),
+        )
+        .await?;
+        let sent = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
+        self.tellings.push(Telling {
+            kind: "quarantined",
+            table,
+            id: id.to_owned(),
+            case_id,
+            message: format!("Kept, not applied: {reason}."),
+            sent: sent.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            quarantine_id: Some(entry),
+            widely,
+        });
+        self.quarantined += 1;
+        Ok(())
+    }
+
+    /// Tells the author what was not stored as sent, and has the row sent back as it is stored.
+    pub(super) async fn report(&mut self, incoming: &Incoming, merged: &merge::Merged, known: &Row) -> Result<()> {
+        if merged.kept.is_empty() && merged.mended.is_empty() {
+            return Ok(());
+        }
+        let actor = self.write.actor().clone();
+        device::resend(self.write.conn(), &actor, self.write.seq(), incoming.table.name, &incoming.id).await?;
+        let names: Vec<&'static str> = merged.kept.iter().chain(&merged.mended).copied().collect();
+        let told: Vec<&'static str> = names
+            .into_iter()
+            .filter(|name| {
+                incoming.table.column(name).is_some_and(|column| column.field.merge != crate::registry::Merge::Server)
+            })
+            .collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let (kind, what) = if merged.illegal {
+            ("illegal_move", "does not follow from the state it is in, so it kept its value")
+        } else if merged.mended.is_empty() {
+            ("ignored", "cannot be changed this way and kept its value")
+        } else {
+            ("cleaned", "held something that cannot be stored and was mended")
+        };
+        self.tellings.push(Telling {
+            kind,
+            table: incoming.table,
+            id: incoming.id.clone(),
+            case_id: known.case_id().map(str::to_owned),
+            message: format!("{} {what}.", told.join(", ")),
+            sent: merge::excerpt(&incoming.raw, &told),
+            quarantine_id: None,
+            widely: false,
+        });
+        Ok(())
+    }
+
+    /// Stores the new rows, and takes back those that the author may not see.
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        self.write.insert(std::mem::take(&mut self.fresh)).await?;
+        let user = self.write.actor().user().to_owned();
+        for (table, id) in std::mem::take(&mut self.unseen) {
+            self.write.take_from_author(table, &id, &user).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is left and writes the issues.
+    pub(super) async fn close(mut self) -> Result<(usize, usize)> {
+        self.flush().await?;
+        quarantine::tell(self.write, std::mem::take(&mut self.tellings)).await?;
+        Ok((self.applied, self.quarantined))
+    }
+}

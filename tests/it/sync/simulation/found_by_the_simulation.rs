@@ -1,0 +1,121 @@
+//! Schedules that once broke a rule, by what went wrong.
+
+use super::steps::Step;
+use super::steps::Step::{
+    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync,
+    TimePasses, WriteGoal, WriteNote,
+};
+use super::{attempt, quietly};
+use crate::support::Kind;
+
+fn holds(steps: &[Step]) {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        assert_eq!(quietly(|| attempt(kind, steps)), Ok(()), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_page_that_ended_between_a_loss_and_a_later_change_stepped_over_the_row() {
+    holds(&[
+        Sync { device: 413_083, limit: 52_050, pull: 209_518, push: 928_743, twice: true },
+        HandOver { case: 366_019, to: 94_728, immediate: false },
+        MovePerson { person: 1_028_943, case: 263_706 },
+        Sync { device: 83_668, limit: 697_800, pull: 270_648, push: 720_019, twice: false },
+    ]);
+}
+
+#[test]
+fn an_edit_of_a_row_that_never_arrived_failed_the_whole_push() {
+    holds(&[
+        Sync { device: 632_241, limit: 704_742, pull: 113_606, push: 71_414, twice: false },
+        HandOver { case: 454_941, to: 60_916, immediate: true },
+        WriteNote { device: 413_856, case: 882_691 },
+        Sync { device: 1_009_426, limit: 704_710, pull: 566_836, push: 151_867, twice: false },
+        NarrowNote { device: 62_491, row: 262_167 },
+    ]);
+}
+
+#[test]
+fn a_row_written_after_a_cover_had_ended_counted_as_seen() {
+    holds(&[
+        Cover { case: 244_462, who: 376_565, hours: 15 },
+        Sync { device: 599_208, limit: 122_671, pull: 585_869, push: 819_723, twice: false },
+        TimePasses { minutes: 758 },
+        TimePasses { minutes: 305 },
+        MovePerson { person: 1_038_531, case: 540_170 },
+    ]);
+}
+
+#[test]
+fn a_lost_reply_with_held_deletes_was_taken_as_arrived() {
+    holds(&[
+        Sync { device: 868_241, limit: 386_083, pull: 476_263, push: 115_523, twice: false },
+        WriteNote { device: 390_386, case: 180_485 },
+        HandOver { case: 677_896, to: 342_122, immediate: false },
+        Sync { device: 620_706, limit: 870_589, pull: 1_039_018, push: 100_687, twice: false },
+        Sync { device: 140_356, limit: 391_943, pull: 265_821, push: 232_685, twice: false },
+        WriteGoal { device: 218_101, case: 71_460 },
+    ]);
+}
+
+#[test]
+fn a_backup_restored_twice_opened_the_same_epoch_twice() {
+    holds(&[
+        Backup,
+        Restore,
+        HandOver { case: 888_868, to: 419_450, immediate: true },
+        Sync { device: 568_829, limit: 309_166, pull: 1_012_478, push: 79_837, twice: false },
+        Restore,
+    ]);
+}
+
+#[test]
+fn a_row_whose_answer_was_lost_stayed_when_its_end_had_been_forgotten() {
+    holds(&[
+        Sync { device: 952_705, limit: 423_316, pull: 91_997, push: 359_215, twice: false },
+        WriteGoal { device: 736_390, case: 2484 },
+        Sync { device: 686_965, limit: 587_057, pull: 937_406, push: 615_631, twice: false },
+        HandOver { case: 600_116, to: 504_992, immediate: false },
+        Purge { days: 1, hours: 27 },
+    ]);
+}
+
+#[test]
+fn a_push_that_had_not_been_pulled_again_was_not_salvaged() {
+    holds(&[
+        Sync { device: 174_288, limit: 285_391, pull: 789_694, push: 636_745, twice: false },
+        WriteGoal { device: 198_463, case: 348_826 },
+        Sync { device: 550_713, limit: 1, pull: 9, push: 1, twice: false },
+        EditGoal { device: 819_868, row: 476_907, column: 497_130 },
+        Backup,
+        Sync { device: 515_993, limit: 911_887, pull: 429_288, push: 535_028, twice: false },
+        Restore,
+    ]);
+}
+
+#[test]
+fn an_issue_offered_to_a_restored_server_failed_the_push_that_brought_it_about() {
+    holds(&[
+        Sync { device: 562_556, limit: 349_402, pull: 716_865, push: 81_512, twice: false },
+        WriteNote { device: 212_906, case: 914_734 },
+        HandOver { case: 77_360, to: 957_346, immediate: false },
+        Backup,
+        Sync { device: 135_486, limit: 815_984, pull: 963_804, push: 939_532, twice: false },
+        Sync { device: 791_176, limit: 628_792, pull: 1_031_839, push: 309_752, twice: false },
+        Restore,
+    ]);
+}
+
+#[test]
+fn an_edit_that_only_a_device_still_had_was_dropped_when_another_deleted_the_row() {
+    holds(&[
+        Sync { device: 901_480, limit: 626_251, pull: 148_549, push: 317_418, twice: false },
+        WriteGoal { device: 410_290, case: 774_518 },
+        Sync { device: 110_100, limit: 1_002_140, pull: 785_225, push: 994_173, twice: false },
+        Backup,
+        DeskEditsGoal { row: 52_772, column: 865_448 },
+        DropGoal { device: 705_095, row: 81_223 },
+        Sync { device: 507_386, limit: 954_114, pull: 475_447, push: 73_258, twice: false },
+        Restore,
+    ]);
+}
