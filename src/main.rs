@@ -13,6 +13,11 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
+/// A push or a page makes thousands of small texts and lets them go again; the system's allocator spends a third of
+/// either on that.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The backend of a social-work agency: sync for phones, a workflow engine for deadlines, mail for people.
 #[derive(Debug, Parser)]
 #[command(

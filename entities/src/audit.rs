@@ -22,36 +22,10 @@ pub(crate) fn short(bytes: &[u8]) -> String {
     hex(&digest(&SHA256, bytes).as_ref()[..8])
 }
 
-/// Adds an event to the agency's chain. The caller holds the agency's clock row, so events are
-/// added one at a time.
-pub(crate) async fn append(
-    conn: &impl ConnectionTrait,
-    actor: &Actor,
-    seq: i64,
-    at: Instant,
-    action: &str,
-    reason: &str,
-    objects: &[String],
-) -> Result<()> {
-    let last = sql::one(
-        conn,
-        "select hash from audit_event where agency_id = $1 order by seq desc limit 1",
-        vec![actor.agency_id.as_str().into()],
-    )
-    .await?;
-    let previous: String = last.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
-    let event = Event {
-        agency_id: actor.agency_id.clone(),
-        seq,
-        at: at.0,
-        user_id: actor.user_id.clone(),
-        role: actor.role.as_str().to_owned(),
-        device_id: actor.device_id.clone(),
-        action: action.to_owned(),
-        reason: reason.to_owned(),
-        objects: objects.join(" "),
-    };
-    let hash = event.hash(&previous);
+/// Adds an event to the agency's chain, after the one with the hash `previous`. The caller holds the
+/// agency's clock row, so events are added one at a time.
+pub(crate) async fn append(conn: &impl ConnectionTrait, previous: &str, event: Event) -> Result<()> {
+    let hash = event.hash(previous);
     // The commit is told to other processes on the way, without a round trip of its own.
     let tells = match conn.get_database_backend() {
         sea_orm::DbBackend::Postgres => {
@@ -68,7 +42,7 @@ pub(crate) async fn append(
         &text,
         vec![
             event.agency_id.into(),
-            seq.into(),
+            event.seq.into(),
             event.at.into(),
             event.user_id.into(),
             event.role.into(),
@@ -84,7 +58,8 @@ pub(crate) async fn append(
     Ok(())
 }
 
-struct Event {
+/// What the trail says of one transaction.
+pub(crate) struct Event {
     agency_id: String,
     seq: i64,
     at: i64,
@@ -97,6 +72,21 @@ struct Event {
 }
 
 impl Event {
+    /// An event: what was done, the reason where there is one, and the rows by their names in the trail.
+    pub(crate) fn of(actor: &Actor, seq: i64, at: Instant, action: &str, reason: String, objects: String) -> Event {
+        Event {
+            agency_id: actor.agency_id.clone(),
+            seq,
+            at: at.0,
+            user_id: actor.user_id.clone(),
+            role: actor.role.as_str().to_owned(),
+            device_id: actor.device_id.clone(),
+            action: action.to_owned(),
+            reason,
+            objects,
+        }
+    }
+
     /// SHA-256 over the previous hash and every field, each preceded by its length so that no two
     /// different events can be written the same way.
     fn hash(&self, previous: &str) -> String {

@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Value};
 use serde_json::{Value as Json, json};
 
 use crate::audit::hex;
+use crate::bulk::{Class, Insert};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::sql;
@@ -23,8 +24,8 @@ const LEFT_OUT: &[&str] =
     &["seaql_migrations", "sessions", "throttle", "address_rates", "one_time_links", "wf_heartbeat"];
 /// Tables that others refer to, in the order in which they must be there.
 const FIRST: &[&str] = &["agencies", "teams", "users"];
-/// Values bound in one statement at most.
-const BINDS: usize = 30_000;
+/// Rows stored by one statement.
+const BATCH: usize = 1000;
 
 /// What was written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,47 +42,18 @@ struct Column {
     kind: Class,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Text,
-    Bigint,
-    Double,
-    Boolean,
-}
-
-impl Class {
-    fn of(declared: &str) -> Class {
-        match declared.to_ascii_lowercase().as_str() {
-            "bigint" => Class::Bigint,
-            "double precision" => Class::Double,
-            "boolean" => Class::Boolean,
-            _ => Class::Text,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Class::Text => "text",
-            Class::Bigint => "bigint",
-            Class::Double => "double precision",
-            Class::Boolean => "boolean",
-        }
-    }
-
-    fn cell(self, json: &Json) -> Option<Value> {
-        Some(match self {
-            _ if json.is_null() => match self {
-                Class::Text => Value::String(None),
-                Class::Bigint => Value::BigInt(None),
-                Class::Double => Value::Double(None),
-                Class::Boolean => Value::Bool(None),
-            },
-            Class::Text => json.as_str()?.into(),
-            Class::Bigint => json.as_i64()?.into(),
-            Class::Double => json.as_f64()?.into(),
-            Class::Boolean => json.as_bool()?.into(),
-        })
-    }
+/// The cell for a value as a backup writes it.
+fn cell(class: Class, json: &Json) -> Option<Value> {
+    Some(match class {
+        Class::Text if json.is_null() => Value::String(None),
+        Class::Bigint if json.is_null() => Value::BigInt(None),
+        Class::Double if json.is_null() => Value::Double(None),
+        Class::Boolean if json.is_null() => Value::Bool(None),
+        Class::Text => json.as_str()?.into(),
+        Class::Bigint => json.as_i64()?.into(),
+        Class::Double => json.as_f64()?.into(),
+        Class::Boolean => json.as_bool()?.into(),
+    })
 }
 
 /// Writes a backup of one consistent view. `progress` hears the rows written so far.
@@ -172,7 +144,7 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
     let known: Vec<String> = known.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?;
     let mut summary = Summary { tables: 0, rows: 0 };
     let mut open: Option<(String, Vec<Column>)> = None;
-    let mut batch: Vec<Value> = Vec::new();
+    let mut batch: Vec<Vec<Value>> = Vec::new();
     for line in input.lines() {
         let line: Json = serde_json::from_str(&line.map_err(broken)?).map_err(|_| damaged("a line is not JSON"))?;
         if let Some(row) = line.as_array() {
@@ -180,11 +152,10 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
             if row.len() != columns.len() {
                 return Err(damaged("a row does not fit its table"));
             }
-            for (column, json) in columns.iter().zip(row) {
-                batch.push(column.kind.cell(json).ok_or_else(|| damaged("a value does not fit its column"))?);
-            }
+            let cells = columns.iter().zip(row).map(|(column, json)| cell(column.kind, json));
+            batch.push(cells.collect::<Option<_>>().ok_or_else(|| damaged("a value does not fit its column"))?);
             summary.rows += 1;
-            if batch.len() + columns.len() > BINDS {
+            if batch.len() >= BATCH {
                 insert(&*side, table, columns, &mut batch).await?;
                 progress(summary.rows);
             }
@@ -242,15 +213,16 @@ async fn begin(
     Ok((table, chosen))
 }
 
-async fn insert(conn: &impl ConnectionTrait, table: &str, columns: &[Column], batch: &mut Vec<Value>) -> Result<()> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-    let rows = batch.len() / columns.len();
-    let text = format!("insert into {table} ({}) values {}", names.join(", "), sql::tuples(rows, columns.len()));
-    sql::exec(conn, &text, std::mem::take(batch)).await?;
-    Ok(())
+/// Stores the rows read so far.
+async fn insert(
+    conn: &impl ConnectionTrait,
+    table: &str,
+    columns: &[Column],
+    batch: &mut Vec<Vec<Value>>,
+) -> Result<()> {
+    let named: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+    let rows = std::mem::take(batch);
+    Insert::new(table, &named, &[]).rows(conn, &[], &rows, |row, at| &row[at]).await
 }
 
 async fn tables(conn: &impl ConnectionTrait, backend: DbBackend) -> Result<Vec<String>> {

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
+use crate::access::Actor;
 use crate::error::{Error, Result};
-use crate::registry::{Row, Table};
+use crate::registry::{Merge, Row, Table};
 use crate::sql;
 use crate::write::Write;
 
@@ -69,19 +70,26 @@ async fn put(write: &Write, table: &'static Table, id: &str, op: &str, old: Map<
     Ok(())
 }
 
-/// Names of the columns of a row that other devices changed after `since`.
+/// Names of the columns of a row that others changed after `since`: other devices, or another user of
+/// this one.
 pub async fn changed_elsewhere(
     conn: &impl ConnectionTrait,
     table: &'static Table,
     id: &str,
     since: i64,
-    device: &str,
+    actor: &Actor,
 ) -> Result<BTreeSet<String>> {
     let rows = sql::all(
         conn,
         "select old from row_history where tbl = $1 and row_id = $2 and seq > $3 \
-         and op <> 'lost' and (device_id is null or device_id <> $4)",
-        vec![table.name.into(), id.into(), since.into(), device.into()],
+         and op <> 'lost' and (device_id is null or device_id <> $4 or user_id is null or user_id <> $5)",
+        vec![
+            table.name.into(),
+            id.into(),
+            since.into(),
+            actor.device_id.clone().unwrap_or_default().into(),
+            actor.user().into(),
+        ],
     )
     .await?;
     let mut names = BTreeSet::new();
@@ -94,12 +102,7 @@ pub async fn changed_elsewhere(
 }
 
 /// The values that this device gave a column and that others have changed since, oldest first.
-pub(crate) async fn said_by(
-    conn: &impl ConnectionTrait,
-    row: &Row,
-    column: &str,
-    actor: &crate::Actor,
-) -> Result<Vec<Value>> {
+pub(crate) async fn said_by(conn: &impl ConnectionTrait, row: &Row, column: &str, actor: &Actor) -> Result<Vec<Value>> {
     let kept = sql::all(
         conn,
         "select old, user_id, device_id from row_history where tbl = $1 and row_id = $2 and op <> 'lost' \
@@ -176,7 +179,7 @@ pub async fn values_at(
     for kept in of(conn, table, id).await?.into_iter().filter(|kept| kept.seq == seq) {
         for (name, value) in kept.old {
             let settable =
-                table.column(&name).is_some_and(|column| column.field.merge == crate::registry::Merge::Field);
+                table.column(&name).is_some_and(|column| matches!(column.field.merge, Merge::Field | Merge::Items));
             if settable && (fields.is_empty() || fields.contains(&name)) {
                 values.insert(name, value);
             }

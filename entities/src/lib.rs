@@ -9,6 +9,7 @@ pub mod access;
 pub mod acts;
 pub mod audit;
 pub mod backup;
+mod bulk;
 pub mod casework;
 pub mod clock;
 pub mod doc;

@@ -2,22 +2,19 @@
 
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
+use crate::bulk::Class;
 use crate::error::Result;
-use crate::registry::{Kind, Row, Table};
+use crate::registry::{Row, Table};
 use crate::sql;
 
 /// The rows with these ids, in no particular order; missing ids are left out, deleted rows stay.
 pub async fn by_ids(conn: &impl ConnectionTrait, table: &'static Table, ids: &[String]) -> Result<Vec<Row>> {
-    let mut rows = Vec::with_capacity(ids.len());
-    for batch in sql::batches(ids) {
-        let text =
-            format!("select {} from {} where id in ({})", table.column_list(), table.name, sql::marks(1, batch.len()));
-        let values = batch.into_iter().map(Value::from).collect();
-        for found in sql::all(conn, &text, values).await? {
-            rows.push(row(table, &found)?);
-        }
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(rows)
+    let backend = conn.get_database_backend();
+    let text = format!("select {} from {} where {}", table.column_list(), table.name, sql::among(backend, "id", 1));
+    sql::all(conn, &text, vec![sql::list(backend, ids)]).await?.iter().map(|found| row(table, found)).collect()
 }
 
 /// Rows by a condition on the table under the alias `t`, such as `t.case_id = $1 order by t.id`.
@@ -45,13 +42,11 @@ pub async fn models<E: crate::registry::Synced>(
 fn row(table: &'static Table, found: &QueryResult) -> Result<Row> {
     let mut cells = Vec::with_capacity(table.columns.len());
     for (at, column) in table.columns.iter().enumerate() {
-        cells.push(match column.field.kind {
-            Kind::Int(..) | Kind::Instant => Value::BigInt(found.try_get_by_index(at)?),
-            Kind::Real(..) => Value::Double(found.try_get_by_index(at)?),
-            Kind::Bool => Value::Bool(found.try_get_by_index(at)?),
-            Kind::Text(_) | Kind::Code(_) | Kind::Id | Kind::Date | Kind::Json(_) => {
-                Value::String(found.try_get_by_index(at)?)
-            }
+        cells.push(match column.field.kind.class() {
+            Class::Bigint => Value::BigInt(found.try_get_by_index(at)?),
+            Class::Double => Value::Double(found.try_get_by_index(at)?),
+            Class::Boolean => Value::Bool(found.try_get_by_index(at)?),
+            Class::Text => Value::String(found.try_get_by_index(at)?),
         });
     }
     Ok(Row::of(table, cells))

@@ -2,7 +2,7 @@
 //!
 //! SQLite and PostgreSQL both take `$1` through the driver, and the storage classes are the same
 //! on both, so the engine's own statements are written once. Everything here binds its values.
-//! The driver keeps prepared statements by their text, so long lists come in few lengths.
+//! Storing many rows is in `bulk.rs`.
 
 use std::fmt::Write;
 
@@ -93,43 +93,76 @@ fn marks_in(sql: &str) -> impl Iterator<Item = (usize, usize, usize)> {
     })
 }
 
-/// Ids in batches of at most 512, each filled up to a power of two by repeating its last one, for
-/// a condition `in (…)`.
-pub fn batches<T: AsRef<str>>(ids: &[T]) -> impl Iterator<Item = Vec<&str>> {
-    ids.chunks(512).map(|chunk| {
-        let mut batch: Vec<&str> = chunk.iter().map(AsRef::as_ref).collect();
-        if let Some(last) = batch.last().copied() {
-            batch.resize(chunk.len().next_power_of_two(), last);
-        }
-        batch
-    })
+/// A condition that holds for rows whose column is one of a list bound at that mark with [`list`],
+/// however long: one text for every length.
+pub fn among(backend: DbBackend, column: &str, mark: usize) -> String {
+    match backend {
+        DbBackend::Postgres => format!("{column} = any(${mark}::text[])"),
+        _ => format!("{column} in (select value from json_each(${mark}))"),
+    }
 }
 
-/// A list in pieces of 64, 16, 4 and 1, for an insert of several rows.
-pub fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = [64, 16, 4, 1].into_iter().find(|size| *size <= list.len())?;
-        let (piece, rest) = list.split_at(size);
-        list = rest;
-        Some(piece)
-    })
+/// Texts as one value, for [`among`].
+pub fn list<T: AsRef<str>>(backend: DbBackend, texts: &[T]) -> Value {
+    let mut list = String::with_capacity(texts.iter().map(|text| text.as_ref().len() + 3).sum::<usize>() + 2);
+    let (open, close) = if backend == DbBackend::Postgres { ('{', '}') } else { ('[', ']') };
+    list.push(open);
+    for (at, text) in texts.iter().enumerate() {
+        list.push_str(if at > 0 { ",\"" } else { "\"" });
+        match backend {
+            DbBackend::Postgres => put_quoted(&mut list, text.as_ref()),
+            // Between its quotes, as JSON writes it.
+            _ => {
+                let text = serde_json::Value::from(text.as_ref()).to_string();
+                list.push_str(&text[1..text.len() - 1]);
+            }
+        }
+        list.push('"');
+    }
+    list.push(close);
+    list.into()
+}
+
+/// Cells as the text of a PostgreSQL array.
+pub(crate) fn array<'a>(cells: impl Iterator<Item = &'a Value>) -> String {
+    let mut array = String::from("{");
+    for cell in cells {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        // Writing to a text cannot fail.
+        let _ = match cell {
+            Value::String(Some(text)) => {
+                array.push('"');
+                put_quoted(&mut array, text);
+                array.push('"');
+                Ok(())
+            }
+            Value::BigInt(Some(number)) => write!(array, "{number}"),
+            Value::Double(Some(number)) => write!(array, "{number}"),
+            Value::Bool(Some(yes)) => write!(array, "{yes}"),
+            _ => write!(array, "NULL"),
+        };
+    }
+    array.push('}');
+    array
+}
+
+/// What stands between the quotes of an array's element.
+fn put_quoted(text: &mut String, mut rest: &str) {
+    while let Some(at) = rest.find(['"', '\\']) {
+        text.push_str(&rest[..at]);
+        text.push('\\');
+        text.push_str(&rest[at..=at]);
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
 }
 
 /// `$from, $from+1, …`: placeholders for a list of `count` values.
 pub fn marks(from: usize, count: usize) -> String {
     let mut text = String::with_capacity(count * 5);
     put_marks(&mut text, from, count);
-    text
-}
-
-/// `($1,$2),($3,$4),…`: placeholders for `rows` tuples of `width` values.
-pub fn tuples(rows: usize, width: usize) -> String {
-    let mut text = String::with_capacity(rows * (width * 6 + 3));
-    for row in 0..rows {
-        text.push_str(if row > 0 { ",(" } else { "(" });
-        put_marks(&mut text, row * width + 1, width);
-        text.push(')');
-    }
     text
 }
 
@@ -154,15 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_in_few_lengths_and_lose_nothing() {
-        let ids: Vec<String> = (0..1029).map(|id| id.to_string()).collect();
-        let lengths: Vec<usize> = batches(&ids).map(|batch| batch.len()).collect();
-        assert_eq!(lengths, [512, 512, 8]);
-        let mut all: Vec<&str> = batches(&ids).flatten().collect();
-        all.dedup();
-        assert_eq!(all, ids.iter().map(String::as_str).collect::<Vec<_>>());
-        let list: Vec<usize> = (0..150).collect();
-        assert_eq!(pieces(&list).map(<[usize]>::len).collect::<Vec<_>>(), [64, 64, 16, 4, 1, 1]);
-        assert_eq!(pieces(&list).flatten().copied().collect::<Vec<_>>(), list);
+    fn an_array_says_the_same_whatever_a_text_holds() {
+        let cells = [Value::from("a"), Value::from("say \"no\", {\\x}"), Value::String(None), "NULL".into(), "".into()];
+        assert_eq!(array(cells.iter()), r#"{"a","say \"no\", {\\x}",NULL,"NULL",""}"#);
+        let cells = [Value::from(-7_i64), Value::from(0.1), Value::from(true), Value::Bool(None)];
+        assert_eq!(array(cells.iter()), "{-7,0.1,true,NULL}");
+    }
+
+    #[test]
+    fn a_list_says_the_same_whatever_a_text_holds() {
+        let texts = ["case:a", "a\"b,c\\"];
+        assert_eq!(list(DbBackend::Postgres, &texts), r#"{"case:a","a\"b,c\\"}"#.into());
+        assert_eq!(list(DbBackend::Sqlite, &texts), r#"["case:a","a\"b,c\\"]"#.into());
+        assert_eq!(list::<&str>(DbBackend::Sqlite, &[]), "[]".into());
     }
 }

@@ -11,10 +11,12 @@
 //! `audit.rs` for what it leaves behind, `sync/` for what is made of it.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use sea_orm::{DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
+use crate::bulk::{Class, Insert};
 use crate::casework::case_assignment;
 use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
@@ -27,10 +29,11 @@ use crate::{audit, history, sql};
 #[derive(Debug)]
 pub struct Write {
     tx: DatabaseTransaction,
-    actor: Actor,
+    actor: Arc<Actor>,
     clock: Clock,
     now: Instant,
     seq: i64,
+    stepped: bool,
     access: BTreeSet<String>,
     restand: BTreeSet<(&'static str, String)>,
     plan: BTreeSet<String>,
@@ -40,27 +43,53 @@ pub struct Write {
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
+    /// The hash of the agency's last audit event.
+    last_event: String,
 }
 
+/// How far the present may lie beyond the newest commit number of all agencies: two years.
+const LEAP_MS: i64 = 2 * 366 * 24 * 3600 * 1000;
+const LEAPT: &str = "the clock stands more than two years beyond everything stored here, so nothing is written: set it \
+    right, or if it is right run `fieldstone admin confirm-instance`";
+
 impl Store {
+    /// Takes the present for right, however long nothing was written: every agency's clock is brought
+    /// up to it.
+    pub async fn confirm_clock(&self) -> Result<()> {
+        let (side, now) = (self.begin().await?, self.now_sql());
+        sql::exec(&side, &format!("update sync_clock set seq = {now} where seq < {now}"), vec![]).await?;
+        Ok(side.commit().await?)
+    }
+
     /// Opens the write door for an agency: takes its clock row, then the instant.
     ///
-    /// Fails with `NotFound` when there is no such agency and with `Busy` when another writer of
-    /// the agency holds the clock for longer than the lock timeout (3 s).
+    /// Fails with `NotFound` when there is no such agency, with `Busy` when another writer of the
+    /// agency holds the clock for longer than the lock timeout (3 s), and with `Busy` when the
+    /// present lies more than two years beyond anything this installation ever stored: such a clock
+    /// has leapt, and numbers once given out cannot be taken back (S6).
     pub async fn write(&self, actor: &Actor) -> Result<Write> {
         let tx = self.begin().await?;
         let now = self.now_sql();
+        // The other agencies are asked only by one that has not written for as long.
         let text = format!(
-            "update sync_clock set seq = case when seq >= {now} then seq + 1 else {now} end \
-             where agency_id = $1 returning seq, {now}"
+            "update sync_clock set seq = case when seq >= {now} then seq + 1 else {now} end where agency_id = $1 \
+             and ({now} < seq + {LEAP_MS} or (select max(seq) = 0 or {now} < max(seq) + {LEAP_MS} from sync_clock)) \
+             returning seq, {now}"
         );
-        let row = sql::one(&tx, &text, vec![actor.agency_id.as_str().into()]).await?.ok_or(Error::NotFound)?;
+        let Some(row) = sql::one(&tx, &text, vec![actor.agency_id.as_str().into()]).await? else {
+            let known = "select 1 from sync_clock where agency_id = $1";
+            return Err(match sql::one(&tx, known, vec![actor.agency_id.as_str().into()]).await? {
+                Some(_) => Error::Busy(LEAPT.into()),
+                None => Error::NotFound,
+            });
+        };
         let mut write = Write {
             seq: row.try_get_by_index(0)?,
             now: Instant(row.try_get_by_index(1)?),
             tx,
-            actor: actor.clone(),
+            actor: Arc::new(actor.clone()),
             clock: self.clock().clone(),
+            stepped: false,
             access: BTreeSet::new(),
             restand: BTreeSet::new(),
             plan: BTreeSet::new(),
@@ -70,13 +99,32 @@ impl Store {
             immediate: false,
             objects: Vec::new(),
             note: None,
+            last_event: String::new(),
         };
-        access::settle_windows(&mut write).await?;
+        let due = write.begins().await?;
+        access::settle_windows(&mut write, &due).await?;
         Ok(write)
     }
 }
 
 impl Write {
+    /// What every write has to know first, in one look: the last event of the audit trail, and the
+    /// cases in which a window of time has begun or ended.
+    async fn begins(&mut self) -> Result<Vec<String>> {
+        let text = "select hash, null from \
+                    (select hash from audit_event where agency_id = $1 order by seq desc limit 1) last \
+                    union all select null, case_id from \
+                    (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500) due";
+        let mut due = Vec::new();
+        for row in sql::all(&self.tx, text, vec![self.actor.agency_id.as_str().into(), self.now.0.into()]).await? {
+            match row.try_get_by_index::<Option<String>>(0)? {
+                Some(hash) => self.last_event = hash,
+                None => due.push(row.try_get_by_index(1)?),
+            }
+        }
+        Ok(due)
+    }
+
     /// The instant of this transaction, read once.
     pub fn now(&self) -> Instant {
         self.now
@@ -88,7 +136,7 @@ impl Write {
     }
 
     /// Who acts.
-    pub fn actor(&self) -> &Actor {
+    pub fn actor(&self) -> &Arc<Actor> {
         &self.actor
     }
 
@@ -206,6 +254,18 @@ impl Write {
         self.place(checked, false).await.map(drop)
     }
 
+    /// Puts the stamps of this transaction on a new row, as storing it will.
+    pub(crate) fn stamp(&self, row: &mut Row) {
+        let (table, actor) = (row.table, &self.actor);
+        row.put(table.agency_id, actor.agency_id.as_str().into());
+        row.put(table.seq, self.seq.into());
+        row.put(table.edit_seq, self.seq.into());
+        row.put(table.created_at, self.now.0.into());
+        row.put(table.updated_at, self.now.0.into());
+        row.put(table.created_by, actor.user_id.clone().into());
+        row.put(table.updated_by, actor.user_id.clone().into());
+    }
+
     async fn place(&mut self, rows: Vec<Checked>, whole: bool) -> Result<Vec<Row>> {
         let mut stamped = Vec::with_capacity(rows.len());
         for checked in rows {
@@ -213,30 +273,25 @@ impl Write {
             if !whole {
                 fill(&self.tx, None, &mut row, &self.actor).await?;
             }
-            let (table, user) = (row.table, self.actor.user_id.clone());
-            row.put(table.agency_id, self.actor.agency_id.as_str().into());
-            row.put(table.seq, self.seq.into());
-            row.put(table.edit_seq, self.seq.into());
-            row.put(table.created_at, self.now.0.into());
-            row.put(table.updated_at, self.now.0.into());
-            row.put(table.created_by, Value::String(user.clone()));
-            row.put(table.updated_by, Value::String(user));
+            self.stamp(&mut row);
             stamped.push(row);
         }
         for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
-            insert_rows(&self.tx, batch).await?;
+            let table = batch[0].table;
+            table.insert.rows(&self.tx, &table.stamps(&batch[0]), batch, |row, at| row.cell(table.own[at])).await?;
         }
-        let mut entries = Vec::with_capacity(stamped.len());
-        for row in &stamped {
-            let keys = access::keys(&self.tx, &row.table.stands(row)?).await?;
-            let multi = keys.len() > 1;
-            for scope in keys {
-                entries.push((scope, row.table.name, row.id().to_owned(), multi));
+        for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
+            let table = batch[0].table;
+            let mut entries = Vec::with_capacity(batch.len());
+            for row in batch {
+                let keys = access::keys(&self.tx, &table.stands(row)?).await?;
+                let multi = keys.len() > 1;
+                entries.extend(keys.into_iter().map(|scope| entry(scope, row.id(), multi)));
+                self.touched(table.touches(None, row)?);
+                self.objects.push(audit::object(table.name, row.id()));
             }
-            self.touched(row.table.touches(None, row)?);
-            self.objects.push(audit::object(row.table.name, row.id()));
+            self.enter(table, &entries).await?;
         }
-        enter(&self.tx, &self.actor.agency_id, self.seq, &entries).await?;
         Ok(stamped)
     }
 
@@ -255,7 +310,7 @@ impl Write {
             return Ok(row);
         }
         if before.seq() == self.seq {
-            self.step().await?;
+            self.step();
         }
         row.put(table.seq, self.seq.into());
         row.put(table.updated_at, self.now.0.into());
@@ -286,7 +341,7 @@ impl Write {
             return Ok(());
         }
         if before.seq() == self.seq {
-            self.step().await?;
+            self.step();
         }
         let table = before.table;
         let mut row = before.clone();
@@ -335,6 +390,17 @@ impl Write {
         mark_multi(&self.tx, table.name, id).await
     }
 
+    /// Does something that may be refused without refusing the whole: what it stored is undone then.
+    pub(crate) async fn attempt<T>(&mut self, what: impl AsyncFnOnce(&mut Write) -> Result<T>) -> Result<T> {
+        sql::exec(&self.tx, "savepoint attempt", vec![]).await?;
+        let done = what(self).await;
+        if done.is_err() {
+            sql::exec(&self.tx, "rollback to savepoint attempt", vec![]).await?;
+        }
+        sql::exec(&self.tx, "release savepoint attempt", vec![]).await?;
+        done
+    }
+
     /// Settles, re-stands, replans, writes the audit event and commits. Answers the commit number.
     pub async fn commit(mut self) -> Result<i64> {
         self.settle_pending().await?;
@@ -348,7 +414,12 @@ impl Write {
         if self.note.is_some() || !self.objects.is_empty() {
             let (action, reason) = self.note.take().unwrap_or(("write", String::new()));
             let objects = std::mem::take(&mut self.objects);
-            audit::append(&self.tx, &self.actor, self.seq, self.now, action, &reason, &objects).await?;
+            let event = audit::Event::of(&self.actor, self.seq, self.now, action, reason, objects.join(" "));
+            audit::append(&self.tx, &self.last_event, event).await?;
+        }
+        if self.stepped {
+            let values = vec![self.seq.into(), self.actor.agency_id.as_str().into()];
+            sql::exec(&self.tx, "update sync_clock set seq = $1 where agency_id = $2", values).await?;
         }
         self.tx.commit().await?;
         Ok(self.seq)
@@ -370,25 +441,21 @@ impl Write {
             access::settle_case(self, &case).await?;
         }
         for (name, id) in std::mem::take(&mut self.restand) {
-            if let Some(row) = self.row(registered(name)?, &id).await? {
+            let row = self.row(registered(name)?, &id).await?;
+            if let Some(row) = row.filter(|row| row.agency_id() == self.actor.agency_id) {
                 self.stand_again(&row).await?;
             }
         }
         Ok(())
     }
 
-    /// Takes the next commit number, for a row that is stored a second time in this transaction (a
-    /// case opened offline together with its first contact): a row never changes without a greater
-    /// number. The clock row is held, so nobody else can have it, and both become visible at once.
-    async fn step(&mut self) -> Result<()> {
+    /// Takes the next commit number: for a row that is stored a second time in this transaction (a
+    /// case opened offline together with its first contact), since a row never changes without a
+    /// greater number; and for each case of a grant of many (S13), since one number is one page. The
+    /// clock row is held, so nobody else can have it, and all become visible at once.
+    pub(crate) fn step(&mut self) {
         self.seq += 1;
-        sql::exec(
-            &self.tx,
-            "update sync_clock set seq = $1 where agency_id = $2",
-            vec![self.seq.into(), self.actor.agency_id.as_str().into()],
-        )
-        .await?;
-        Ok(())
+        self.stepped = true;
     }
 
     fn touched(&mut self, touches: Vec<Touch>) {
@@ -427,6 +494,13 @@ impl Write {
         Ok(())
     }
 
+    /// Enters rows of a table into the feed.
+    async fn enter(&self, table: &Table, entries: &[Entry]) -> Result<()> {
+        let agency = self.actor.agency_id.as_str();
+        let shared = [table.name.into(), agency.into(), self.seq.into(), self.seq.into(), true.into()];
+        ENTER.rows(&self.tx, &shared, entries, |entry, at| &entry[at]).await
+    }
+
     /// Works out where the row stands now, and enters, stamps and ends its entries.
     async fn stand_again(&self, row: &Row) -> Result<()> {
         let keys = access::keys(&self.tx, &row.table.stands(row)?).await?;
@@ -452,12 +526,9 @@ impl Write {
             }
             known.insert(scope);
         }
-        let entries: Vec<_> = keys
-            .into_iter()
-            .filter(|scope| !known.contains(scope))
-            .map(|scope| (scope, name, id.to_owned(), false))
-            .collect();
-        enter(&self.tx, &self.actor.agency_id, self.seq, &entries).await?;
+        let entries: Vec<_> =
+            keys.into_iter().filter(|scope| !known.contains(scope)).map(|scope| entry(scope, id, false)).collect();
+        self.enter(row.table, &entries).await?;
         if known.len() + entries.len() > 1 { mark_multi(&self.tx, name, id).await } else { Ok(()) }
     }
 }
@@ -478,44 +549,20 @@ async fn mark_multi(tx: &DatabaseTransaction, name: &'static str, id: &str) -> R
     Ok(())
 }
 
-type Entry = (String, &'static str, String, bool);
+/// A place in the feed: scope, row id, and whether the row stands in more than one.
+type Entry = [Value; 3];
 
-async fn enter(tx: &DatabaseTransaction, agency: &str, seq: i64, entries: &[Entry]) -> Result<()> {
-    for batch in sql::pieces(entries) {
-        let text = format!(
-            "insert into sync_feed (scope, tbl, row_id, agency_id, seq, entered, live, multi) values {}",
-            sql::tuples(batch.len(), 8)
-        );
-        let mut values: Vec<Value> = Vec::with_capacity(batch.len() * 8);
-        for (scope, name, id, multi) in batch {
-            values.extend([
-                scope.as_str().into(),
-                (*name).into(),
-                id.as_str().into(),
-                agency.into(),
-                seq.into(),
-                seq.into(),
-                true.into(),
-                (*multi).into(),
-            ]);
-        }
-        sql::exec(tx, &text, values).await?;
-    }
-    Ok(())
+fn entry(scope: String, id: &str, multi: bool) -> Entry {
+    [scope.into(), id.into(), multi.into()]
 }
 
-async fn insert_rows(tx: &DatabaseTransaction, rows: &[Row]) -> Result<()> {
-    let Some(first) = rows.first() else { return Ok(()) };
-    let table = first.table;
-    let names = table.column_list();
-    for batch in sql::pieces(rows) {
-        let text =
-            format!("insert into {} ({names}) values {}", table.name, sql::tuples(batch.len(), table.columns.len()));
-        let values = batch.iter().flat_map(|row| row.cells().iter().cloned()).collect();
-        sql::exec(tx, &text, values).await?;
-    }
-    Ok(())
-}
+static ENTER: LazyLock<Insert> = LazyLock::new(|| {
+    let own = [("scope", Class::Text), ("row_id", Class::Text), ("multi", Class::Boolean)];
+    // A row that was taken from a device before there was one has an ended entry for its author.
+    Insert::new("sync_feed", &own, &["tbl", "agency_id", "seq", "entered", "live"])
+        .or("on conflict (row_id, tbl, scope) do update set seq = excluded.seq, entered = excluded.entered, \
+         live = true, multi = true")
+});
 
 async fn update_row(tx: &DatabaseTransaction, row: &Row, sets: &[usize]) -> Result<()> {
     let mut values: Vec<Value> = Vec::with_capacity(sets.len() + 1);

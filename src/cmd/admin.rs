@@ -89,6 +89,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
         What::RotateSigningKey => rotate(&config)?,
         What::ConfirmInstance => {
             let store = open_current(&config).await?;
+            store.confirm_clock().await?;
             let side = store.side().await?;
             let was_held = outbox::confirm_instance(&*side).await?;
             side.commit().await?;

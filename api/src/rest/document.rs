@@ -61,7 +61,7 @@ fn body<'a>(columns: impl Iterator<Item = &'a Column>, required: &[&str]) -> Val
 }
 
 fn changes(column: &Column) -> bool {
-    matches!(column.field.merge, Merge::Field | Merge::Protective)
+    matches!(column.field.merge, Merge::Field | Merge::Items | Merge::Protective)
 }
 
 /// The JSON schema of a column.

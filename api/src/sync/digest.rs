@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::Fault;
+use entities::registry::is_id;
 use entities::sync::{self, MAX_ROWS, digest};
 use serde_json::{Value, json};
 
@@ -51,6 +52,9 @@ async fn read(state: web::Data<State>, session: Session, query: web::Query<HashM
     }
     let snapshot = state.store.read().await?;
     if let Some(case) = query.get("case_id") {
+        if !is_id(case) {
+            return Err(Problem::malformed("case_id must be the id of a case"));
+        }
         let tables = digest::rows_of(&*snapshot, &session.actor, case).await?;
         return Ok(HttpResponse::Ok().json(json!({"case_id": case, "tables": tables})));
     }

@@ -72,7 +72,7 @@ async fn assigned(
     let rows = sql::all(
         conn,
         "select a.user_id, a.from_ts, a.to_ts, a.part2 from case_assignments a join users u on u.id = a.user_id \
-         where a.case_id = $1 and a.deleted_at is null and u.active",
+         where a.case_id = $1 and a.deleted_at is null and u.active and u.role in ('caseworker', 'supervisor')",
         vec![case_id.into()],
     )
     .await?;
@@ -108,7 +108,7 @@ async fn supervising(
         let row = sql::one(
             conn,
             "select t.parent_team_id, u.id from teams t \
-             left join users u on u.id = t.supervisor_user_id and u.active where t.id = $1",
+             left join users u on u.id = t.supervisor_user_id and u.active and u.role = 'supervisor' where t.id = $1",
             vec![id.into()],
         )
         .await?;
@@ -125,7 +125,8 @@ async fn supervising(
 
 /// Settles what a user sees without any case: their own scope and the agency's reference data, or
 /// the partner organisation's referrals. Also every case they are assigned to or supervise, since
-/// a deactivated user sees none.
+/// a deactivated user sees none; each with a commit number of its own, so that a page of what was
+/// gained can end between two cases.
 pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
     let row = sql::one(
         write.conn(),
@@ -168,17 +169,20 @@ pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
     )
     .await?
     {
+        write.step();
         settle_case(write, &case).await?;
     }
     Ok(())
 }
 
-/// Settles every case of a team and of the teams under it, after a change of supervisor or parent.
+/// Settles every case of a team and of the teams under it, after a change of supervisor or parent;
+/// each with a commit number of its own.
 pub async fn settle_team(write: &mut Write, team_id: &str) -> Result<()> {
     let text = "with recursive under(id) as (select id from teams where id = $1 \
                 union select t.id from teams t join under on t.parent_team_id = under.id) \
                 select c.id from cases c join under on c.team_id = under.id where c.deleted_at is null";
     for case in cases_of(write.conn(), text, team_id).await? {
+        write.step();
         settle_case(write, &case).await?;
     }
     Ok(())
@@ -202,19 +206,12 @@ pub async fn settle_due(store: &Store, agency_id: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Settles windows of time that began or ended, first thing in every write: what is written next
-/// must not count as seen by somebody whose time with the case is over.
-pub(crate) async fn settle_windows(write: &mut Write) -> Result<()> {
-    let due = sql::all(
-        write.conn(),
-        "select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500",
-        vec![write.actor().agency_id.as_str().into(), write.now().0.into()],
-    )
-    .await?;
-    for row in due {
-        let case: String = row.try_get_by_index(0)?;
-        settle_case(write, &case).await?;
-        write.replan(&case);
+/// Settles the cases in which a window of time began or ended, first thing in every write: what is
+/// written next must not count as seen by somebody whose time with the case is over.
+pub(crate) async fn settle_windows(write: &mut Write, due: &[String]) -> Result<()> {
+    for case in due {
+        settle_case(write, case).await?;
+        write.replan(case);
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ impl Synced for Entity {
             Column::GroupKind => Field::text(60),
             Column::PracticeModel => Field::code(PRACTICE_MODELS),
             Column::Setting => Field::code(SETTINGS),
-            Column::DifficultyTags => Field::json(),
+            Column::DifficultyTags => Field::items(),
             Column::Stage => Field::code(STAGES).or("engagement_assessment"),
             Column::Status => Field::code(STATUSES).state().or("intake"),
             Column::StatusReason => Field::text(1000),

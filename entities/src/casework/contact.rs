@@ -188,14 +188,16 @@ impl Synced for Entity {
             Column::CaseId => Field::refer("cases").once().required(),
             Column::Kind => Field::code(KINDS).or("visit"),
             Column::Method => Field::code(&["in_person", "phone", "video", "text", "email", "letter"]),
-            Column::Purposes => Field::json(),
+            Column::Purposes => Field::items(),
             Column::PlannedStart => Field::instant(),
             Column::PlannedMinutes => Field::int(0, 1440),
             Column::Status => Field::code(STATUSES).state().or("planned"),
             Column::StatusReason => Field::text(1000),
             Column::StartedAt | Column::EndedAt | Column::OccurredAt => Field::instant(),
             Column::Place => Field::code(&["home", "office", "school", "community", "facility", "remote"]),
-            Column::ConductedBy | Column::PartiesPresent | Column::GoalsWorked | Column::TechniqueUses => Field::json(),
+            Column::ConductedBy | Column::PartiesPresent | Column::GoalsWorked | Column::TechniqueUses => {
+                Field::items()
+            }
             Column::TravelMinutes => Field::int(0, 1440),
             Column::CancelledBy => Field::code(&["client", "worker"]).server(),
             Column::NoShowSeq => Field::int(0, 1000).server().or("0"),

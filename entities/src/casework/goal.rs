@@ -190,7 +190,7 @@ impl Synced for Entity {
             Column::LifeArea => Field::code(LIFE_AREAS),
             Column::NeedCategory => Field::text(60),
             Column::AssessmentFinding => Field::text(500),
-            Column::Strengths => Field::json(),
+            Column::Strengths => Field::items(),
             Column::WeightImportance => Field::int(0, 4),
             Column::WeightDifficulty => Field::int(0, 3),
             Column::GasText => Field::json(),

@@ -85,13 +85,13 @@ impl Synced for Entity {
             Column::Id => Field::id().once(),
             Column::AgencyId => Field::id().hidden(),
             Column::GivenName | Column::FamilyName | Column::PreferredName => Field::text(200),
-            Column::FormerNames => Field::json(),
+            Column::FormerNames => Field::items(),
             Column::Pronouns => Field::text(60),
             Column::Birth => Field::text(10),
             Column::BirthEstimated => Field::boolean(),
             Column::Language => Field::text(35),
             Column::Interpreter => Field::boolean(),
-            Column::ContactPoints | Column::Addresses => Field::json(),
+            Column::ContactPoints | Column::Addresses => Field::items(),
             Column::DoNotContact
             | Column::NoMail
             | Column::AddressSecret

@@ -1,5 +1,7 @@
 //! What one column is: its type, its limits, and who decides its value.
 
+use crate::bulk::Class;
+
 /// The type of a column and the limits of its values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -24,6 +26,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// How it is stored.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Kind::Int(..) | Kind::Instant => Class::Bigint,
+            Kind::Real(..) => Class::Double,
+            Kind::Bool => Class::Boolean,
+            Kind::Text(_) | Kind::Code(_) | Kind::Id | Kind::Date | Kind::Json(_) => Class::Text,
+        }
+    }
+
     /// The name in `GET /sync/schema` under `holds`; none for plain text, numbers and booleans.
     pub fn holds(&self) -> Option<&'static str> {
         match self {
@@ -47,6 +59,8 @@ pub enum Merge {
     Once,
     /// An ordinary field: three-way by value, the loser kept in history.
     Field,
+    /// A list, item by item: what two people add to it both stays; see `items.rs`.
+    Items,
     /// Changes only by a legal move of the row's state machine.
     State,
     /// The most protective value wins over sync, whatever the clocks say: true over false, a
@@ -129,6 +143,10 @@ impl Field {
     /// A list or an object of at most 64 KiB.
     pub const fn json() -> Field {
         Field::of(Kind::Json(65_536))
+    }
+    /// A list of at most 64 KiB that is merged item by item.
+    pub const fn items() -> Field {
+        Field { merge: Merge::Items, ..Field::json() }
     }
     /// Set by the server only.
     pub const fn server(self) -> Field {

@@ -5,6 +5,7 @@
 //! files knows a synced table by name. Read `row.rs` for the erased row, then `crate::write`.
 
 mod field;
+pub(crate) mod items;
 mod row;
 mod table;
 #[cfg(test)]

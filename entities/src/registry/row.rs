@@ -51,8 +51,11 @@ impl Row {
 
     /// Sets one value by its place.
     pub fn put(&mut self, at: usize, value: Value) {
-        self.cells[at] = value;
-        self.typed.take();
+        // What it holds already costs the typed row nothing.
+        if self.cells[at] != value {
+            self.cells[at] = value;
+            self.typed.take();
+        }
     }
 
     /// The row's id.
@@ -67,7 +70,7 @@ impl Row {
 
     /// The case it belongs to, for tables that have one.
     pub fn case_id(&self) -> Option<&str> {
-        if self.table.name == "cases" { Some(self.id()) } else { self.text("case_id") }
+        if self.table.is_case() { Some(self.id()) } else { self.text("case_id") }
     }
 
     /// Commit number of the last change of anything a device sees.
@@ -138,7 +141,7 @@ impl Row {
         // What follows from a row is worked out on its typed form, and no text but a day makes one.
         let mut faults = self.no_days();
         if faults.is_empty() {
-            table.derive(&mut self, now, actor)?;
+            self = table.derive(self, now, actor)?;
             faults = self.limits(before);
         }
         if faults.is_empty() {
@@ -188,6 +191,13 @@ impl Row {
         // Whoever else made it meanwhile made the same.
         let _ = self.typed.set(Arc::<E::Model>::clone(&model));
         Ok(model)
+    }
+
+    /// The typed row, to be changed; what it was made from is not needed any more.
+    pub(crate) fn into_model<E: Synced>(mut self) -> Result<E::Model> {
+        let model = self.typed::<E>()?;
+        self.typed.take();
+        Ok(Arc::unwrap_or_clone(model))
     }
 
     /// The erased form of a typed row.

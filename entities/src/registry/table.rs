@@ -1,11 +1,13 @@
 //! A table without its type: its columns as data and its entity's functions behind pointers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use sea_orm::{IdenStatic, Iterable};
 
 use super::{Field, Fill, Merge, Need, Row, Synced, Touch};
 use crate::access::{Actor, Role, Stand};
+use crate::bulk::Insert;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
 
@@ -37,6 +39,9 @@ pub struct MoveSpec {
     pub takes: &'static [&'static str],
     index: usize,
 }
+
+/// Columns that the write door sets to the same value in every row that a transaction stores.
+const STAMPS: [&str; 7] = ["agency_id", "seq", "edit_seq", "created_at", "updated_at", "created_by", "updated_by"];
 
 type Check = fn(Option<&Row>, &Row) -> Result<Vec<Fault>>;
 type Of<T> = fn(Option<&Row>, &Row, Instant, &Actor) -> Result<Vec<T>>;
@@ -76,12 +81,15 @@ pub struct Table {
     by_name: HashMap<&'static str, usize>,
     blank: Vec<sea_orm::Value>,
     list: String,
+    /// Places of the cells of which each row has its own, and the insert that takes them.
+    pub(crate) own: Vec<usize>,
+    pub(crate) insert: Insert,
     stands: fn(&Row) -> Result<Vec<Stand>>,
     check: Check,
     may_write: MayWrite,
     may_delete: fn(&Row, &Actor) -> Result<bool>,
     occurred: fn(&Row) -> Result<Option<Instant>>,
-    derive: fn(&mut Row, Instant, &Actor) -> Result<()>,
+    derive: fn(Row, Instant, &Actor) -> Result<Row>,
     touches: fn(Option<&Row>, &Row) -> Result<Vec<Touch>>,
     fills: fn(Option<&Row>, &Row, &Actor) -> Result<Vec<Fill>>,
     needs: Of<Need>,
@@ -111,7 +119,12 @@ impl Table {
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect();
         #[expect(clippy::panic, reason = "an entity without its stamps must not start")]
         let at = |name: &str| *by_name.get(name).unwrap_or_else(|| panic!("{} has no column {name}", E::NAME));
+        // What the write door stamps is the same in all rows of a transaction.
+        let own: Vec<usize> = (0..columns.len()).filter(|at| !STAMPS.contains(&columns[*at].name)).collect();
+        let classes: Vec<_> = own.iter().map(|at| (columns[*at].name, columns[*at].field.kind.class())).collect();
         Table {
+            insert: Insert::new(E::NAME, &classes, &STAMPS),
+            own,
             name: E::NAME,
             since: E::SINCE,
             rank: E::RANK,
@@ -158,12 +171,10 @@ impl Table {
             may_delete: |row, actor| Ok(E::may_delete(&*row.typed::<E>()?, actor)),
             occurred: |row| Ok(E::occurred(&*row.typed::<E>()?)),
             derive: |row, now, actor| {
-                let mut model = row.model::<E>()?;
+                let table = row.table;
+                let mut model = row.into_model::<E>()?;
                 E::derive(&mut model, now, actor);
-                if model != *row.typed::<E>()? {
-                    *row = Row::from_model::<E>(row.table, model);
-                }
-                Ok(())
+                Ok(Row::from_model::<E>(table, model))
             },
             touches: |before, after| {
                 let before = before.map(Row::typed::<E>).transpose()?;
@@ -193,6 +204,20 @@ impl Table {
         }
     }
 
+    /// The cells of `STAMPS` in a row.
+    pub(crate) fn stamps(&self, row: &Row) -> [sea_orm::Value; 7] {
+        let places = [
+            self.agency_id,
+            self.seq,
+            self.edit_seq,
+            self.created_at,
+            self.updated_at,
+            self.created_by,
+            self.updated_by,
+        ];
+        places.map(|at| row.cell(at).clone())
+    }
+
     /// Place of a column in a row's cells.
     pub fn index(&self, column: &str) -> Option<usize> {
         self.by_name.get(column).copied()
@@ -216,6 +241,20 @@ impl Table {
     /// The columns' names, quoted and in order, for a statement.
     pub fn column_list(&self) -> &str {
         &self.list
+    }
+
+    /// True for the table of cases itself, whose rows are what the rows of others belong to.
+    pub fn is_case(&self) -> bool {
+        self.name == "cases"
+    }
+
+    /// True when there are rows of other tables that cannot be without one of this.
+    pub fn is_needed(&self) -> bool {
+        static NEEDED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+            let columns = super::TABLES.iter().flat_map(|table| &table.columns);
+            columns.filter(|column| column.field.required).filter_map(|column| column.field.refers).collect()
+        });
+        NEEDED.contains(self.name)
     }
 
     /// True when rows belong to a case.
@@ -254,7 +293,7 @@ impl Table {
     }
 
     /// Sets what follows from other columns.
-    pub fn derive(&self, row: &mut Row, now: Instant, actor: &Actor) -> Result<()> {
+    pub fn derive(&self, row: Row, now: Instant, actor: &Actor) -> Result<Row> {
         (self.derive)(row, now, actor)
     }
 

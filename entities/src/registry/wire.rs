@@ -4,7 +4,7 @@ use sea_orm::Value;
 use serde_json::Value as Json;
 
 use super::row::is_null;
-use super::{Column, Kind, Row};
+use super::{Column, Kind, Merge, Row};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
 
@@ -127,6 +127,11 @@ impl Column {
                 if self.field.writable() && !(Instant::MIN..=Instant::MAX).contains(&Instant(*ms)) =>
             {
                 fault("range", "must lie in the years 1 to 9999".into())
+            }
+            (Kind::Json(_), Value::String(Some(text)))
+                if self.field.merge == Merge::Items && !text.is_empty() && !text.starts_with('[') =>
+            {
+                fault("type", "must be a list".into())
             }
             (Kind::Json(max), Value::String(Some(text))) if text.len() > max => {
                 fault("too_long", format!("at most {max} bytes"))

@@ -65,6 +65,15 @@ pub struct Kept {
     pub state: String,
 }
 
+impl Kept {
+    /// Whether what was sent names that row.
+    fn names(&self, table: &str, id: &str) -> bool {
+        self.table.columns.iter().any(|column| {
+            column.field.refers == Some(table) && self.raw.get(column.name).and_then(Value::as_str) == Some(id)
+        })
+    }
+}
+
 const COLUMNS: &str = "tbl, row_id, case_id, user_id, op, reason, raw, face, state, id";
 
 impl Kept {
@@ -87,22 +96,44 @@ impl Kept {
     }
 }
 
-/// Why work is kept whose case the server has not heard of: `release` applies it when it does.
-pub(super) const WAITING: &str = "its case has not arrived yet";
+/// Why work is kept that cannot do without a row which has not arrived: `release` applies it when it has.
+pub(super) const WAITING: &str = "what it belongs to has not arrived yet";
 
-/// Applies the actor's work that was waiting for these cases. What cannot be applied even now stays
-/// where it is.
-pub(super) async fn release(write: &mut Write, cases: &[&str]) -> Result<()> {
+/// The actor's work that waits for other rows, in the order in which it must be stored.
+async fn waiting(write: &Write) -> Result<Vec<Kept>> {
     let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2");
     let rows = sql::all(write.conn(), &text, vec![write.actor().user().into(), WAITING.into()]).await?;
     let mut waiting = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
-    waiting.retain(|kept| kept.raw.get("case_id").and_then(Value::as_str).is_some_and(|case| cases.contains(&case)));
-    waiting.sort_by_key(|kept| kept.table.rank);
-    for kept in waiting {
-        match apply_kept(write, &kept, None).await {
-            Ok(()) => settle(write, &kept.id, "accepted", "its case has arrived").await?,
-            Err(Error::Conflict { .. }) => (),
+    waiting.sort_by(|a, b| (a.table.rank, &a.row_id).cmp(&(b.table.rank, &b.row_id)));
+    Ok(waiting)
+}
+
+/// Applies the actor's work that was waiting for rows of this table, or for what came with it in
+/// turn. What cannot be applied even now stays where it is.
+pub(super) async fn release(write: &mut Write, table: &'static Table, arrived: &[&str]) -> Result<()> {
+    if !table.is_needed() || arrived.is_empty() {
+        return Ok(());
+    }
+    let mut there: Vec<(&'static str, String)> = arrived.iter().map(|id| (table.name, (*id).to_owned())).collect();
+    for kept in waiting(write).await? {
+        if !there.iter().any(|(name, id)| kept.names(name, id)) {
+            continue;
+        }
+        match write.attempt(async |write| apply_kept(write, &kept, None).await).await {
+            Ok(()) => settle(write, &kept.id, "accepted", "what it belongs to has arrived").await?,
+            Err(Error::Conflict { .. }) => continue,
             Err(error) => return Err(error),
+        }
+        there.push((kept.table.name, kept.row_id));
+    }
+    Ok(())
+}
+
+/// Settles what was waiting of a row of which a later state has come.
+pub(super) async fn supersede(write: &mut Write, table: &'static Table, row_id: &str) -> Result<()> {
+    for kept in waiting(write).await? {
+        if kept.table.name == table.name && kept.row_id == row_id {
+            settle(write, &kept.id, "discarded", "a later state of it has come").await?;
         }
     }
     Ok(())
@@ -128,7 +159,16 @@ pub async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id:
 
 /// Whether the reader would see the row if it stood where its author meant it to.
 async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &Kept) -> Result<bool> {
-    let mut row = Row::fresh(kept.table);
+    let stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
+    if let Some(stored) = &stored
+        && !stored.is_deleted()
+    {
+        return access::sees(conn, actor.user(), kept.table.name, stored.id()).await;
+    }
+    let mut row = stored.unwrap_or_else(|| Row::fresh(kept.table));
+    if let Some(at) = kept.table.index("deleted_at") {
+        row.put(at, kept.table.columns[at].null());
+    }
     for (at, column) in kept.table.wire_columns() {
         if let Some(Ok(cell)) = kept.raw.get(column.name).map(|sent| column.parse(sent, kept.face))
             && (column.nullable || cell != column.null())
@@ -152,7 +192,7 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
     Ok(false)
 }
 
-/// Settles quarantined work, and with it every issue about it.
+/// Settles quarantined work, what hangs on it, and every issue about either.
 ///
 /// Fails with `NotFound` for an issue that is not the actor's, `Forbidden` for work they may not
 /// read or a case that is not theirs, `Conflict` when it is settled already or cannot be applied
@@ -166,16 +206,56 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     if kept.state != "open" {
         return Err(Error::Conflict { code: "settled", detail: format!("this work was {} already", kept.state) });
     }
-    match &decision {
-        Decision::Discard => (),
-        Decision::Accept => apply_kept(&mut write, &kept, None).await?,
-        Decision::Rehome(case) if is_id(case) => apply_kept(&mut write, &kept, Some(case)).await?,
-        Decision::Rehome(_) => return Err(Error::invalid("case_id", "id", "must be the id of a case")),
+    if let Decision::Rehome(case) = &decision
+        && !is_id(case)
+    {
+        return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
-    settle(&mut write, &kept.id, decision.status(), reason).await?;
+    carry_out(&mut write, &kept, &decision, reason).await?;
+    for child in bundle(&write, &kept).await? {
+        // What cannot be applied even now, or is meant for fewer eyes, waits for a decision of its own.
+        if child.author != actor.user() && !would_see(write.conn(), actor, &child).await? {
+            continue;
+        }
+        let tried = write.attempt(async |write| carry_out(write, &child, &decision, reason).await).await;
+        match tried {
+            Ok(()) | Err(Error::Conflict { .. } | Error::Forbidden(_) | Error::NotFound) => (),
+            Err(error) => return Err(error),
+        }
+    }
     write.note("quarantine_settled", reason);
     write.commit().await?;
     Ok(())
+}
+
+async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: &str) -> Result<()> {
+    match decision {
+        Decision::Discard => (),
+        Decision::Accept => apply_kept(write, kept, None).await?,
+        Decision::Rehome(case) => apply_kept(write, kept, Some(case)).await?,
+    }
+    settle(write, &kept.id, decision.status(), reason).await
+}
+
+/// The author's open work that hangs on this new row, parents first: children of a quarantined
+/// parent are one bundle with it (S8).
+async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
+    if parent.op != "create" {
+        return Ok(Vec::new());
+    }
+    let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2");
+    let rows = sql::all(write.conn(), &text, vec![parent.author.as_str().into(), parent.id.as_str().into()]).await?;
+    let mut others = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
+    others.sort_by_key(|kept| kept.table.rank);
+    let mut parents = vec![(parent.table.name, parent.row_id.clone())];
+    let mut bundle = Vec::new();
+    for kept in others {
+        if parents.iter().any(|(table, id)| kept.names(table, id)) {
+            parents.push((kept.table.name, kept.row_id.clone()));
+            bundle.push(kept);
+        }
+    }
+    Ok(bundle)
 }
 
 async fn settle(write: &mut Write, entry: &str, status: &str, reason: &str) -> Result<()> {

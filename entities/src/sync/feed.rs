@@ -212,17 +212,14 @@ async fn paths(
     ids: &[String],
 ) -> Result<HashMap<String, Vec<Path>>> {
     let mut found: HashMap<String, Vec<Path>> = HashMap::new();
-    for batch in sql::batches(ids) {
-        let text = format!(
-            "select {COLUMNS} from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
-             where f.tbl = $2 and f.row_id in ({})",
-            sql::marks(3, batch.len())
-        );
-        let mut values = vec![user.into(), name.into()];
-        values.extend(batch.into_iter().map(sea_orm::Value::from));
-        for row in sql::all(conn, &text, values).await? {
-            found.entry(row.try_get_by_index(1)?).or_default().push(path(&row)?);
-        }
+    let backend = conn.get_database_backend();
+    let text = format!(
+        "select {COLUMNS} from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
+         where f.tbl = $2 and {}",
+        sql::among(backend, "f.row_id", 3)
+    );
+    for row in sql::all(conn, &text, vec![user.into(), name.into(), sql::list(backend, ids)]).await? {
+        found.entry(row.try_get_by_index(1)?).or_default().push(path(&row)?);
     }
     Ok(found)
 }

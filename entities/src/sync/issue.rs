@@ -65,6 +65,9 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Bytes of what an author sent that an issue shows.
+pub(crate) const DETAIL: usize = 1 << 20;
+
 /// What can have happened: part of a value was mended; a column kept its value; a move was not
 /// legal; a deletion was refused; the whole row went to quarantine; late work was taken in; two
 /// devices set one field and this one's value gave way; the server was restored from a backup.
@@ -93,7 +96,7 @@ impl Synced for Entity {
             Column::Kind => Field::code(KINDS).server(),
             Column::AboutTable => Field::text(60).server(),
             Column::Message => Field::text(500).server(),
-            Column::Detail => Field { kind: crate::registry::Kind::Json(1 << 20), ..Field::json() }.server(),
+            Column::Detail => Field { kind: crate::registry::Kind::Json(DETAIL), ..Field::json() }.server(),
             Column::Status => {
                 Field::code(&["open", "dismissed", "accepted", "rehomed", "discarded"]).state().or("open")
             }

@@ -45,23 +45,14 @@ pub async fn watermelon<W: Write>(pull: &Pull, mut out: W) -> Result<W> {
 /// The rows with these ids, separated by commas.
 async fn rows(pull: &Pull, table: &Table, ids: &[String], out: &mut impl Write) -> Result<()> {
     let conn = &*pull.snapshot;
-    let row = row(table, pull.schema_version, conn.get_database_backend());
+    let backend = conn.get_database_backend();
+    let row = row(table, pull.schema_version, backend);
     let mut comma: &[u8] = b"";
     for batch in ids.chunks(BATCH) {
-        let (text, list) = match conn.get_database_backend() {
-            DbBackend::Postgres => (
-                format!("select string_agg({row}, ',') from {} where id = any(string_to_array($1, ','))", table.name),
-                batch.join(","),
-            ),
-            _ => (
-                format!(
-                    "select group_concat({row}, ',') from {} where id in (select value from json_each($1))",
-                    table.name
-                ),
-                format!("[\"{}\"]", batch.join("\",\"")),
-            ),
-        };
-        let found = sql::one(conn, &text, vec![list.into()]).await?;
+        let joined = if backend == DbBackend::Postgres { "string_agg" } else { "group_concat" };
+        let among = sql::among(backend, "id", 1);
+        let text = format!("select {joined}({row}, ',') from {} where {among}", table.name);
+        let found = sql::one(conn, &text, vec![sql::list(backend, batch)]).await?;
         if let Some(rows) = found.map(|found| found.try_get_by_index::<Option<String>>(0)).transpose()?.flatten() {
             out.write_all(comma)?;
             out.write_all(rows.as_bytes())?;

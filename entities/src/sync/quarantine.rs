@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::audit::hex;
 use crate::doc::Doc;
 use crate::error::Result;
-use crate::registry::{Face, Row, Synced, Table, table};
+use crate::registry::{Face, Row, Synced, Table, is_id, table};
 use crate::sql;
 use crate::write::Write;
 
@@ -24,6 +24,14 @@ pub(crate) struct Telling {
     pub(crate) quarantine_id: Option<String>,
     /// Holders of the case and supervisors are told too.
     pub(crate) widely: bool,
+}
+
+impl Telling {
+    /// The id of the issue that this makes for a user: the same thing told again is the same issue.
+    pub(crate) fn issue_of(&self, user: &str, author: &str) -> String {
+        let sent = Value::Object(self.sent.clone()).to_string();
+        derived_id(&[self.table.name, &self.id, self.kind, user, author, &sent])
+    }
 }
 
 /// The id of whatever is made from these parts: the same parts make the same id (S8).
@@ -81,9 +89,9 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
         if telling.widely {
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
-        let sent = Value::Object(telling.sent.clone());
+        let shown = shown(&telling.sent);
         for (user, role) in audience {
-            let id = derived_id(&[telling.table.name, &telling.id, telling.kind, &user, &author, &sent.to_string()]);
+            let id = telling.issue_of(&user, &author);
             let registered = table(issue::Entity::NAME).ok_or(crate::Error::NotFound)?;
             if write.row(registered, &id).await?.is_some() {
                 continue;
@@ -100,7 +108,7 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
                     about_id: telling.id.clone(),
                     quarantine_id: telling.quarantine_id.clone(),
                     message: telling.message.clone(),
-                    detail: (role == "author" && !telling.sent.is_empty()).then(|| Doc(sent.clone())),
+                    detail: (role == "author" && !telling.sent.is_empty()).then(|| Doc(shown.clone())),
                     status: "open".into(),
                     ..Default::default()
                 })
@@ -108,6 +116,21 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// What an issue shows of what was sent: all of it, or the beginning of each text where it is more
+/// than an issue holds (quarantine and history have the whole).
+fn shown(sent: &Map<String, Value>) -> Value {
+    let whole = Value::Object(sent.clone());
+    if whole.to_string().len() <= issue::DETAIL {
+        return whole;
+    }
+    let cut = |value: &Value| match value {
+        Value::String(text) => text.chars().take(2000).collect::<String>().into(),
+        Value::Array(_) | Value::Object(_) => Value::Null,
+        plain => plain.clone(),
+    };
+    sent.iter().filter(|(name, _)| name.len() <= 64).take(100).map(|(name, value)| (name.clone(), cut(value))).collect()
 }
 
 /// Who else a case's issue concerns: those who have the case now, and its supervisors; where the
@@ -141,15 +164,22 @@ pub(crate) async fn concerned(
     Ok(found)
 }
 
-/// The case a row concerns, where the server knows that case.
+/// The case a row concerns, where the server knows that case: its own, the one that was sent with it,
+/// or for a row of several cases (a person) the one that its author had last.
 pub(crate) async fn known_case(write: &Write, row: Option<&Row>, raw: &Map<String, Value>) -> Result<Option<String>> {
     let named = row.and_then(Row::case_id).or_else(|| raw.get("case_id").and_then(Value::as_str));
-    let Some(case) = named else { return Ok(None) };
-    let found = sql::one(
-        write.conn(),
-        "select id from cases where id = $1 and agency_id = $2",
-        vec![case.into(), write.actor().agency_id.as_str().into()],
-    )
-    .await?;
-    Ok(found.map(|row| row.try_get_by_index(0)).transpose()?)
+    let (text, values) = match (named.filter(|id| is_id(id)), row) {
+        (Some(case), _) => (
+            "select id from cases where id = $1 and agency_id = $2",
+            vec![case.into(), write.actor().agency_id.as_str().into()],
+        ),
+        (None, Some(row)) => (
+            "select substr(f.scope, 6) from sync_feed f join sync_access a on a.scope = f.scope \
+             where f.tbl = $1 and f.row_id = $2 and a.user_id = $3 and f.scope >= 'case:' and f.scope < 'case;' \
+             and f.scope not like '%/%' order by a.visible desc, a.seq desc, f.scope limit 1",
+            vec![row.table.name.into(), row.id().into(), write.actor().user().into()],
+        ),
+        (None, None) => return Ok(None),
+    };
+    Ok(sql::one(write.conn(), text, values).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }

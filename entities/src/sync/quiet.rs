@@ -32,6 +32,9 @@ pub struct Quiet {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     schema_version: u32,
+    /// The cursor that left it nothing to wait for. With another it has been elsewhere since, and what
+    /// it was promised there is not known here.
+    cursor: i64,
     since: i64,
 }
 
@@ -47,7 +50,9 @@ impl Quiet {
             devices.get(&key(actor)).copied()
         };
         let quiet = known.is_some_and(|known| {
-            known.schema_version == request.schema_version && (0..LONG_WAY_MS).contains(&(now - known.since))
+            known.schema_version == request.schema_version
+                && known.cursor == request.cursor
+                && (0..LONG_WAY_MS).contains(&(now - known.since))
         });
         if !quiet {
             return Ok(None);
@@ -66,7 +71,8 @@ impl Quiet {
         if devices.len() >= REMEMBERED {
             devices.clear();
         }
-        let known = Known { schema_version: reply.schema_version, since: reply.snapshot.now().0 };
+        let known =
+            Known { schema_version: reply.schema_version, cursor: reply.timestamp, since: reply.snapshot.now().0 };
         devices.insert(key(actor), known);
     }
 }

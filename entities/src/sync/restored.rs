@@ -32,7 +32,8 @@ pub(crate) async fn told(conn: &impl ConnectionTrait, actor: &Actor, epoch: i64)
 /// when they have been told.
 pub async fn tell(store: &Store, actor: &Actor) -> Result<()> {
     let line = timeline(store.connection(), &actor.agency_id).await?;
-    if told(store.connection(), actor, line.epoch).await? {
+    // A cursor from nowhere tells of no restore.
+    if line.restored_to == 0 || told(store.connection(), actor, line.epoch).await? {
         return Ok(());
     }
     let mut write = store.write(&Actor::system(&actor.agency_id)).await?;

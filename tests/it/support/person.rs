@@ -35,6 +35,11 @@ impl Person {
         Person::at(&self.base, &self.email)
     }
 
+    /// Somebody else on the same device; not logged in.
+    pub fn hands_the_phone_to(&self, email: &str) -> Person {
+        Person { device_id: self.device_id.clone(), ..Person::at(&self.base, email) }
+    }
+
     /// The same session against another server process.
     pub fn through(&self, base: &str) -> Person {
         Person { base: base.trim_end_matches('/').to_owned(), ..self.clone() }

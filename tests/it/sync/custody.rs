@@ -12,6 +12,9 @@ use crate::support::{Person, Phone, World, on_both};
 on_both!(
     work_about_to_be_lost_is_uploaded_and_accepted,
     quarantined_work_can_be_rehomed_or_discarded_with_a_reason,
+    what_hangs_on_quarantined_work_is_settled_with_it,
+    a_supervisor_who_gains_a_team_gets_it_case_by_case,
+    a_clock_that_leaps_ahead_writes_nothing,
     a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
     a_commit_through_one_server_pokes_the_listeners_of_another,
@@ -80,6 +83,80 @@ async fn quarantined_work_can_be_rehomed_or_discarded_with_a_reason(world: World
     ben.person.post(&format!("{path}/discard"), json!({"reason": "a mistake, Ana says"})).await.ok();
     let work = ben.person.get(&format!("{path}/work")).await.ok();
     assert_eq!((&work["state"], &work["sent"]["body"]), (&json!("discarded"), &json!("typed into the wrong case")));
+}
+
+/// "Children of a quarantined parent join its bundle" (S8).
+async fn what_hangs_on_quarantined_work_is_settled_with_it(world: World) {
+    let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
+    let case = opens_case(&mut ana).await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let visit = ana.creates("contacts", json!({"case_id": case, "kind": "visit", "status": "planned"}));
+    let about = json!({"case_id": case, "contact_id": visit, "body": "what we planned", "kind": "progress"});
+    let note = ana.creates("notes", about);
+    let apart = ana.creates("notes", json!({"case_id": case, "body": "of another day", "kind": "progress"}));
+    ana.pushes().await.expect("something to push").ok();
+    ben.pulls().await;
+    assert_eq!((ben.row("contacts", &visit), ben.row("notes", &note)), (None, None), "all three are kept apart");
+    let issues = ben.everything().remove("sync_issues").expect("Ben is told");
+    let of = |row: &str| {
+        let issue = issues.iter().find(|(_, issue)| issue["about_id"] == row);
+        issue.map(|(id, _)| id.clone()).expect("an issue for each row")
+    };
+    let path = format!("/sync_issues/{}/accept", of(&visit));
+    ben.person.post(&path, json!({"reason": "it was agreed with the family"})).await.ok();
+    ben.pulls().await;
+    assert_eq!(ben.column("contacts", &visit, "status"), json!("planned"));
+    assert_eq!(ben.column("notes", &note, "contact_id"), json!(visit));
+    assert_eq!(ben.row("notes", &apart), None, "what does not hang on it waits");
+    for (row, status) in [(&visit, "accepted"), (&note, "accepted"), (&apart, "open")] {
+        assert_eq!(ben.column("sync_issues", &of(row), "status"), json!(status));
+    }
+}
+
+/// "A bulk grant takes a range of numbers, one per case: no page grows past what a phone can take" (S13).
+async fn a_supervisor_who_gains_a_team_gets_it_case_by_case(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let mut cases = vec![opens_case(&mut ana).await, opens_case(&mut ana).await, opens_case(&mut ana).await];
+    let mut sol = Phone::of(&world.sol().await);
+    sol.pulls().await;
+    let ada = world.ada().await;
+    let teams = ada.get("/teams").await.ok();
+    let north = teams["items"].as_array().expect("teams").iter().find(|team| team["name"] == "North").expect("North");
+    let path = format!("/teams/{}", north["id"].as_str().expect("an id"));
+    ada.patch(&path, json!({"supervisor_user_id": sol.person.user_id()})).await.ok();
+    let mut pages = Vec::new();
+    loop {
+        let page = sol.asks("&limit=1").await.ok();
+        let gained = page["changes"]["cases"]["updated"].as_array().expect("cases");
+        pages.extend(gained.iter().map(|case| case["id"].as_str().expect("an id").to_owned()));
+        assert!(gained.len() <= 1, "{} cases in one page", gained.len());
+        sol.applies(&page);
+        if page["has_more"] == json!(false) {
+            break;
+        }
+    }
+    (pages.sort(), cases.sort());
+    assert_eq!(pages, cases);
+}
+
+/// "A large forward leap of the clock is refused" (S6): a number once given out cannot be taken back.
+async fn a_clock_that_leaps_ahead_writes_nothing(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    opens_case(&mut ana).await;
+    world.set_clock("2031-01-01T12:00:00Z");
+    let case = ana.creates("cases", json!({"unit": "individual", "summary": "In another decade"}));
+    let refused = ana.pushes().await.expect("something to push");
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    world.set_clock("2027-03-01T16:00:00Z");
+    ana.syncs().await;
+    assert_eq!(ana.column("cases", &case, "summary"), json!("In another decade"));
+    assert!(ana.cursor.expect("a cursor") < 1_900_000_000_000, "no number of that time was given out");
+    // An operator may say that it is right after all: the installation lay idle.
+    world.set_clock("2031-01-01T12:00:00Z");
+    world.store.confirm_clock().await.expect("confirmed");
+    ana.edits("cases", &case, json!({"summary": "After a long pause"}));
+    ana.syncs().await;
+    assert!(!ana.has_unsynced_changes());
 }
 
 /// As docs/sync.md describes it.

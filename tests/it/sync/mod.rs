@@ -11,6 +11,7 @@ mod pacing;
 mod phones;
 mod purge;
 mod races;
+mod reach;
 mod replays;
 mod restored;
 mod rules;

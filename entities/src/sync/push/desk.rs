@@ -2,11 +2,14 @@
 //! be merged first.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Map;
 
 use super::intake::{Incoming, Op};
+use super::reach::Reach;
 use super::{Conflict, merge, rights};
+use crate::access::Actor;
 use crate::error::Result;
 use crate::history;
 use crate::read;
@@ -17,6 +20,10 @@ use crate::write::Write;
 
 /// The reason given for a row that is not there as well as for one that is not the author's.
 pub(super) const NOT_YOURS: &str = "no such row is yours to change";
+/// The reason given for new work in a case that is not the author's, or that is not there.
+const NOT_YOUR_CASE: &str = "the case is not yours at this time";
+/// The reason given for a row that cannot do without another, which is not there for its author.
+const NO_SUCH_ROW: &str = "it names a row that is not there for you";
 
 /// The desk on which a push is sorted.
 pub(super) struct Desk<'a> {
@@ -29,14 +36,17 @@ pub(super) struct Desk<'a> {
     /// Cases that are the author's, or become so in this push.
     pub(super) cases: HashSet<String>,
     pub(super) fresh: Vec<Checked>,
+    /// What rows of this push may name.
+    pub(super) reach: Reach,
     /// New rows that their author may not see once they are stored.
     pub(super) unseen: Vec<(&'static Table, String)>,
     pub(super) tellings: Vec<Telling>,
     pub(super) conflicts: Vec<Conflict>,
     pub(super) applied: usize,
     pub(super) quarantined: usize,
-    /// Whose work it is, where that is not the actor.
-    pub(super) behalf: Option<String>,
+    /// Whose work it is, and under whose rights it is judged: the actor's own, or that of somebody
+    /// whose quarantined work the actor accepts.
+    pub(super) author: Arc<Actor>,
     /// The rows were the server's once: what a device could not write is left out without a word.
     pub(super) salvages: bool,
     /// What was sent before is recognised by its content.
@@ -54,8 +64,12 @@ impl<'a> Desk<'a> {
         }
         let visible = rights::visible(write, stored.keys()).await?;
         let cases = rights::open_cases(write, rows, &stored).await?;
+        let reach = Reach::of(write, rows, &stored).await?;
+        let author = Arc::clone(write.actor());
         Ok(Desk {
             write,
+            reach,
+            author,
             since,
             patient: !worn_out,
             stored,
@@ -67,7 +81,6 @@ impl<'a> Desk<'a> {
             conflicts: Vec::new(),
             applied: 0,
             quarantined: 0,
-            behalf: None,
             salvages: false,
             by_content: false,
         })
@@ -89,13 +102,20 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) async fn create(&mut self, incoming: &Incoming) -> Result<()> {
-        let (now, actor) = (self.write.now(), self.write.actor().clone());
+        let (now, author) = (self.write.now(), Arc::clone(&self.author));
         let table = incoming.table;
-        let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &actor)?;
-        if let Some(author) = &self.behalf {
-            merged.row.set("author_id", author.as_str().into());
+        let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &author)?;
+        // Where it will stand may hang on who made it.
+        self.write.stamp(&mut merged.row);
+        let own = match merged.row.case_id() {
+            Some(_) if table.is_case() => true,
+            Some(case) => self.cases.contains(case),
+            None => !table.has_case(),
+        };
+        if !self.reach.fits(&mut merged, None, own) {
+            return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
         }
-        let Some(checked) = merge::settle(&mut merged, None, now, &actor)? else {
+        let Some(checked) = merge::settle(&mut merged, None, now, &author)? else {
             // An edit of a row that is not there is answered as one of a row that is not the author's.
             let (reason, widely) = match incoming.op {
                 Op::Updated => (NOT_YOURS, true),
@@ -103,25 +123,21 @@ impl<'a> Desk<'a> {
             };
             return self.quarantine(incoming, None, reason, widely).await;
         };
-        let own = match checked.row().case_id() {
-            Some(_) if table.name == "cases" => true,
-            Some(case) => self.cases.contains(case),
-            None => !table.has_case(),
-        };
         if !own {
             return self.late_or_quarantined(incoming, checked).await;
         }
-        // Who decides about another's work need not be one who makes such rows: a supervisor accepts a note.
-        if self.behalf.is_none() && !table.may_write(None, checked.row(), &actor)? {
+        // Accepting another's work does not widen what its author may make.
+        if !table.may_write(None, checked.row(), &author)? {
             if self.salvages {
                 return Ok(());
             }
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
-        if table.name == "cases" {
+        if table.is_case() {
             self.cases.insert(incoming.id.clone());
         }
         self.report(incoming, &merged, checked.row()).await?;
+        let actor = Arc::clone(self.write.actor());
         if !rights::author_sees(self.write, &self.cases, &actor, checked.row()).await? {
             self.unseen.push((table, incoming.id.clone()));
         }
@@ -138,9 +154,9 @@ impl<'a> Desk<'a> {
             (Some(occurred), Some(case)) => rights::was_theirs(self.write, case, occurred).await?,
             _ => false,
         };
-        let actor = self.write.actor().clone();
+        let actor = Arc::clone(&self.author);
         if !in_time || !row.table.may_write(None, &row, &actor)? {
-            return self.quarantine(incoming, None, "the case is not yours at this time", true).await;
+            return self.quarantine(incoming, None, NOT_YOUR_CASE, true).await;
         }
         let mut late = row;
         late.set("late", true.into());
@@ -162,7 +178,7 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) async fn update(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
-        let (now, actor) = (self.write.now(), self.write.actor().clone());
+        let (now, actor) = (self.write.now(), Arc::clone(&self.author));
         let elsewhere =
             if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
         let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
@@ -173,6 +189,9 @@ impl<'a> Desk<'a> {
                 reason: format!("changed elsewhere: {}", merged.conflicts.join(", ")),
             });
             return Ok(());
+        }
+        if !self.reach.fits(&mut merged, Some(before), true) {
+            return self.quarantine(incoming, Some(before), NO_SUCH_ROW, false).await;
         }
         if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
             merge::unmove(&mut merged, before, refused)?;
@@ -188,6 +207,7 @@ impl<'a> Desk<'a> {
         let after = self.write.update(before, checked).await?;
         if after.seq() != before.seq() {
             self.applied += 1;
+            let actor = Arc::clone(self.write.actor());
             if !rights::author_sees(self.write, &self.cases, &actor, &after).await? {
                 self.unseen.push((table, incoming.id.clone()));
             }
@@ -239,12 +259,17 @@ impl<'a> Desk<'a> {
                 return device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await;
             }
         }
+        let named = incoming.raw.get("case_id").and_then(serde_json::Value::as_str);
         let reason = if before.is_deleted() && self.visible_before(before) {
             "the row was deleted meanwhile"
+        } else if incoming.op == Op::Created && named.is_some_and(|case| !self.cases.contains(case)) {
+            // As for a row whose id is free.
+            NOT_YOUR_CASE
         } else {
             NOT_YOURS
         };
-        self.quarantine(incoming, None, reason, true).await
+        self.keep(incoming, Some(before), reason, true).await?;
+        self.write.take_from_author(incoming.table, &incoming.id, actor.user()).await
     }
 
     pub(super) fn visible_before(&self, before: &Row) -> bool {
@@ -252,8 +277,8 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) async fn changed_elsewhere(&self, incoming: &Incoming) -> Result<BTreeSet<String>> {
-        let device = self.write.actor().device_id.clone().unwrap_or_default();
-        history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, self.since, &device).await
+        let actor = self.write.actor();
+        history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, self.since, actor).await
     }
 
     /// Keeps a row that may not be applied; the device gets back what is stored, or loses the row
@@ -312,7 +337,7 @@ impl<'a> Desk<'a> {
 
     /// Tells the author what was not stored as sent, and has the row sent back as it is stored.
     pub(super) async fn report(&mut self, incoming: &Incoming, merged: &merge::Merged, known: &Row) -> Result<()> {
-        if merged.kept.is_empty() && merged.mended.is_empty() {
+        if merged.kept.is_empty() && merged.mended.is_empty() && !merged.again {
             return Ok(());
         }
         let actor = self.write.actor().clone();
@@ -334,13 +359,18 @@ impl<'a> Desk<'a> {
         } else {
             ("cleaned", "held something that cannot be stored and was mended")
         };
+        let sent = merge::excerpt(&incoming.raw, &told);
+        if merge::is_long(&sent) {
+            // More than an issue holds; in history it stays whole.
+            history::keep_lost(self.write, known, sent.clone()).await?;
+        }
         self.tellings.push(Telling {
             kind,
             table: incoming.table,
             id: incoming.id.clone(),
             case_id: known.case_id().map(str::to_owned),
             message: format!("{} {what}.", told.join(", ")),
-            sent: merge::excerpt(&incoming.raw, &told),
+            sent,
             quarantine_id: None,
             widely: false,
         });

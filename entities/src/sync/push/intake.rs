@@ -52,6 +52,8 @@ pub(crate) struct Intake {
     pub(crate) rows: Vec<Incoming>,
     /// Rows of tables this server does not know, and rows whose id cannot be one.
     pub(crate) ignored: usize,
+    /// Of these the rows of known tables: they cannot be kept under their id, so their author is told.
+    pub(crate) unfit: Vec<(&'static Table, String, Map<String, Value>)>,
 }
 
 /// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. `Err` says
@@ -68,6 +70,10 @@ pub(crate) fn read(body: Value) -> Result<Intake, String> {
     for (name, changes) in tables {
         let known = table(&name);
         let Value::Object(mut changes) = changes else {
+            if known.is_none() {
+                intake.ignored += 1;
+                continue;
+            }
             return Err("each table must be an object of three lists".into());
         };
         for (key, op) in [("created", Op::Created), ("updated", Op::Updated), ("deleted", Op::Deleted)] {
@@ -79,20 +85,28 @@ pub(crate) fn read(body: Value) -> Result<Intake, String> {
             for item in list {
                 let (id, raw) = match (op, item) {
                     (Op::Deleted, Value::String(id)) => (id, Map::new()),
-                    (Op::Deleted, _) => return Err("deleted must be a list of ids".into()),
-                    (_, Value::Object(raw)) => match raw.get("id") {
-                        Some(Value::String(id)) => (id.clone(), raw),
-                        _ => return Err("each row must have a text id".into()),
-                    },
-                    _ => return Err("each row must be an object".into()),
+                    (Op::Created | Op::Updated, Value::Object(raw)) => {
+                        (raw.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(), raw)
+                    }
+                    // Nothing a person wrote can be in it.
+                    _ => {
+                        intake.ignored += 1;
+                        continue;
+                    }
                 };
-                let Some(table) = known.filter(|_| is_id(&id)) else {
+                let Some(table) = known else {
                     intake.ignored += 1;
                     continue;
                 };
+                if !is_id(&id) {
+                    intake.ignored += 1;
+                    intake.unfit.extend(Some((table, id, raw)).filter(|(_, _, raw)| !raw.is_empty()));
+                    continue;
+                }
                 let place = places.entry((table.name, id.clone())).or_insert(intake.rows.len());
                 let incoming = Incoming { table, id, op, raw, face: Face::Watermelon };
                 match intake.rows.get_mut(*place) {
+                    Some(earlier) if op == Op::Updated && earlier.op == Op::Created => earlier.raw.extend(incoming.raw),
                     Some(earlier) => *earlier = incoming,
                     None => intake.rows.push(incoming),
                 }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Result};
-use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table};
+use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table, items};
 
 use super::intake::Incoming;
+use crate::sync::issue;
 
 /// What came of it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Merged {
     pub(crate) mended: Vec<&'static str>,
     /// A move of the state machine that is not legal.
     pub(crate) illegal: bool,
+    /// A list came out as another one than was sent, so that the device has to see it.
+    pub(crate) again: bool,
 }
 
 /// Lays the pushed values over `before` (or over a new row). `elsewhere` names the columns that
@@ -42,6 +45,7 @@ pub(crate) fn merge(
         kept: Vec::new(),
         mended: Vec::new(),
         illegal: false,
+        again: false,
     };
     if before.is_none() {
         merged.row.set("id", incoming.id.as_str().into());
@@ -61,10 +65,18 @@ pub(crate) fn merge(
         if mended {
             merged.mended.push(column.name);
         }
+        let cell = match column.field.merge {
+            Merge::Items => {
+                let list = items::laid_over(merged.row.cell(at), &cell);
+                merged.again |= list != cell;
+                list
+            }
+            _ => cell,
+        };
         if cell == *merged.row.cell(at) {
             continue;
         }
-        if elsewhere.contains(column.name) && column.field.writable() {
+        if elsewhere.contains(column.name) && column.field.writable() && column.field.merge != Merge::Items {
             merged.conflicts.push(column.name);
         }
         let stands = match (column.field.merge, before) {
@@ -76,7 +88,7 @@ pub(crate) fn merge(
             }
             (Merge::Once, Some(_)) => false,
             (Merge::Protective, Some(_)) => !loosens(column, merged.row.cell(at), &cell),
-            (Merge::Once | Merge::Protective | Merge::Field, _) => {
+            (Merge::Once | Merge::Protective | Merge::Field | Merge::Items, _) => {
                 merged.row.put(at, cell);
                 continue;
             }
@@ -225,6 +237,11 @@ fn loosens(column: &Column, from: &Cell, to: &Cell) -> bool {
         }
         (_, from, to) => *from != column.null() && *to == column.null(),
     }
+}
+
+/// Whether an excerpt is more than an issue holds.
+pub(crate) fn is_long(excerpt: &Map<String, Value>) -> bool {
+    excerpt.values().map(|value| value.as_str().map_or(64, str::len)).sum::<usize>() > issue::DETAIL / 2
 }
 
 /// The columns of a raw row with these names, for the author to see again.

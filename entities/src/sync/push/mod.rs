@@ -8,20 +8,23 @@ mod desk;
 mod intake;
 mod merge;
 pub(super) mod mutate;
+mod reach;
 mod replay;
 pub(super) mod replicate;
 mod rights;
 mod salvage;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::access::Actor;
 use crate::error::{Error, Result};
+use crate::registry::Table;
 use crate::store::Store;
 use crate::write::Write;
 
-use super::custody::Kept;
+use super::custody::{self, Kept};
 use super::device::Device;
+use super::quarantine::{Telling, derived_id};
 use desk::Desk;
 use intake::{Incoming, Op};
 pub use replay::Numbered;
@@ -103,6 +106,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     for incoming in &intake.rows {
         desk.take(incoming).await?;
     }
+    desk.tellings.extend(intake.unfit.into_iter().map(|(table, id, raw)| unfit_id(table, &id, raw)));
     if !desk.conflicts.is_empty() {
         let conflicts = std::mem::take(&mut desk.conflicts);
         drop(write);
@@ -114,6 +118,11 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         return Err(PushRefusal::Conflict(conflicts));
     }
     let (applied, quarantined) = desk.close().await?;
+    for rows in intake.rows.chunk_by(|a, b| a.table.name == b.table.name).filter(|rows| rows[0].table.is_needed()) {
+        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        write.settle_pending().await?;
+        custody::release(&mut write, rows[0].table, &arrived).await?;
+    }
     device.conflicts_in_a_row = 0;
     device.last_push_at = Some(write.now().0);
     device.save_push(write.conn(), &actor.agency_id).await?;
@@ -123,6 +132,20 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     write.note("push", "");
     let seq = write.commit().await?;
     Ok(Push { seq, applied, quarantined, ignored: intake.ignored })
+}
+
+/// A row that cannot be kept under its id is told whole to its author.
+fn unfit_id(table: &'static Table, id: &str, sent: Map<String, Value>) -> Telling {
+    Telling {
+        kind: "ignored",
+        table,
+        id: derived_id(&[table.name, id]),
+        case_id: None,
+        message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
+        sent,
+        quarantine_id: None,
+        widely: false,
+    }
 }
 
 /// Keeps rows that a device is about to lose to a reply it has just received (S4): all of them,
@@ -160,8 +183,8 @@ async fn keep_all(
     Ok(kept)
 }
 
-/// Applies quarantined work now, in its author's name and under the actor's rights; to another
-/// case where one is named.
+/// Applies quarantined work now, to a case that the actor has and under the rights of its author; to
+/// another case where one is named.
 ///
 /// Fails with `Conflict` when it cannot be applied even now.
 pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&str>) -> Result<()> {
@@ -174,9 +197,10 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
         "delete" => Op::Deleted,
         _ => Op::Updated,
     };
+    let author = rights::author(write, &kept.author).await?;
     let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face }];
     let mut desk = Desk::open(write, &incoming, i64::MAX, true).await?;
-    desk.behalf = Some(kept.author.clone());
+    desk.author = author;
     desk.take(&incoming[0]).await?;
     // Work that is there already, because its author could send it after all, is settled too.
     if let Some(telling) = desk.tellings.pop().filter(|_| desk.applied == 0) {

@@ -4,6 +4,8 @@
 //! why not, and a failure of the database undoes all of them, results included, so that the same
 //! request can be sent again.
 
+use std::sync::Arc;
+
 use ring::digest::{SHA256, digest};
 use sea_orm::Value as Cell;
 use serde::Serialize;
@@ -11,13 +13,13 @@ use serde_json::{Map, Value};
 
 use super::desk::Desk;
 use super::intake::{Incoming, Op};
-use super::merge;
+use super::{merge, rights};
 use crate::access::{self, Actor};
 use crate::audit::hex;
 use crate::error::Result;
 use crate::history;
 use crate::read;
-use crate::registry::{Face, Row, SCHEMA_VERSION, Table};
+use crate::registry::{Face, Merge, Row, SCHEMA_VERSION, Table, items};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::device::Device;
@@ -74,6 +76,9 @@ pub struct MutationResult {
     /// Why, in a word and a sentence, where it was not simply applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The issue that tells the author of it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issue_id: Option<String>,
 }
 
 /// Takes mutations in. Answers their results as JSON texts, in the order sent; a mutation that
@@ -177,21 +182,23 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
 }
 
 fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> MutationResult {
-    MutationResult { id: mutation.id.clone(), status, seq: None, row: None, conflicts: Vec::new(), reason }
+    MutationResult {
+        id: mutation.id.clone(),
+        status,
+        seq: None,
+        row: None,
+        conflicts: Vec::new(),
+        reason,
+        issue_id: None,
+    }
 }
 
 impl<'a> Desk<'a> {
     /// A desk for mutations, which say for each field what they knew of it.
     pub(super) async fn for_mutations(write: &'a mut Write, mutations: &[Mutation]) -> Result<Desk<'a>> {
-        let mut sorted: Vec<Incoming> = mutations.iter().map(|mutation| incoming(mutation, Map::new())).collect();
+        let mut sorted: Vec<Incoming> = mutations.iter().map(|one| incoming(one, whole(one))).collect();
         sorted.sort_by_key(|row| (row.table.rank, row.table.name));
-        let mut desk = Desk::open(write, &sorted, i64::MAX, true).await?;
-        for mutation in mutations {
-            if let Some(case) = mutation.set.get("case_id").map(to) {
-                desk.know_case(case.as_str()).await?;
-            }
-        }
-        Ok(desk)
+        Desk::open(write, &sorted, i64::MAX, true).await
     }
 
     pub(super) async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {
@@ -220,10 +227,13 @@ impl<'a> Desk<'a> {
         // What a mutation made or changed is there for the next one of the same request.
         self.flush().await?;
         if let Some(row) = self.write.row(mutation.table, &mutation.row_id).await? {
-            self.visible.insert(key.clone());
-            if !access::sees(self.write.conn(), self.write.actor().user(), key.0, &key.1).await?
-                && !row.case_id().is_some_and(|case| self.cases.contains(case))
+            // Of a case that was made in this request, access is settled only at its end.
+            let actor = Arc::clone(self.write.actor());
+            if access::sees(self.write.conn(), actor.user(), key.0, &key.1).await?
+                || (self.applied > applied && rights::author_sees(self.write, &self.cases, &actor, &row).await?)
             {
+                self.visible.insert(key.clone());
+            } else {
                 self.visible.remove(&key);
             }
             self.stored.insert(key, row);
@@ -239,6 +249,8 @@ impl<'a> Desk<'a> {
             result.status = "conflict";
             result.reason = self.tellings.last().map(|telling| telling.message.clone());
         }
+        let author = self.write.actor().user();
+        result.issue_id = self.tellings[told..].last().map(|telling| telling.issue_of(author, author));
         Ok(result)
     }
 
@@ -258,6 +270,10 @@ impl<'a> Desk<'a> {
             let (from, _) = merge::clean(column, pair.get("from").unwrap_or(&Value::Null), Face::Rest);
             let (new, _) = merge::clean(column, &to(pair), Face::Rest);
             if from == new {
+                continue;
+            }
+            if column.field.merge == Merge::Items {
+                raw.insert(name.clone(), items::said(&from, &new));
                 continue;
             }
             if *before.cell(at) == from || *before.cell(at) == new {
@@ -333,34 +349,22 @@ impl<'a> Desk<'a> {
         Ok(answer(mutation, "duplicate", None))
     }
 
-    /// A child whose case nobody has sent yet is asked for again rather than refused (H18).
+    /// A child whose case, or whatever else it cannot do without, is not here yet is asked for again
+    /// rather than refused (H18). So is one of a case that its author never had: nothing tells them
+    /// whether it exists.
     async fn parent_missing(&self, mutation: &Mutation) -> Result<bool> {
-        if !mutation.table.has_case() {
-            return Ok(false);
+        let named = |column: &str| mutation.set.get(column).map(to).and_then(|id| id.as_str().map(str::to_owned));
+        for column in mutation.table.columns.iter().filter(|column| column.field.required) {
+            let (Some(target), Some(id)) = (column.field.refers, named(column.name)) else { continue };
+            let missing = match column.name {
+                "case_id" => !self.cases.contains(&id) && !rights::has_had(self.write, &id).await?,
+                _ => !self.reach.knows(target, &id),
+            };
+            if missing {
+                return Ok(true);
+            }
         }
-        let Some(case) = mutation.set.get("case_id").map(to).and_then(|id| id.as_str().map(str::to_owned)) else {
-            return Ok(false);
-        };
-        if self.cases.contains(&case) {
-            return Ok(false);
-        }
-        let found = sql::one(self.write.conn(), "select 1 from cases where id = $1", vec![case.into()]).await?;
-        Ok(found.is_none())
-    }
-
-    /// Learns whether a case named by a mutation is the author's.
-    async fn know_case(&mut self, case_id: Option<&str>) -> Result<()> {
-        let Some(case) = case_id.filter(|id| crate::registry::is_id(id)) else { return Ok(()) };
-        let open = sql::one(
-            self.write.conn(),
-            "select 1 from sync_access where user_id = $1 and scope = $2 and visible",
-            vec![self.write.actor().user().into(), format!("case:{case}").into()],
-        )
-        .await?;
-        if open.is_some() {
-            self.cases.insert(case.to_owned());
-        }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -100,25 +100,33 @@ enum Said {
 
 async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, row: &mut Incoming) -> Result<Said> {
     let Some(now) = sent.get(row.table.name).and_then(|rows| rows.get(&row.id)) else { return Ok(Said::Nothing) };
-    let mut stale = BTreeSet::new();
+    // What was said last counts: a value taken back and given again is news.
+    let mut last: BTreeMap<&String, (&String, i64)> = BTreeMap::new();
     for push in kept {
-        let Some(then) = push.sent.get(row.table.name).and_then(|rows| rows.get(&row.id)) else { continue };
-        let same: Vec<&String> =
-            now.iter().filter(|(name, hash)| then.get(*name) == Some(hash)).map(|(n, _)| n).collect();
-        if same.len() == now.len() {
-            return Ok(Said::Everything);
-        }
-        if same.is_empty() {
-            continue;
-        }
-        let device = actor.device_id.as_deref().unwrap_or_default();
-        let changed = history::changed_elsewhere(write.conn(), row.table, &row.id, push.seq, device).await?;
-        stale.extend(same.into_iter().filter(|name| changed.contains(*name)).cloned());
+        let then = push.sent.get(row.table.name).and_then(|rows| rows.get(&row.id));
+        last.extend(then.into_iter().flatten().map(|(name, hash)| (name, (hash, push.seq))));
+    }
+    let same = now.iter().filter_map(|(name, hash)| match last.get(name) {
+        Some((then, seq)) if *then == hash => Some((name, *seq)),
+        _ => None,
+    });
+    let same: Vec<(&String, i64)> = same.collect();
+    if same.len() == now.len() {
+        return Ok(Said::Everything);
+    }
+    let mut stale = BTreeSet::new();
+    for (name, seq) in same {
+        let changed = history::changed_elsewhere(write.conn(), row.table, &row.id, seq, actor).await?;
+        stale.extend(Some(name.clone()).filter(|name| changed.contains(name)));
     }
     if stale.is_empty() {
         return Ok(Said::Nothing);
     }
     let names: Vec<&str> = now.keys().filter(|name| !stale.contains(*name)).map(String::as_str).collect();
+    // A row that names no columns would speak for all of them.
+    if names.is_empty() {
+        return Ok(Said::Everything);
+    }
     row.raw.insert("_changed".into(), names.join(",").into());
     Ok(Said::Partly)
 }

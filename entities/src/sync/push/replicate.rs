@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::desk::Desk;
 use super::mutate::{Mutation, MutationOp, incoming, whole};
-use super::{merge, rights};
+use super::{merge, rights, unfit_id};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
@@ -17,7 +17,7 @@ use crate::registry::{Face, Row, Table, is_id};
 use crate::store::Store;
 use crate::sync::custody;
 use crate::sync::device::Device;
-use crate::sync::quarantine::{Telling, derived_id};
+use crate::sync::quarantine::Telling;
 use crate::sync::rxdb::document;
 use crate::write::Write;
 
@@ -100,13 +100,11 @@ pub async fn push(
             refused.push(*row);
         }
     }
-    desk.tellings.extend(strange.into_iter().map(|row| unfit_id(table, row)));
+    desk.tellings.extend(strange.into_iter().map(|row| unfit_id(table, &row.id, row.wanted.clone())));
     desk.close().await?;
     write.settle_pending().await?;
-    if table.name == "cases" {
-        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        custody::release(&mut write, &arrived).await?;
-    }
+    let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    custody::release(&mut write, table, &arrived).await?;
     let masters = masters(&write, table, &refused, schema_version).await?;
     let mut device = Device::load(write.conn(), actor).await?;
     device.last_push_at = Some(write.now().0);
@@ -137,25 +135,14 @@ async fn masters(
     Ok(masters)
 }
 
-/// A row that cannot be kept under its id is told whole to its author.
-fn unfit_id(table: &'static Table, row: &Pushed) -> Telling {
-    Telling {
-        kind: "ignored",
-        table,
-        id: derived_id(&[table.name, &row.id]),
-        case_id: None,
-        message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
-        sent: row.wanted.clone(),
-        quarantine_id: None,
-        widely: false,
-    }
-}
-
 impl Desk<'_> {
     /// Takes one row; false when it was not stored, or not all of it.
     async fn replicates(&mut self, row: &Pushed, mut mutation: Mutation) -> Result<bool> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let there = self.stored.get(&key).filter(|row| !row.is_deleted() && self.visible.contains(&key));
+        if mutation.op == MutationOp::Delete && there.is_none() {
+            custody::supersede(self.write, mutation.table, &mutation.row_id).await?;
+        }
         match (&mutation.op, there) {
             // Made on two devices, or made once and its answer lost: field by field, from nothing.
             (MutationOp::Create, Some(_)) => mutation.op = MutationOp::Update,
@@ -178,6 +165,7 @@ impl Desk<'_> {
         let result = self.mutate(&mutation).await?;
         if result.status == "retry" {
             // Such a client sends each table by itself, so a child may come before its case.
+            custody::supersede(self.write, mutation.table, &mutation.row_id).await?;
             self.keep(&incoming(&mutation, whole(&mutation)), None, custody::WAITING, false).await?;
             return Ok(true);
         }

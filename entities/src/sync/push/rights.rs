@@ -1,11 +1,14 @@
 //! What the author of a push may touch, asked in bulk.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::access::{self, Actor};
+use sea_orm::ConnectionTrait;
+
+use crate::access::{self, Actor, Role};
 use crate::clock::Instant;
-use crate::error::Result;
-use crate::registry::Row;
+use crate::error::{Error, Result};
+use crate::registry::{Row, is_id};
 use crate::sql;
 use crate::write::Write;
 
@@ -22,19 +25,16 @@ pub(super) async fn visible<'a>(write: &Write, keys: impl Iterator<Item = &'a Ke
     for (name, id) in keys {
         by_table.entry(name).or_default().push(id);
     }
-    let mut seen = HashSet::new();
+    let (mut seen, backend) = (HashSet::new(), write.conn().get_database_backend());
     for (name, ids) in by_table {
-        for batch in sql::batches(&ids) {
-            let text = format!(
-                "select distinct f.row_id from sync_feed f join sync_access a on a.scope = f.scope \
-                 where a.user_id = $1 and a.visible and f.live and f.tbl = $2 and f.row_id in ({})",
-                sql::marks(3, batch.len())
-            );
-            let mut values = vec![write.actor().user().into(), name.into()];
-            values.extend(batch.into_iter().map(sea_orm::Value::from));
-            for row in sql::all(write.conn(), &text, values).await? {
-                seen.insert((name, row.try_get_by_index(0)?));
-            }
+        let text = format!(
+            "select distinct f.row_id from sync_feed f join sync_access a on a.scope = f.scope \
+             where a.user_id = $1 and a.visible and f.live and f.tbl = $2 and {}",
+            sql::among(backend, "f.row_id", 3)
+        );
+        let values = vec![write.actor().user().into(), name.into(), sql::list(backend, &ids)];
+        for row in sql::all(write.conn(), &text, values).await? {
+            seen.insert((name, row.try_get_by_index(0)?));
         }
     }
     Ok(seen)
@@ -48,22 +48,21 @@ pub(super) async fn open_cases(
 ) -> Result<HashSet<String>> {
     let named: BTreeSet<&str> = rows
         .iter()
-        .filter_map(|row| row.raw.get("case_id").and_then(|id| id.as_str()))
+        .filter_map(|row| row.raw.get("case_id").and_then(|id| id.as_str()).filter(|id| is_id(id)))
         .chain(stored.values().filter_map(Row::case_id))
         .collect();
-    let named: Vec<&str> = named.into_iter().collect();
+    if named.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let scopes: Vec<String> = named.into_iter().map(|id| format!("case:{id}")).collect();
+    let backend = write.conn().get_database_backend();
+    let text =
+        format!("select scope from sync_access where user_id = $1 and visible and {}", sql::among(backend, "scope", 2));
+    let values = vec![write.actor().user().into(), sql::list(backend, &scopes)];
     let mut open = HashSet::new();
-    for batch in sql::batches(&named) {
-        let text = format!(
-            "select scope from sync_access where user_id = $1 and visible and scope in ({})",
-            sql::marks(2, batch.len())
-        );
-        let mut values = vec![write.actor().user().into()];
-        values.extend(batch.iter().map(|id| format!("case:{id}").into()));
-        for row in sql::all(write.conn(), &text, values).await? {
-            let scope: String = row.try_get_by_index(0)?;
-            open.extend(scope.strip_prefix("case:").map(str::to_owned));
-        }
+    for row in sql::all(write.conn(), &text, values).await? {
+        let scope: String = row.try_get_by_index(0)?;
+        open.extend(scope.strip_prefix("case:").map(str::to_owned));
     }
     Ok(open)
 }
@@ -73,7 +72,7 @@ pub(super) async fn open_cases(
 pub(super) async fn author_sees(write: &Write, cases: &HashSet<String>, actor: &Actor, row: &Row) -> Result<bool> {
     let keys = access::keys(write.conn(), &row.table.stands(row)?).await?;
     let user = actor.user();
-    if row.table.name == "cases" {
+    if row.table.is_case() {
         return Ok(true);
     }
     let mut unknown = Vec::new();
@@ -101,6 +100,23 @@ pub(super) async fn author_sees(write: &Write, cases: &HashSet<String>, actor: &
         }
     }
     Ok(false)
+}
+
+/// Somebody whose work it is, with the role that they have now.
+pub(super) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
+    let text = "select role from users where id = $1 and agency_id = $2";
+    let agency_id = write.actor().agency_id.clone();
+    let row = sql::one(write.conn(), text, vec![user_id.into(), agency_id.as_str().into()]).await?;
+    let role: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    let role = role.as_deref().and_then(Role::parse).ok_or(Error::NotFound)?;
+    Ok(Arc::new(Actor { agency_id, user_id: Some(user_id.to_owned()), role, device_id: None }))
+}
+
+/// Whether the author had the case at some time: only then may anything be said of it.
+pub(super) async fn has_had(write: &Write, case_id: &str) -> Result<bool> {
+    let text = "select 1 from sync_access where user_id = $1 and scope = $2";
+    let values = vec![write.actor().user().into(), format!("case:{case_id}").into()];
+    Ok(is_id(case_id) && sql::one(write.conn(), text, values).await?.is_some())
 }
 
 /// Whether the case was the author's when something happened, and their time with it ended no

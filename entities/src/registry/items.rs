@@ -1,0 +1,120 @@
+//! Lists whose items are added and removed one by one, so that what two people add to one list
+//! both stays (S12).
+//!
+//! An item is told from others by its `id`, by the one row it names (`person_id`), or else by all
+//! it says. A list that a device sends adds its items to what is stored and takes none away by
+//! leaving it out, since a device that has not heard of an item leaves it out too. What is to go is
+//! sent once more with `"removed": true`: the item itself where it is an object, else
+//! `{"value": item, "removed": true}`.
+
+use sea_orm::Value as Cell;
+use serde_json::{Map, Value, json};
+
+use super::row::is_null;
+
+/// The stored list with what was said laid over it, in the stored order. Saying nothing leaves it as
+/// it is; what is no list is given back, for the column's limits to refuse.
+pub(crate) fn laid_over(stored: &Cell, said: &Cell) -> Cell {
+    if is_null(said) {
+        return stored.clone();
+    }
+    let (mut list, Some(said)) = (read(stored).unwrap_or_default(), read(said)) else { return said.clone() };
+    for item in said {
+        let place = list.iter().position(|known| key(known) == key(&item));
+        match (is_removed(&item), place) {
+            (true, Some(at)) => drop(list.remove(at)),
+            (true, None) => (),
+            (false, Some(at)) => list[at] = item,
+            (false, None) => list.push(item),
+        }
+    }
+    Value::Array(list).to_string().into()
+}
+
+/// What somebody says who knew the list as `from` and wants it to be `to`: items that are new or
+/// changed, and those that went.
+pub(crate) fn said(from: &Cell, to: &Cell) -> Value {
+    let (from, to) = (read(from).unwrap_or_default(), read(to).unwrap_or_default());
+    let gone = from.iter().filter(|item| !to.iter().any(|kept| key(kept) == key(item))).map(removed);
+    to.iter().filter(|item| !from.contains(item)).cloned().chain(gone).collect()
+}
+
+fn read(cell: &Cell) -> Option<Vec<Value>> {
+    match cell {
+        Cell::String(Some(text)) => serde_json::from_str(text).ok(),
+        _ => None,
+    }
+}
+
+fn is_removed(item: &Value) -> bool {
+    item.get("removed") == Some(&Value::Bool(true))
+}
+
+fn removed(item: &Value) -> Value {
+    match item {
+        Value::Object(object) => {
+            let mut object: Map<String, Value> = object.clone();
+            object.insert("removed".into(), true.into());
+            Value::Object(object)
+        }
+        plain => json!({"value": plain, "removed": true}),
+    }
+}
+
+/// What tells an item from others.
+fn key(item: &Value) -> String {
+    let Value::Object(object) = item else { return item.to_string() };
+    if let Some(id) = object.get("id") {
+        return id.to_string();
+    }
+    let mut names = object.iter().filter(|(name, _)| name.ends_with("_id"));
+    if let (Some((_, id)), None) = (names.next(), names.next()) {
+        return id.to_string();
+    }
+    if let (true, Some(value), 2) = (is_removed(item), object.get("value"), object.len()) {
+        return value.to_string();
+    }
+    // Members in any order say the same.
+    let mut members: Vec<_> = object.iter().filter(|(name, _)| *name != "removed").collect();
+    members.sort_by_key(|(name, _)| *name);
+    format!("{members:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(list: Value) -> Cell {
+        list.to_string().into()
+    }
+
+    #[test]
+    fn what_two_people_add_stays_and_what_is_left_out_stays_too() {
+        let stored = cell(json!(["housing", "debt"]));
+        assert_eq!(laid_over(&stored, &cell(json!(["housing", "school"]))), cell(json!(["housing", "debt", "school"])));
+        assert_eq!(laid_over(&stored, &Cell::String(None)), stored);
+        assert_eq!(
+            laid_over(&Cell::String(None), &cell(json!(["a", {"value": "b", "removed": true}]))),
+            cell(json!(["a"]))
+        );
+    }
+
+    #[test]
+    fn an_item_goes_only_when_it_is_said_to_go() {
+        let stored = cell(json!(["debt", {"id": "c1", "value": "555"}, {"person_id": "p1", "attended": true}]));
+        let said = json!([{"value": "debt", "removed": true}, {"id": "c1", "removed": true}]);
+        assert_eq!(laid_over(&stored, &cell(said)), cell(json!([{"person_id": "p1", "attended": true}])));
+        let changed = json!([{"attended": false, "person_id": "p1"}]);
+        let expected = json!(["debt", {"id": "c1", "value": "555"}, {"attended": false, "person_id": "p1"}]);
+        assert_eq!(laid_over(&stored, &cell(changed)), cell(expected));
+    }
+
+    #[test]
+    fn what_changed_between_two_lists_says_the_same_over_a_third() {
+        let (from, to) = (cell(json!(["a", "b", {"id": "x", "n": 1}])), cell(json!(["b", "c", {"id": "x", "n": 2}])));
+        let elsewhere = cell(json!(["a", "b", {"id": "x", "n": 1}, "d"]));
+        let merged = laid_over(&elsewhere, &cell(said(&from, &to)));
+        assert_eq!(merged, cell(json!(["b", {"id": "x", "n": 2}, "d", "c"])));
+        assert_eq!(said(&to, &to), json!([]));
+    }
+}
