@@ -16,7 +16,7 @@ pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
 pub use server::{Server, fieldstone};
-pub use world::{Town, World, everybodys_hash, mails_queued};
+pub use world::{Serving, Town, World, everybodys_hash, mails_queued, serve};
 
 /// Makes one test for each database out of each function named, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///

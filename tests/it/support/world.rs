@@ -15,6 +15,9 @@ use super::database::{Kind, Stage, TestDb};
 use super::person::{PASSWORD, Person};
 use super::server::Server;
 
+/// Keeps a server up until it is dropped.
+pub type Serving = oneshot::Sender<()>;
+
 /// When every world begins: a Monday in New York, 10:00 in the morning (EST), 15:00 in London.
 pub const BEGIN: &str = "2027-03-01T15:00:00Z";
 
@@ -83,7 +86,7 @@ pub struct World {
     pub riverbend: String,
     /// Hillside's id.
     pub hillside: String,
-    _serving: Vec<oneshot::Sender<()>>,
+    _serving: Vec<Serving>,
 }
 
 impl Stage for World {
@@ -195,11 +198,12 @@ pub async fn mails_queued(store: &Store, template: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by_index(0).expect("a user")).collect()
 }
 
-fn serve(store: Store) -> (String, oneshot::Sender<()>) {
+/// A server on this store: where it listens, and what it lives as long as.
+pub fn serve(store: Store) -> (String, Serving) {
     serve_as(store, |_| ())
 }
 
-fn serve_as(store: Store, settings: impl FnOnce(&mut api::Config)) -> (String, oneshot::Sender<()>) {
+fn serve_as(store: Store, settings: impl FnOnce(&mut api::Config)) -> (String, Serving) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let url = format!("http://{}", listener.local_addr().expect("it has an address"));
     // One set of keys for all servers, as processes of one installation have.

@@ -7,7 +7,7 @@ use entities::people::{agency, team, user};
 use entities::registry::{Row, Synced, TABLES};
 use entities::{Actor, Clock, Instant, Role, Store, read};
 
-use crate::support::TestDb;
+use crate::support::{Serving, TestDb, everybodys_hash, serve};
 
 /// Monday, 4 January 2027, 09:00 in New York.
 pub const START: Instant = Instant(1_799_071_200_000);
@@ -20,6 +20,8 @@ pub struct Agency {
     pub id: String,
     pub users: Vec<(&'static str, String, Role)>,
     pub teams: Vec<String>,
+    /// Where its API listens, if it has one.
+    pub url: Option<String>,
 }
 
 impl Agency {
@@ -56,7 +58,19 @@ impl Agency {
             teams.push(made.await.expect("team").id);
         }
         write.commit().await.expect("commit");
-        Agency { store, clock, id, users, teams }
+        Agency { store, clock, id, users, teams, url: None }
+    }
+
+    /// Everybody has a password, and an API to log in to for as long as what this gives is kept.
+    pub async fn is_served(&mut self) -> Serving {
+        let mut write = self.store.write(&self.system()).await.expect("door");
+        for (_, id, _) in &self.users {
+            user::set_password(&mut write, id, everybodys_hash().await, None).await.expect("a password");
+        }
+        write.commit().await.expect("commit");
+        let (url, serving) = serve(self.store.clone());
+        self.url = Some(url);
+        serving
     }
 
     pub fn user(&self, name: &str) -> &str {

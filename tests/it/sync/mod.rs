@@ -18,3 +18,4 @@ mod rules;
 mod rxdb;
 mod simulation;
 mod vectors;
+mod ways;

@@ -1,17 +1,15 @@
-//! A phone that speaks to the engine without HTTP in between, so that thousands of schedules can be tried.
+//! A phone with the habits of its app, on a network that loses things. `ways.rs` says how it reaches the server.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 
 use entities::registry::{SCHEMA_VERSION, TABLES};
-use entities::sync::{self, PullRequest, PushRefusal, PushRequest};
+use entities::sync::{self, PullRequest};
 use entities::{Actor, Instant};
 use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
-use crate::support::{Person, Phone};
+use super::ways::{Pushed, holder};
+use crate::support::Phone;
 
 /// How an app treats a reply that would take rows it has not sent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub struct Device {
     pub name: String,
     pub habit: Habit,
     pub phone: Phone,
-    pub actor: Actor,
+    pub(super) actor: Actor,
     /// Ids that the last replies named as deleted.
     pub named: BTreeSet<(String, String)>,
     /// Ids this device has ever made.
@@ -55,12 +53,12 @@ pub struct Device {
 }
 
 impl Device {
-    pub fn new(agency: &Agency, owner: &'static str, name: &str, habit: Habit) -> Device {
+    pub async fn new(agency: &Agency, owner: &'static str, name: &str, habit: Habit) -> Device {
         Device {
             owner,
             name: name.into(),
             habit,
-            phone: Phone::of(&Person::at("http://127.0.0.1:1", &format!("{owner}@demo.example"))),
+            phone: Phone::of(&holder(agency, owner, name).await),
             actor: agency.actor(owner, Some(name)),
             named: BTreeSet::new(),
             made: BTreeSet::new(),
@@ -100,7 +98,7 @@ impl Device {
         if self.habit == Habit::Rescues {
             let doomed = self.doomed(&reply, replaced);
             if !doomed.is_empty() {
-                sync::rescue(&agency.store, &self.actor, Value::Object(doomed)).await.expect("rescue");
+                self.rescues(agency, Value::Object(doomed)).await;
             }
         }
         for (table, changes) in reply["changes"].as_object().expect("changes") {
@@ -124,7 +122,7 @@ impl Device {
         reply["has_more"] == json!(false)
     }
 
-    fn request(&self, agency: &Agency, limit: Option<usize>, salvaged: Option<i64>) -> PullRequest {
+    pub(super) fn request(&self, agency: &Agency, limit: Option<usize>, salvaged: Option<i64>) -> PullRequest {
         let migration =
             sync::Migration { tables: self.grown.iter().map(|name| (*name).to_owned()).collect(), columns: vec![] };
         PullRequest {
@@ -144,37 +142,14 @@ impl Device {
         agency.clock.now().plus_ms(self.skew_ms)
     }
 
-    async fn asks(&self, agency: &Agency, request: PullRequest) -> Value {
-        let mut pull = sync::pull(&agency.store, &self.actor, &request).await.expect("pull");
-        let body = sync::page::watermelon(&pull, Vec::new()).await.expect("page");
-        let note = pull.note();
-        drop(pull);
-        if let Some(note) = note {
-            note.keep(&agency.store).await.expect("kept");
-        }
-        serde_json::from_slice(&body).expect("the page is JSON")
-    }
-
     /// Offers a restored server what it once had, as the published snippet does.
     async fn salvages(&self, agency: &Agency) {
         let mut held = self.phone.once_synced();
         for table in TABLES.iter() {
             if let Some(rows) = held.remove(table.name) {
                 let offered = json!({table.name: {"created": [], "updated": rows, "deleted": []}});
-                sync::salvage(&agency.store, &self.actor, offered).await.expect("salvage");
+                self.offers(agency, offered).await;
             }
-        }
-    }
-
-    /// The server dies in the middle of a push or a pull: its work is dropped where it stands, and the device
-    /// hears nothing.
-    pub async fn is_cut_off(&self, agency: &Agency, pulls: bool, after: usize) {
-        if pulls {
-            let request = self.request(agency, None, None);
-            cut_short(sync::pull(&agency.store, &self.actor, &request), after).await;
-        } else if let (true, Some(last_pulled_at)) = (self.phone.has_unsynced_changes(), self.phone.cursor) {
-            let request = PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered: None };
-            cut_short(sync::push(&agency.store, &self.actor, request), after).await;
         }
     }
 
@@ -224,38 +199,25 @@ impl Device {
         if !self.phone.has_unsynced_changes() || network == Network::LosesRequest {
             return !self.phone.has_unsynced_changes();
         }
-        let Some(last_pulled_at) = self.phone.cursor else { return false };
-        let request = PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered: None };
-        let mut answer = sync::push(&agency.store, &self.actor, request.clone()).await;
+        if self.phone.cursor.is_none() {
+            return false;
+        }
+        let mut answer = self.sends(agency).await;
         if twice {
-            answer = sync::push(&agency.store, &self.actor, request).await;
+            answer = self.sends(agency).await;
         }
         match answer {
-            Ok(_) if network == Network::LosesAnswer => false,
-            Ok(_) => {
+            Pushed::Stored if network == Network::LosesAnswer => false,
+            Pushed::Stored => {
                 self.conflicts_in_a_row = 0;
                 self.phone.marks_as_synced(&json!({}));
                 true
             }
-            Err(PushRefusal::Conflict(_)) => {
+            Pushed::Conflicts => {
                 self.conflicts_in_a_row += 1;
                 self.most_conflicts = self.most_conflicts.max(self.conflicts_in_a_row);
                 false
             }
-            Err(other) => panic!("{}: a push must never fail: {other:?}", self.name),
         }
     }
-}
-
-/// Drops work that is not done when it has been looked at so many times.
-async fn cut_short<F: Future>(work: F, after: usize) {
-    let (mut work, mut left) = (pin!(work), after);
-    poll_fn(|context| {
-        if left == 0 || work.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        Poll::Pending
-    })
-    .await;
 }

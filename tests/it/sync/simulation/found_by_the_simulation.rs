@@ -1,4 +1,4 @@
-//! Schedules that once broke a rule, by what went wrong.
+//! Schedules that once broke a rule, by what went wrong. Each is played on the engine and again over HTTP.
 
 use super::steps::Step;
 use super::steps::Step::{
@@ -7,10 +7,13 @@ use super::steps::Step::{
 };
 use super::{attempt, quietly};
 use crate::support::Kind;
+use crate::sync::ways::Way;
 
 fn holds(steps: &[Step]) {
     for kind in [Kind::Sqlite, Kind::Postgres] {
-        assert_eq!(quietly(|| attempt(kind, steps)), Ok(()), "{kind:?}");
+        for way in [Way::Engine, Way::Http] {
+            assert_eq!(quietly(|| attempt(kind, way, steps)), Ok(()), "{kind:?}, {way:?}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The real engine on a real database under random schedules.
+//! The real engine on a real database under random schedules; a part of them through the API, over HTTP.
 //!
 //! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
 //! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
@@ -18,15 +18,16 @@ use std::cell::Cell;
 use std::sync::Once;
 
 use crate::support::{Kind, TestDb, run};
+use crate::sync::ways::Way;
 use steps::{Step, schedule};
 use world::World;
 
 /// Runs a schedule; the panic's text where it breaks a rule.
-fn attempt(kind: Kind, steps: &[Step]) -> Result<(), String> {
+fn attempt(kind: Kind, way: Way, steps: &[Step]) -> Result<(), String> {
     let steps = steps.to_vec();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         run(kind, |db: TestDb| async move {
-            let mut world = World::open(&db).await;
+            let mut world = World::open(&db, way).await;
             for step in steps {
                 world.take(step).await;
             }
@@ -45,7 +46,7 @@ fn attempt(kind: Kind, steps: &[Step]) -> Result<(), String> {
 }
 
 /// The fewest steps that still fail, by leaving out ever smaller runs of them.
-fn shrink(kind: Kind, steps: Vec<Step>) -> Vec<Step> {
+fn shrink(kind: Kind, way: Way, steps: Vec<Step>) -> Vec<Step> {
     let mut steps = steps;
     let mut size = steps.len() / 2;
     while size > 0 {
@@ -53,7 +54,7 @@ fn shrink(kind: Kind, steps: Vec<Step>) -> Vec<Step> {
         while at < steps.len() {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + size).min(fewer.len()));
-            if attempt(kind, &fewer).is_err() {
+            if attempt(kind, way, &fewer).is_err() {
                 steps = fewer;
             } else {
                 at += size;
@@ -91,43 +92,58 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// One part of the seeds: the parts run side by side.
-fn seeds(kind: Kind, part: u64, parts: u64, default: u64) {
+fn seeds(kind: Kind, way: Way, part: u64, parts: u64, default: u64) {
     let each = setting("FIELDSTONE_SIMULATION_SEEDS", default).div_ceil(parts);
     let from = setting("FIELDSTONE_SIMULATION_FROM", 1) + part * each;
     let failed = quietly(|| {
-        let (seed, why) = (from..from + each).find_map(|seed| Some((seed, attempt(kind, &schedule(seed)).err()?)))?;
-        let fewest = shrink(kind, schedule(seed));
-        let then = attempt(kind, &fewest).err();
+        let (seed, why) =
+            (from..from + each).find_map(|seed| Some((seed, attempt(kind, way, &schedule(seed)).err()?)))?;
+        let fewest = shrink(kind, way, schedule(seed));
+        let then = attempt(kind, way, &fewest).err();
         Some(format!("seed {seed}: {why}\nfewest steps: {fewest:#?}\nwhich fail with: {then:?}"))
     });
     assert!(failed.is_none(), "{}", failed.unwrap_or_default());
 }
 
 mod two_thousand_schedules_lose_nothing_and_converge {
-    use super::{Kind, seeds};
+    use super::{Kind, Way, seeds};
 
     #[test]
     fn on_sqlite_first_part() {
-        seeds(Kind::Sqlite, 0, 4, 2000);
+        seeds(Kind::Sqlite, Way::Engine, 0, 4, 2000);
     }
 
     #[test]
     fn on_sqlite_second_part() {
-        seeds(Kind::Sqlite, 1, 4, 2000);
+        seeds(Kind::Sqlite, Way::Engine, 1, 4, 2000);
     }
 
     #[test]
     fn on_sqlite_third_part() {
-        seeds(Kind::Sqlite, 2, 4, 2000);
+        seeds(Kind::Sqlite, Way::Engine, 2, 4, 2000);
     }
 
     #[test]
     fn on_sqlite_fourth_part() {
-        seeds(Kind::Sqlite, 3, 4, 2000);
+        seeds(Kind::Sqlite, Way::Engine, 3, 4, 2000);
     }
 
     #[test]
     fn on_postgres() {
-        seeds(Kind::Postgres, 0, 20, 2000);
+        seeds(Kind::Postgres, Way::Engine, 0, 20, 2000);
+    }
+}
+
+mod some_of_them_hold_over_http_too {
+    use super::{Kind, Way, seeds};
+
+    #[test]
+    fn on_sqlite() {
+        seeds(Kind::Sqlite, Way::Http, 0, 100, 2000);
+    }
+
+    #[test]
+    fn on_postgres() {
+        seeds(Kind::Postgres, Way::Http, 0, 400, 2000);
     }
 }

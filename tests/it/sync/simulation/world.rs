@@ -10,10 +10,11 @@ use entities::{Instant, read, sql};
 use serde_json::json;
 
 use super::steps::Step;
-use crate::support::TestDb;
+use crate::support::{Serving, TestDb};
 use crate::sync::agency::Agency;
 use crate::sync::phones::{Device, Habit, Network};
 use crate::sync::restored::{backs_up, refills};
+use crate::sync::ways::Way;
 
 const WORKERS: [&str; 3] = ["ana", "ben", "cleo"];
 const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
@@ -32,26 +33,35 @@ pub(super) struct World {
     latest: Instant,
     /// The newest commit number.
     head: i64,
+    _served: Option<Serving>,
 }
 
 impl World {
-    pub(super) async fn open(db: &TestDb) -> World {
-        let agency = Agency::found(db).await;
+    pub(super) async fn open(db: &TestDb, way: Way) -> World {
+        let mut agency = Agency::found(db).await;
+        let served = match way {
+            Way::Engine => None,
+            Way::Http => Some(agency.is_served().await),
+        };
         let mut persons = Vec::new();
         for worker in ["ana", "ana", "ben", "cleo"] {
             persons.push(agency.opens_case(worker).await.1);
         }
-        let devices = vec![
-            Device::new(&agency, "ana", "ana-phone-1", Habit::Rescues),
-            Device::new(&agency, "ana", "ana-tablet-", Habit::AsksToWait),
-            Device::new(&agency, "ben", "ben-phone-1", Habit::Rescues),
-            Device::new(&agency, "cleo", "cleo-phone", Habit::Rescues),
-            Device::new(&agency, "sam", "sam-phone-1", Habit::Rescues),
-        ];
+        let mut devices = Vec::new();
+        for (owner, name, habit) in [
+            ("ana", "ana-phone-1", Habit::Rescues),
+            ("ana", "ana-tablet-", Habit::AsksToWait),
+            ("ben", "ben-phone-1", Habit::Rescues),
+            ("cleo", "cleo-phone", Habit::Rescues),
+            ("sam", "sam-phone-1", Habit::Rescues),
+        ] {
+            devices.push(Device::new(&agency, owner, name, habit).await);
+        }
         let ever = devices.iter().map(|_| BTreeSet::new()).collect();
         let latest = agency.clock.now();
         let (owed, backup) = (BTreeSet::new(), None);
-        let mut world = World { agency, devices, persons, words: 0, owed, ever, backup, latest, head: 0 };
+        let (words, head) = (0, 0);
+        let mut world = World { agency, devices, persons, words, owed, ever, backup, latest, head, _served: served };
         world.look().await;
         world
     }
