@@ -9,6 +9,18 @@ mod postbox;
 pub mod server;
 mod world;
 
+/// A number that the caller's environment sets, to ask for more than there is time for on every run.
+pub fn setting(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "how a longer run is asked for")]
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number: {text}")))
+}
+
+/// How many blows a test deals that kills the same process again and again: few on every run.
+pub fn kills() -> u32 {
+    u32::try_from(setting("FIELDSTONE_KILLS", 20)).expect("a number of kills")
+}
+
 pub use answer::Answer;
 pub use cluster::Cluster;
 pub use database::{Kind, TestDb, run, uuid};

@@ -7,11 +7,10 @@ use entities::sql;
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 
 use super::scripted::{Script, Scripted};
-use crate::support::{Server, World, on_both};
+use crate::support::{Server, World, kills, on_both};
 
 on_both!(a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over);
 
-const KILLS: usize = 20;
 const EACH: usize = 4;
 
 async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(world: World) {
@@ -20,7 +19,8 @@ async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(
     let mail = Scripted::open().await;
     mail.tell("*", Script::SlowAnswer);
     let settings = [("FIELDSTONE_DATABASE_URL", world.db.url.as_str()), ("FIELDSTONE_SMTP_URL", &mail.url())];
-    for round in 0..KILLS {
+    let kills = kills() as usize;
+    for round in 0..kills {
         queue_some(&world, round).await;
         let before = mail.taken().len();
         let mut worker = Server::launch(&["worker"], &settings);
@@ -42,7 +42,7 @@ async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(
         time_passes(&world).await;
     }
     let (mut repeated, mut unknown) = (0, 0);
-    for number in 0..KILLS * EACH {
+    for number in 0..kills * EACH {
         let copies = mail.taken_for(&address(number));
         if copies.is_empty() {
             // Struck twice between the mark and the final dot: nobody can know, so it waits for a person.
@@ -59,7 +59,7 @@ async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(
         assert!(copies.iter().all(|copy| copy.message_id == copies[0].message_id));
         repeated += copies.len() - 1;
     }
-    assert!(unknown <= KILLS / 4, "{unknown} of {} mails never came: that is not chance", KILLS * EACH);
+    assert!(unknown <= kills / 4, "{unknown} of {} mails never came: that is not chance", kills * EACH);
     assert!(repeated > 0, "no kill came between the final dot and the answer: the test shows nothing");
     let text = "select distinct state from outbound_message order by state";
     let rows = sql::all(world.store.connection(), text, vec![]).await.expect("states");

@@ -17,7 +17,7 @@ mod world;
 use std::cell::Cell;
 use std::sync::Once;
 
-use crate::support::{Kind, TestDb, run};
+use crate::support::{Kind, TestDb, run, setting};
 use crate::sync::ways::Way;
 use steps::{Step, schedule};
 use world::World;
@@ -63,11 +63,6 @@ fn shrink(kind: Kind, way: Way, steps: Vec<Step>) -> Vec<Step> {
         size /= 2;
     }
     steps
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "how a longer run is asked for")]
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 thread_local! {
