@@ -240,7 +240,7 @@ fn answer(state: &State, tokens: &Tokens, standing: &Standing, now: Instant) -> 
             "agency_id": standing.actor.agency_id,
             "display_name": standing.display_name,
         },
-        "sync": {"min_schema": MIN_SCHEMA_VERSION, "max_schema": SCHEMA_VERSION},
+        "sync": {"min_schema": MIN_SCHEMA_VERSION, "max_schema": *SCHEMA_VERSION},
     })))
 }
 
@@ -253,7 +253,7 @@ fn tokens_example() -> Value {
         "server_time": "2027-03-01T09:00:00.000Z",
         "user": {"id": "0197a5c2-7d3e-7c1f-9b52-5f0c4f0f6a01", "role": "caseworker",
             "agency_id": "0197a5c2-7d3e-7c1f-9b52-5f0c4f0f6a00", "display_name": "Ana Ortiz"},
-        "sync": {"min_schema": MIN_SCHEMA_VERSION, "max_schema": SCHEMA_VERSION}})
+        "sync": {"min_schema": MIN_SCHEMA_VERSION, "max_schema": *SCHEMA_VERSION}})
 }
 
 fn me_example() -> Value {

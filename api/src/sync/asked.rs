@@ -11,7 +11,7 @@ use crate::problem::Problem;
 /// The schema version a request names, the newest when it names none.
 pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
     let version = match word(sent) {
-        None => SCHEMA_VERSION,
+        None => *SCHEMA_VERSION,
         Some(text) => text.parse().map_err(|_| Problem::malformed("schema_version must be a whole number"))?,
     };
     if version < MIN_SCHEMA_VERSION {

@@ -73,7 +73,7 @@ pub fn operations() -> Vec<Op> {
             .says("sync", "Tables, columns and types of a schema version")
             .access(Access::Recent(STAFF))
             .query("version", "A schema version; the newest when absent", json!({"type": "integer", "minimum": 1}))
-            .gives(200, "The schema", json!({"type": "object"}), entities::sync::schema::describe(SCHEMA_VERSION))
+            .gives(200, "The schema", json!({"type": "object"}), entities::sync::schema::describe(*SCHEMA_VERSION))
             .errors(&[426]),
     ]);
     operations

@@ -130,7 +130,7 @@ async fn push(
     query: Query,
     payload: web::Payload,
 ) -> Answer {
-    asked::schema_version(query.get("schema_version").map(String::as_str))?;
+    let schema_version = asked::schema_version(query.get("schema_version").map(String::as_str))?;
     let body = asked::body(&req, payload).await?;
     let list = body
         .get("mutations")
@@ -142,7 +142,7 @@ async fn push(
     let mutations = list.iter().enumerate().map(|(at, item)| mutation(at, item)).collect::<Result<Vec<_>, _>>()?;
     // A table this server does not know is answered, never refused: the app may be newer.
     let known: Vec<Mutation> = mutations.iter().filter_map(|read| read.as_ref().ok().cloned()).collect();
-    let mut results = mutate(&state.store, &session.actor, &known).await?.into_iter();
+    let mut results = mutate(&state.store, &session.actor, &known, schema_version).await?.into_iter();
     let mut answers = Vec::with_capacity(list.len());
     for read in &mutations {
         answers.push(match read {

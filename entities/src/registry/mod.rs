@@ -6,6 +6,8 @@
 
 mod field;
 pub(crate) mod items;
+#[cfg(feature = "later")]
+pub mod later;
 mod row;
 mod table;
 #[cfg(test)]
@@ -31,8 +33,11 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::Instant;
 use crate::error::Fault;
 
-/// The schema version this server speaks; it rises when a table or a column is added.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The schema version this server speaks: the newest in which a table or a column appeared.
+pub static SCHEMA_VERSION: LazyLock<u32> = LazyLock::new(|| {
+    let columns = TABLES.iter().flat_map(|table| table.columns.iter().map(|column| column.field.since));
+    columns.chain(TABLES.iter().map(|table| table.since)).max().unwrap_or(MIN_SCHEMA_VERSION)
+});
 /// The oldest schema version a device may have.
 pub const MIN_SCHEMA_VERSION: u32 = 1;
 
@@ -203,6 +208,8 @@ pub static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
     ];
     #[cfg(feature = "wide")]
     tables.extend(wide::tables());
+    #[cfg(feature = "later")]
+    later::apply(&mut tables);
     tables.sort_by_key(|table| table.rank);
     tables
 });

@@ -95,13 +95,14 @@ impl Device {
         self.upsert(
             conn,
             agency_id,
-            "acked_cursor = excluded.acked_cursor, held_from = excluded.held_from, \
+            "update set acked_cursor = excluded.acked_cursor, held_from = excluded.held_from, \
              held_since = excluded.held_since, held_reply = excluded.held_reply, \
              schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
              schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at, \
              filling_from = excluded.filling_from, clock_skew = excluded.clock_skew",
         )
         .await
+        .map(|_| ())
     }
 
     /// Writes back what a push counts; what pulls learn stays as it is.
@@ -109,15 +110,17 @@ impl Device {
         self.upsert(
             conn,
             agency_id,
-            "conflicts_in_a_row = excluded.conflicts_in_a_row, last_push_at = excluded.last_push_at",
+            "update set conflicts_in_a_row = excluded.conflicts_in_a_row, last_push_at = excluded.last_push_at",
         )
         .await
+        .map(|_| ())
     }
 
-    /// As `save_pull`; only when it pulled, where the device's state has changed since it was read as `stored`.
+    /// As `save_pull`, unless the device's state has changed since it was read as `stored`.
     pub(crate) async fn save_over(&self, conn: &impl ConnectionTrait, agency_id: &str, stored: &Device) -> Result<()> {
-        let text = "select 1 from sync_device where device_id = $1 and user_id = $2";
-        let there = sql::one(conn, text, vec![self.device_id.as_str().into(), self.user_id.as_str().into()]).await?;
+        if self.upsert(conn, agency_id, "nothing").await? == 1 {
+            return Ok(());
+        }
         let text = "update sync_device set device_id = device_id where device_id = $1 and user_id = $2 \
                     and acked_cursor <= $3 and coalesce(held_from, -1) = $4 and coalesce(held_reply, -1) = $5 \
                     and coalesce(schema_reply, -1) = $6 and schema_version = $7 and coalesce(filling_from, -1) = $8";
@@ -131,7 +134,7 @@ impl Device {
             stored.schema_version.into(),
             stored.filling_from.unwrap_or(-1).into(),
         ];
-        if there.is_none() || sql::exec(conn, text, values).await? == 1 {
+        if sql::exec(conn, text, values).await? == 1 {
             return self.save_pull(conn, agency_id).await;
         }
         // Where it stands only grows, so that much is true whatever it was heard to say meanwhile.
@@ -149,12 +152,13 @@ impl Device {
         Ok(())
     }
 
-    async fn upsert(&self, conn: &impl ConnectionTrait, agency_id: &str, changed: &str) -> Result<()> {
+    /// Inserts it, or does what is said where it is there. How many rows were touched.
+    async fn upsert(&self, conn: &impl ConnectionTrait, agency_id: &str, otherwise: &str) -> Result<u64> {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
              schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at, \
              filling_from, clock_skew) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-             on conflict (device_id, user_id) do update set {changed}"
+             on conflict (device_id, user_id) do {otherwise}"
         );
         let values = vec![
             self.device_id.as_str().into(),
@@ -173,8 +177,7 @@ impl Device {
             self.filling_from.into(),
             self.clock_skew.into(),
         ];
-        sql::exec(conn, &text, values).await?;
-        Ok(())
+        sql::exec(conn, &text, values).await
     }
 }
 

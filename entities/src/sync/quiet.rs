@@ -32,9 +32,8 @@ pub struct Quiet {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     schema_version: u32,
-    /// The cursor that left it nothing to wait for. With another it has been elsewhere since, and what
-    /// it was promised there is not known here.
-    cursor: i64,
+    /// The number of the reply: a later one came from another process, which may know more of the device.
+    timestamp: i64,
     since: i64,
 }
 
@@ -51,7 +50,7 @@ impl Quiet {
         };
         let quiet = known.is_some_and(|known| {
             known.schema_version == request.schema_version
-                && known.cursor == request.cursor
+                && known.timestamp == request.cursor
                 && (0..LONG_WAY_MS).contains(&(now - known.since))
         });
         if !quiet {
@@ -71,9 +70,8 @@ impl Quiet {
         if devices.len() >= REMEMBERED {
             devices.clear();
         }
-        let known =
-            Known { schema_version: reply.schema_version, cursor: reply.timestamp, since: reply.snapshot.now().0 };
-        devices.insert(key(actor), known);
+        let Pull { schema_version, timestamp, .. } = *reply;
+        devices.insert(key(actor), Known { schema_version, timestamp, since: reply.snapshot.now().0 });
     }
 }
 

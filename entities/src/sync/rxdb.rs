@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::access::{self, Actor};
 use crate::error::Result;
 use crate::read;
-use crate::registry::{Row, Table};
+use crate::registry::{Row, SCHEMA_VERSION, Table};
 use crate::store::{Snapshot, Store};
 
 use super::device::{self, Device};
@@ -178,7 +178,8 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys:
         seq: last.map_or(line.head, |entry| entry.position),
         row: last.map_or_else(String::new, |entry| entry.id.clone()),
         began: plan.began.unwrap_or(line.head),
-        schema: request.schema_version,
+        // What is newer than this server was not sent.
+        schema: request.schema_version.min(*SCHEMA_VERSION),
         table: request.table.name.into(),
         user: actor.user().into(),
     };

@@ -31,7 +31,7 @@ pub fn describe(version: u32) -> Value {
             json!({"name": table.name, "since": table.since, "columns": columns})
         })
         .collect();
-    json!({"version": SCHEMA_VERSION.min(version), "min_version": MIN_SCHEMA_VERSION, "tables": tables})
+    json!({"version": (*SCHEMA_VERSION).min(version), "min_version": MIN_SCHEMA_VERSION, "tables": tables})
 }
 
 fn watermelon_type(kind: Kind) -> &'static str {

@@ -45,7 +45,8 @@ pub(super) struct State {
     pub(super) withholds: bool,
     /// Held deletes are delivered, beginning after this number.
     pub(super) deliver_from: Option<i64>,
-    /// Rows that stand behind the cursor are sent, on a commit number of their own.
+    /// The reply has a commit number of its own: it sends rows that stand behind the cursor, or answers an app that
+    /// went back to an older version, which no process may take for quiet.
     pub(super) fresh: bool,
 }
 
@@ -62,9 +63,8 @@ impl State {
         // What was held back when the backup was made, or after it, has not arrived for certain.
         let certain = device.acked_cursor.min(device.held_from.unwrap_or(i64::MAX));
         let deletes_after = if lost { request.cursor.min(line.restored_to).min(certain) } else { 0 };
-        if cursor > 0 {
-            device.acknowledge(cursor);
-        }
+        // One that begins anew acknowledges nothing, and what its last install was sent is void.
+        device.acknowledge(cursor);
         let expired = device.has_missed(&line, cursor);
         let now = snapshot.now().0;
         let waited = device
@@ -86,7 +86,8 @@ impl State {
         }
         // An app that went back has lost what it had of the newer version; one that is ahead of this server has
         // not been sent what the server will know of that version.
-        let version = i64::from(request.schema_version.min(SCHEMA_VERSION));
+        let version = i64::from(request.schema_version.min(*SCHEMA_VERSION));
+        let went_back = version < stored.schema_offered.unwrap_or(stored.schema_version);
         device.schema_version = device.schema_version.min(version);
         if version != device.schema_version {
             device.schema_offered = Some(version);
@@ -109,12 +110,13 @@ impl State {
             deliver_from,
             fresh: false,
         };
-        state.fresh = state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
+        state.fresh =
+            went_back || state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
         Ok(state)
     }
 
     /// Whether something has to be kept before the reply may be sent: that it delivers what was held or
-    /// rows behind the cursor, or that one which did has not arrived.
+    /// rows behind the cursor, that one which did has not arrived, or that the app went back.
     pub(super) fn promises(&self) -> bool {
         let (was, is) = (&self.stored, &self.device);
         let cursor = is.acked_cursor;

@@ -33,6 +33,17 @@ fn entities_knows_no_http_no_mail_and_no_runtime() {
     }
 }
 
+#[test]
+fn what_is_for_tests_and_benchmarks_alone_is_in_no_release() {
+    for package in metadata() {
+        let asked = list(&package["dependencies"]).into_iter().filter(|dependency| dependency["kind"] != "dev");
+        let asked =
+            asked.flat_map(|dependency| list(&dependency["features"])).chain(list(&package["features"]["default"]));
+        let asked: Vec<Value> = asked.filter(|feature| feature == "later" || feature == "wide").collect();
+        assert_eq!(asked, Vec::<Value>::new(), "{}", name(&package));
+    }
+}
+
 fn edges() -> BTreeMap<String, BTreeSet<String>> {
     let packages = metadata();
     let ours: BTreeSet<String> = packages.iter().map(name).collect();

@@ -48,3 +48,45 @@ macro_rules! on_both {
     )+};
 }
 pub(crate) use on_both;
+
+/// As `on_both!`, each test in a process of its own, in which `$first` is done before anything else: for what holds for
+/// a whole process.
+macro_rules! alone_on_both {
+    (after $first:expr; $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn on_sqlite() {
+                alone("on_sqlite", crate::support::Kind::Sqlite);
+            }
+            #[test]
+            fn on_postgres() {
+                alone("on_postgres", crate::support::Kind::Postgres);
+            }
+            fn alone(test: &str, kind: crate::support::Kind) {
+                crate::support::alone(concat!(module_path!(), "::"), test, || {
+                    $first;
+                    crate::support::run(kind, super::$name);
+                });
+            }
+        }
+    )+};
+}
+pub(crate) use alone_on_both;
+
+/// Runs the body of the test of this name in a process of its own.
+#[track_caller]
+pub fn alone(module: &str, test: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "FIELDSTONE_TEST_ALONE";
+    let name = format!("{}{test}", module.split_once("::").expect("within this crate").1);
+    #[expect(clippy::disallowed_methods, reason = "how the other process knows that it is the one")]
+    let inside = std::env::var(INSIDE).is_ok_and(|inside| inside == name);
+    if inside {
+        return body();
+    }
+    let this = std::env::current_exe().expect("this program's own file");
+    let mut process = std::process::Command::new(this);
+    let ended = process.args([&name, "--exact", "--nocapture"]).env(INSIDE, &name).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    let ran = ended.status.success() && said.contains("1 passed");
+    assert!(ran, "{said}{}", String::from_utf8_lossy(&ended.stderr));
+}

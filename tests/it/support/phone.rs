@@ -36,6 +36,8 @@ pub struct Phone {
     /// Milliseconds, as the server said; `None` before the first pull.
     pub cursor: Option<i64>,
     pub schema_version: u32,
+    /// What an app says once after it was updated: the new tables and columns; null else.
+    pub migration: Value,
     tables: BTreeMap<String, BTreeMap<String, Local>>,
     deleted: BTreeMap<String, BTreeSet<String>>,
 }
@@ -47,6 +49,7 @@ impl Phone {
             person: person.clone(),
             cursor: None,
             schema_version: 1,
+            migration: Value::Null,
             tables: BTreeMap::new(),
             deleted: BTreeMap::new(),
         }
@@ -81,7 +84,13 @@ impl Phone {
     /// Asks for a pull with more in its query string, and applies nothing.
     pub async fn asks(&self, more: &str) -> Answer {
         let cursor = self.cursor.map_or("null".to_owned(), |at| at.to_string());
-        let path = format!("/sync?last_pulled_at={cursor}&schema_version={}&migration=null{more}", self.schema_version);
+        // As encodeURIComponent does it, and more.
+        let migration: String = match &self.migration {
+            Value::Null => "null".to_owned(),
+            given => given.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        };
+        let version = self.schema_version;
+        let path = format!("/sync?last_pulled_at={cursor}&schema_version={version}&migration={migration}{more}");
         self.person.get(&path).await
     }
 

@@ -53,6 +53,13 @@ impl Town {
         Server::start(&["serve"], &settings).await
     }
 
+    /// An api within this process, under the keys of those that are not.
+    pub fn serves_here(&self) -> (String, Serving) {
+        let file = self.folder.path().join("signing.json");
+        let keys = Arc::new(api::Keys::open(&file, false).expect("signing keys"));
+        serve_as(self.store.clone(), |config| config.keys = keys)
+    }
+
     /// Asks the database itself whether anything in it is damaged.
     pub async fn is_intact(&self) {
         let pool = match self.db.kind {

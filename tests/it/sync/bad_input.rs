@@ -149,7 +149,7 @@ async fn numbers_that_are_no_cursors_are_malformed_or_bring_everything(world: Wo
     assert_eq!(ana.get(&format!("/sync/pull?cursor={native}")).await.refused(409)["code"], "cursor_user_mismatch");
     let mut cases = Collection::of(&omar, "staff");
     cases.pulls(100).await;
-    let page = Collection { person: &ana, table: "staff", cursor: cases.cursor }.page(100).await;
+    let page = Collection { cursor: cases.cursor, ..Collection::of(&ana, "staff") }.page(100).await;
     assert_eq!(page["replace"], json!(true));
     assert!(!page.to_string().contains(&omar.user_id()));
 }

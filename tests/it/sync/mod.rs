@@ -16,6 +16,7 @@ mod replays;
 mod restored;
 mod rules;
 mod rxdb;
+mod second_version;
 mod simulation;
 mod vectors;
 mod ways;

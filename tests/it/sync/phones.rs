@@ -128,7 +128,7 @@ impl Device {
         PullRequest {
             cursor: self.phone.cursor.unwrap_or(0),
             limit,
-            schema_version: SCHEMA_VERSION,
+            schema_version: *SCHEMA_VERSION,
             migration: (!self.grown.is_empty()).then_some(migration),
             told: sync::Told { clock: Some(self.now(agency).0), app_version: None },
             epoch: self.epoch,

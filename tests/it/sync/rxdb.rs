@@ -31,16 +31,18 @@ pub(super) struct Collection<'a> {
     pub(super) person: &'a Person,
     pub(super) table: &'static str,
     pub(super) cursor: String,
+    pub(super) schema_version: u32,
 }
 
 impl<'a> Collection<'a> {
     pub(super) fn of(person: &'a Person, table: &'static str) -> Collection<'a> {
-        Collection { person, table, cursor: String::new() }
+        Collection { person, table, cursor: String::new(), schema_version: 1 }
     }
 
     /// One page; the checkpoint is kept, though not that of an empty page.
     pub(super) async fn page(&mut self, limit: usize) -> Value {
-        let path = format!("/sync/rxdb/{}/pull?cursor={}&limit={limit}&schema_version=1", self.table, self.cursor);
+        let Collection { table, cursor, schema_version, .. } = self;
+        let path = format!("/sync/rxdb/{table}/pull?cursor={cursor}&limit={limit}&schema_version={schema_version}");
         let page = self.person.get(&path).await.ok();
         assert_eq!(page["checkpoint"].as_object().expect("an object").keys().collect::<Vec<_>>(), ["cursor"]);
         if page["documents"] != json!([]) {
@@ -70,7 +72,8 @@ impl<'a> Collection<'a> {
         if let Some(assumed) = assumed {
             row["assumedMasterState"] = assumed.clone();
         }
-        let answer = self.person.post(&format!("/sync/rxdb/{}/push?schema_version=1", self.table), json!([row])).await;
+        let path = format!("/sync/rxdb/{}/push?schema_version={}", self.table, self.schema_version);
+        let answer = self.person.post(&path, json!([row])).await;
         answer.ok().as_array().expect("a list").clone()
     }
 }
@@ -179,14 +182,14 @@ async fn a_checkpoint_that_cannot_be_gone_on_from_brings_the_whole_table(world: 
     edited.replace_range(50..51, if &edited[50..51] == "A" { "B" } else { "A" });
     let native = ana.get("/sync/pull").await.ok()["next_cursor"].as_str().expect("a cursor").to_owned();
     for foreign in [edited.as_str(), &notes.cursor, &native, "12345", "%7B%7D", "__proto__"] {
-        let mut goals = Collection { person: &ana, table: "goals", cursor: foreign.to_owned() };
+        let mut goals = Collection { cursor: foreign.to_owned(), ..Collection::of(&ana, "goals") };
         let page = goals.page(1).await;
         assert_eq!(page["replace"], json!(true), "{foreign}");
         assert_eq!(ids(page["documents"].as_array().expect("documents")), [document["id"].as_str().expect("an id")]);
         assert_eq!(goals.page(1).await["documents"], json!([]), "and goes on from there");
     }
     // Ana's checkpoint in Ben's hands: what Ben may see and nothing else.
-    let page = Collection { person: &ben, table: "goals", cursor: good.clone() }.page(100).await;
+    let page = Collection { cursor: good.clone(), ..Collection::of(&ben, "goals") }.page(100).await;
     assert_eq!((&page["replace"], &page["documents"]), (&json!(true), &json!([])));
     // Too old: what was deleted meanwhile cannot be told any more.
     let raise = "update sync_clock set purged_below = seq where agency_id = $1";
@@ -194,12 +197,12 @@ async fn a_checkpoint_that_cannot_be_gone_on_from_brings_the_whole_table(world: 
     phone.edits("goals", document["id"].as_str().expect("an id"), json!({"measure": "after the purge"}));
     phone.syncs().await;
     sql::exec(world.store.writer(), raise, vec![world.riverbend.as_str().into()]).await.expect("purged");
-    let page = Collection { person: &ana, table: "goals", cursor: good.clone() }.page(1).await;
+    let page = Collection { cursor: good.clone(), ..Collection::of(&ana, "goals") }.page(1).await;
     assert_eq!((&page["replace"], page["documents"].as_array().map(Vec::len)), (&json!(true), Some(1)));
     // A restored backup: everything again, and nothing that the device holds is taken for lost.
     let epoch = "update sync_clock set epoch = epoch + 1, purged_below = 0 where agency_id = $1";
     sql::exec(world.store.writer(), epoch, vec![world.riverbend.as_str().into()]).await.expect("restored");
-    let page = Collection { person: &ana, table: "goals", cursor: good }.page(1).await;
+    let page = Collection { cursor: good, ..Collection::of(&ana, "goals") }.page(1).await;
     assert_eq!((&page["replace"], page["documents"].as_array().map(Vec::len)), (&json!(false), Some(1)));
 }
 

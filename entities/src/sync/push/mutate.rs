@@ -19,7 +19,7 @@ use crate::audit::hex;
 use crate::error::Result;
 use crate::history;
 use crate::read;
-use crate::registry::{Face, Merge, Row, SCHEMA_VERSION, Table, items};
+use crate::registry::{Face, Merge, Row, Table, items};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::device::Device;
@@ -81,12 +81,13 @@ pub struct MutationResult {
     pub issue_id: Option<String>,
 }
 
-/// Takes mutations in. Answers their results as JSON texts, in the order sent; a mutation that
-/// was answered before gets the same text again (S11).
+/// Takes mutations in. Answers their results as JSON texts, in the order sent, with rows as an app of this
+/// version knows them; a mutation that was answered before gets the same text again (S11).
 pub async fn mutate(
     store: &Store,
     actor: &Actor,
     mutations: &[Mutation],
+    schema_version: u32,
 ) -> Result<Vec<Box<serde_json::value::RawValue>>> {
     let mut write = store.write(actor).await?;
     let mut answers: Vec<Option<String>> = Vec::with_capacity(mutations.len());
@@ -111,7 +112,7 @@ pub async fn mutate(
                 read::by_ids(write.conn(), mutation.table, std::slice::from_ref(&mutation.row_id)).await?.pop()
         {
             result.seq = Some(row.seq());
-            result.row = Some(crate::sync::native::page::object(&row, SCHEMA_VERSION));
+            result.row = Some(crate::sync::native::page::object(&row, schema_version));
         }
         let text = serde_json::to_string(&result).map_err(|err| crate::Error::Internal(err.to_string()))?;
         if result.status != "retry" {
