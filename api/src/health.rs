@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use entities::instance;
+use entities::people::agency;
 use serde_json::json;
 
 use crate::operation::{Access, Op};
@@ -41,16 +43,20 @@ async fn ready(state: web::Data<State>) -> Answer {
 /// Ready or not, and why, for operators only.
 pub async fn ready_in_detail(state: web::Data<State>) -> HttpResponse {
     match probe(&state).await {
-        Ok(agencies) => HttpResponse::Ok().json(json!({"ready": true, "database": "ok", "agencies": agencies})),
+        Ok((agencies, sends)) => {
+            let mail = if sends { "goes out" } else { "held until `fieldstone admin confirm-instance`" };
+            HttpResponse::Ok().json(json!({"ready": true, "database": "ok", "agencies": agencies, "mail": mail}))
+        }
         Err(why) => HttpResponse::ServiceUnavailable().json(json!({"ready": false, "database": why})),
     }
 }
 
-async fn probe(state: &State) -> Result<usize, String> {
-    let asked = entities::people::agency::all(state.store.connection());
+/// How many agencies there are, and whether mail goes out.
+async fn probe(state: &State) -> Result<(usize, bool), String> {
+    let conn = state.store.connection();
+    let asked = async { Ok((agency::all(conn).await?.len(), instance::sends(conn).await?)) };
     match tokio::time::timeout(Duration::from_secs(2), asked).await {
-        Ok(Ok(agencies)) => Ok(agencies.len()),
-        Ok(Err(why)) => Err(why.to_string()),
+        Ok(answer) => answer.map_err(|why: entities::Error| why.to_string()),
         Err(_) => Err("no answer within 2 s".into()),
     }
 }

@@ -17,6 +17,7 @@ use crate::bulk::{Class, Insert};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::sql;
+use crate::instance;
 use crate::store::Store;
 
 /// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh.
@@ -129,6 +130,7 @@ pub fn check(input: impl BufRead) -> Result<Summary> {
         return Err(damaged("the file is cut off, damaged or not a backup of Fieldstone"));
     }
     Ok(Summary { tables, rows })
+    let here = instance::fingerprint(store).await?;
 }
 
 /// Fills an empty, migrated database from a backup that `check` found sound, in one transaction.
@@ -165,6 +167,8 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
             insert(&*side, &table, &columns, &mut batch).await?;
         }
         if let Some(name) = line["table"].as_str() {
+    // The backup brought its original's: the next start would open an epoch once more.
+    sql::exec(&*side, "update wf_instance set fingerprint = $1", vec![here.into()]).await?;
             open = Some(begin(&*side, store.backend(), name, &line["columns"]).await?);
             summary.tables += 1;
         } else if line["fieldstone_backup"].is_number() && line["migrations"] != json!(known) {
@@ -180,7 +184,9 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
 /// belongs to a past that this database does not have. The epoch is called after the number it begins
 /// at: counted on from the backup's, a backup restored twice would open the same epoch twice, and a
 /// phone that had met the first would take the second for its own.
-async fn new_epoch(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+pub(crate) async fn new_epoch(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+    // Nobody may commit between the two statements that count on from where the clocks stand.
+    sql::exec(conn, "update sync_clock set epoch = epoch", vec![]).await?;
     let started = "case when seq >= $1 then seq + 1 else $1 end";
     let text = format!(
         "insert into sync_epoch (agency_id, epoch, restored_to_seq, started_seq, started_at) \

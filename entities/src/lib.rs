@@ -15,6 +15,7 @@ pub mod clock;
 pub mod doc;
 pub mod error;
 pub mod history;
+pub mod instance;
 pub mod lists;
 pub mod partners;
 pub mod people;

@@ -15,6 +15,7 @@ mod m0005_address_rates;
 mod m0006_refused_addresses;
 mod m0007_time;
 mod m0008_housekeeping;
+mod m0009_instance;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_refused_addresses::Migration),
             Box::new(m0007_time::Migration),
             Box::new(m0008_housekeeping::Migration),
+            Box::new(m0009_instance::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use entities::people::{agency, team, user};
 use entities::sync::purge;
-use entities::workflow::{outbox, refused};
-use entities::{Actor, Role, Store};
+use entities::workflow::refused;
+use entities::{Actor, Role, Store, instance};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -90,9 +90,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
         What::ConfirmInstance => {
             let store = open_current(&config).await?;
             store.confirm_clock().await?;
-            let side = store.side().await?;
-            let was_held = outbox::confirm_instance(&*side).await?;
-            side.commit().await?;
+            let was_held = instance::confirm(&store).await?;
             json!({"mail": if was_held { "goes out from now on" } else { "was going out already" }})
         }
         What::Purge => {

@@ -9,7 +9,7 @@ use entities::people::{agency, user};
 use entities::{Clock, Pool, Store};
 use secrecy::SecretString;
 
-use super::{asked_to_stop, log_at, say, serve};
+use super::{asked_to_stop, log_at, look, say, serve};
 use crate::failure::Failure;
 use crate::sample::demo::{ACCOUNTS, PASSWORD, fill};
 
@@ -33,6 +33,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     log_at("warn")?;
     let room = Room::open(args.data)?;
     let store = open(room.path()).await?;
+    look(&store).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let keys = api::Keys::open(&room.path().join("signing.json"), true)?;
     let config = api::Config { demo: true, ..api::Config::new(&url, keys) };

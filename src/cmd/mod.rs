@@ -14,7 +14,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use entities::{Clock, Pool, Store};
+use entities::{Clock, Pool, Store, instance};
 use migrations::Standing;
 use secrecy::ExposeSecret;
 
@@ -117,6 +117,29 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
 pub(crate) fn own_file(file: &Path) -> Result<(), Failure> {
     let opened = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
     opened.map(drop).map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
+}
+
+/// Looks whether the database is a copy, and says what that means.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub(crate) async fn look(store: &Store) -> Result<(), Failure> {
+    let seen = instance::look(store).await?;
+    if !seen.told_apart {
+        tracing::warn!("this database does not say which one it is: a copy of it will go unnoticed and send mail");
+    }
+    if seen.moved {
+        tracing::warn!(
+            "this database was restored, copied or moved: phones are sent everything they may see once more"
+        );
+    }
+    if !seen.sends {
+        tracing::warn!(
+            "no mail goes out of this database until you have made sure that its original sends none, \
+             and run `fieldstone admin confirm-instance`"
+        );
+    }
+    Ok(())
 }
 
 /// Opens a database whose schema must be this program's.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use entities::Store;
 
-use super::{asked_to_stop, open, open_current, start_log};
+use super::{asked_to_stop, look, open, open_current, start_log};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -27,6 +27,7 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let keys = keys(&config, true)?;
     let store = open(&config).await?;
     migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
+    look(&store).await?;
     let mailer = super::worker::mailer(&config)?;
     let tidy = tokio::spawn(forgetting(&config, &store));
     let served = beside_worker(store.clone(), mailer, run(&config, keys, store.clone())).await;
@@ -69,6 +70,7 @@ pub(crate) async fn serve(file: Option<&Path>, args: Args) -> Result<(), Failure
     start_log(&config)?;
     let keys = keys(&config, false)?;
     let store = open_current(&config).await?;
+    look(&store).await?;
     run(&config, keys, store.clone()).await?;
     Ok(store.close().await?)
 }

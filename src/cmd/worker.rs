@@ -7,7 +7,7 @@ use entities::{Day, Instant};
 use secrecy::ExposeSecret;
 use worker::Mailer;
 
-use super::{asked_to_stop, open_current, say, start_log};
+use super::{asked_to_stop, look, open_current, say, start_log};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -104,6 +104,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
                     .ok_or_else(|| Failure::Misuse(format!("--now {text} is no instant such as 2027-03-14T12:00:00Z")))
             });
             let done = worker::drain_once(&store, &mailer(&config)?, now.transpose()?).await?;
+            look(&store).await?;
             say(format!(
                 "{} timers due, {} cases planned again, mail: {} sent, {} no longer wanted, {} in trouble",
                 done.timers, done.planned, done.mail.sent, done.mail.suppressed, done.mail.troubled
@@ -113,6 +114,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             let snapshot = store.read().await?;
             for line in simulate::simulate(&*snapshot, agency.as_deref(), from, to, snapshot.now()).await? {
                 if json { say_json(&line)? } else { say(line.text())? }
+            look(&store).await?;
             }
         }
         Some(Errand::Explain { case, json }) => {

@@ -160,12 +160,6 @@ pub struct Caught {
     pub at: Instant,
 }
 
-/// Lets mail go out of this database. A restored or cloned one holds it back until a person has
-/// made sure that the original is not sending any more. False when it was going out already.
-pub async fn confirm_instance(conn: &impl ConnectionTrait) -> Result<bool> {
-    Ok(sql::exec(conn, "update wf_instance set mail_enabled = true where not mail_enabled", vec![]).await? > 0)
-}
-
 /// The newest messages that went out, newest first, at most `limit` of them.
 pub async fn caught(conn: &impl ConnectionTrait, limit: u64) -> Result<Vec<Caught>> {
     let text = format!("{CAUGHT} order by finished_at desc, id desc limit {limit}");

@@ -42,6 +42,34 @@ impl TestDb {
             .await
             .expect("the database opens")
     }
+
+    /// A copy of this database as an operator makes one, while nothing is connected to it; gone with [`TestDb::drops`].
+    pub async fn copied(&self) -> TestDb {
+        match self.kind {
+            Kind::Sqlite => {
+                let file = self.url.trim_start_matches("sqlite://");
+                let copy = format!("{}.copy-{}.db", file.trim_end_matches(".db"), uuid_text());
+                std::fs::copy(file, &copy).expect("the file is copied");
+                TestDb { kind: self.kind, url: format!("sqlite://{copy}") }
+            }
+            Kind::Postgres => {
+                let server = postgres_url();
+                let name = format!("fieldstone_test_{}", uuid_text());
+                let original = self.url.rsplit('/').next().and_then(|name| name.split('?').next()).expect("its name");
+                let mut admin = connect(&server).await;
+                execute(&mut admin, &format!("create database {name} template {original}")).await;
+                TestDb { kind: self.kind, url: with_database(&server, &name) }
+            }
+        }
+    }
+
+    /// Removes a copy; on SQLite it goes with the folder of its original.
+    pub async fn drops(self) {
+        if self.kind == Kind::Postgres {
+            let name = self.url.rsplit('/').next().and_then(|name| name.split('?').next()).expect("its name");
+            execute(&mut connect(&postgres_url()).await, &format!("drop database {name} with (force)")).await;
+        }
+    }
 }
 
 /// Runs a test body on a fresh database of this kind and removes the database again.
@@ -81,13 +109,17 @@ pub fn postgres_url() -> String {
     })
 }
 
-/// A migrated database of this name on another PostgreSQL than the usual one.
+/// A migrated database of this name on this PostgreSQL.
 pub async fn fresh_on(server: &str, name: &str) -> TestDb {
-    let mut admin = connect(server).await;
-    execute(&mut admin, &format!("create database {name}")).await;
-    let url = with_database(server, name);
-    migrate(&url).await;
-    TestDb { kind: Kind::Postgres, url }
+    let db = empty_on(server, name).await;
+    migrate(&db.url).await;
+    db
+}
+
+/// A database of this name with nothing in it.
+pub async fn empty_on(server: &str, name: &str) -> TestDb {
+    execute(&mut connect(server).await, &format!("create database {name}")).await;
+    TestDb { kind: Kind::Postgres, url: with_database(server, name) }
 }
 
 async fn sqlite_template() -> &'static PathBuf {

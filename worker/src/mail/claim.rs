@@ -97,16 +97,6 @@ fn read(row: &QueryResult) -> Result<Claimed> {
     })
 }
 
-/// False for a restored or cloned database until the operator confirms it: it must not write to
-/// people a second time.
-pub(super) async fn enabled(store: &Store) -> Result<bool> {
-    let text = "select mail_enabled from wf_instance where id = 1";
-    match sql::one(store.connection(), text, vec![]).await? {
-        Some(row) => Ok(row.try_get_by_index(0)?),
-        None => Ok(false),
-    }
-}
-
 /// Messages whose worker is gone: nobody knows how far it came, so they are uncertain. A lease
 /// that lies further ahead than its length counts as run out: a clock that was set back must not
 /// stall mail.

@@ -21,7 +21,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use entities::{Instant, Result, Store};
+use entities::{Instant, Result, Store, instance};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
@@ -111,7 +111,7 @@ impl Mailer {
         stopping: &AtomicBool,
     ) -> Result<Posted> {
         let mut posted = Posted::default();
-        if matches!(self.route, Route::None) || !claim::enabled(store).await? {
+        if matches!(self.route, Route::None) || !instance::sends(store.connection()).await? {
             return Ok(posted);
         }
         claim::expire_leases(store).await?;
