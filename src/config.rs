@@ -270,15 +270,6 @@ impl Config {
         }
     }
 
-    /// The workflow rules that replace the built-in ones.
-    #[expect(dead_code, reason = "for the worker, which is being built")]
-    pub(crate) fn rules(&self) -> Option<PathBuf> {
-        match self.text("rules") {
-            "" => None,
-            path => Some(self.folder.join(path)),
-        }
-    }
-
     /// What to log.
     pub(crate) fn log(&self) -> &str {
         self.text("log")
@@ -375,6 +366,10 @@ fn named(name: &str, from: &str) -> Result<(&'static Key, bool), Failure> {
 fn find(name: &str, from: &str) -> Result<&'static Key, Failure> {
     if let Some(key) = KEYS.iter().find(|key| key.name == name) {
         return Ok(key);
+    }
+    if name == "rules" {
+        let why = "rules cannot be set yet: the built-in workflow rules are the only ones; take it out";
+        return Err(Failure::config(format!("{from}: {why}")));
     }
     let nearest =
         KEYS.iter().max_by(|a, b| strsim::jaro_winkler(a.name, name).total_cmp(&strsim::jaro_winkler(b.name, name)));

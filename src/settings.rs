@@ -93,10 +93,6 @@ pub(crate) const KEYS: &[Key] = &[
             "Keys that sign access tokens, mode 0600. With SQLite it is made beside the database when missing.",
         )
     },
-    Key {
-        example: "/etc/fieldstone/rules.toml",
-        ..key("rules", Kind::Text, "", "Workflow rules that replace the built-in ones.")
-    },
     key("log", Kind::Text, "info", "What to log: error, warn, info, debug, or a filter such as info,sqlx=warn."),
     Key {
         example: "10.0.0.0/8",

@@ -30,6 +30,23 @@ fn misuse_ends_with_2_and_an_invalid_configuration_with_78() {
     assert_eq!(status, Some(78), "{said}");
 }
 
+/// Taken and left out, they would let an agency believe that its own deadlines are kept.
+#[test]
+fn rules_of_ones_own_are_refused_as_long_as_there_can_be_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("fieldstone.toml");
+    std::fs::write(&file, "rules = \"rules.toml\"\n").expect("written");
+    for command in [&["worker"][..], &["serve"], &["up"], &["config", "print"]] {
+        let in_file = fieldstone(command).arg("--config").arg(&file).output().expect("it runs");
+        let in_environment = fieldstone(command).env("FIELDSTONE_RULES", "rules.toml").output().expect("it runs");
+        for done in [in_file, in_environment] {
+            let said = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(78), "{command:?}: {said}");
+            assert!(said.contains("rules cannot be set yet"), "{command:?}: {said}");
+        }
+    }
+}
+
 #[test]
 fn every_command_explains_itself() {
     for args in [&["--help"][..], &["serve", "--help"], &["admin", "--help"], &["migrate", "--help"]] {
