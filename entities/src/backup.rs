@@ -8,16 +8,17 @@
 
 use std::io::{BufRead, Write};
 
+use futures_util::TryStreamExt;
 use ring::digest::{Context, SHA256};
-use sea_orm::{ConnectionTrait, DbBackend, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, StreamTrait, Value};
 use serde_json::{Value as Json, json};
 
 use crate::audit::hex;
 use crate::bulk::{Class, Insert};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
-use crate::sql;
 use crate::instance;
+use crate::sql;
 use crate::store::Store;
 
 /// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh.
@@ -59,7 +60,7 @@ fn cell(class: Class, json: &Json) -> Option<Value> {
 
 /// Writes a backup of one consistent view. `progress` hears the rows written so far.
 pub async fn write(store: &Store, out: &mut (impl Write + Send), mut progress: impl FnMut(u64)) -> Result<Summary> {
-    let snapshot = store.read().await?;
+    let snapshot = store.read_at_length().await?;
     let mut sealed = Sealed { out, context: Context::new(&SHA256) };
     let migrations = sql::all(&*snapshot, "select version from seaql_migrations order by version", vec![]).await?;
     let migrations: Vec<String> =
@@ -73,30 +74,22 @@ pub async fn write(store: &Store, out: &mut (impl Write + Send), mut progress: i
         sealed.line(&json!({"table": table, "columns": described}))?;
         summary.tables += 1;
         let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-        // By number of row, since not every table has one column that tells its rows apart.
-        let key = if backend == DbBackend::Postgres { "ctid" } else { "rowid" };
-        let mut at = 0_i64;
-        loop {
-            let text = format!("select {} from {table} order by {key} limit 5000 offset $1", names.join(", "));
-            let rows = sql::all(&*snapshot, &text, vec![at.into()]).await?;
-            for row in &rows {
-                let mut cells = Vec::with_capacity(columns.len());
-                for (at, column) in columns.iter().enumerate() {
-                    cells.push(match column.kind {
-                        Class::Text => json!(row.try_get_by_index::<Option<String>>(at)?),
-                        Class::Bigint => json!(row.try_get_by_index::<Option<i64>>(at)?),
-                        Class::Double => json!(row.try_get_by_index::<Option<f64>>(at)?),
-                        Class::Boolean => json!(row.try_get_by_index::<Option<bool>>(at)?),
-                    });
-                }
-                sealed.line(&Json::Array(cells))?;
+        // One statement, whose rows are written as they come: pages of a table would be found by reading it anew.
+        let text = format!("select {} from {table}", names.join(", "));
+        let mut rows = snapshot.stream_raw(Statement::from_string(backend, text)).await?;
+        while let Some(row) = rows.try_next().await? {
+            let mut cells = Vec::with_capacity(columns.len());
+            for (at, column) in columns.iter().enumerate() {
+                cells.push(match column.kind {
+                    Class::Text => json!(row.try_get_by_index::<Option<String>>(at)?),
+                    Class::Bigint => json!(row.try_get_by_index::<Option<i64>>(at)?),
+                    Class::Double => json!(row.try_get_by_index::<Option<f64>>(at)?),
+                    Class::Boolean => json!(row.try_get_by_index::<Option<bool>>(at)?),
+                });
             }
-            summary.rows += rows.len() as u64;
+            sealed.line(&Json::Array(cells))?;
+            summary.rows += 1;
             progress(summary.rows);
-            if rows.len() < 5000 {
-                break;
-            }
-            at += 5000;
         }
     }
     let sum = hex(sealed.context.finish().as_ref());
@@ -130,7 +123,6 @@ pub fn check(input: impl BufRead) -> Result<Summary> {
         return Err(damaged("the file is cut off, damaged or not a backup of Fieldstone"));
     }
     Ok(Summary { tables, rows })
-    let here = instance::fingerprint(store).await?;
 }
 
 /// Fills an empty, migrated database from a backup that `check` found sound, in one transaction.
@@ -138,6 +130,7 @@ pub fn check(input: impl BufRead) -> Result<Summary> {
 /// Fails with `Conflict` when the database holds agencies already, or when the backup belongs to
 /// another schema.
 pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<Summary> {
+    let here = instance::fingerprint(store).await?;
     let side = store.side().await?;
     if sql::one(&*side, "select 1 from agencies limit 1", vec![]).await?.is_some() {
         return Err(damaged("this database is not empty: restore into a new one"));
@@ -167,8 +160,6 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
             insert(&*side, &table, &columns, &mut batch).await?;
         }
         if let Some(name) = line["table"].as_str() {
-    // The backup brought its original's: the next start would open an epoch once more.
-    sql::exec(&*side, "update wf_instance set fingerprint = $1", vec![here.into()]).await?;
             open = Some(begin(&*side, store.backend(), name, &line["columns"]).await?);
             summary.tables += 1;
         } else if line["fieldstone_backup"].is_number() && line["migrations"] != json!(known) {
@@ -176,6 +167,8 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
         }
     }
     new_epoch(&*side, side.now()).await?;
+    // The backup brought its original's: the next start would open an epoch once more.
+    sql::exec(&*side, "update wf_instance set fingerprint = $1", vec![here.into()]).await?;
     side.commit().await?;
     Ok(summary)
 }

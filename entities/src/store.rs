@@ -128,6 +128,15 @@ impl Store {
         Ok(Snapshot { tx, now: self.clock.now() })
     }
 
+    /// The same for what reads all there is: PostgreSQL sets no statement of it a limit of time.
+    pub async fn read_at_length(&self) -> Result<Snapshot> {
+        let snapshot = self.read().await?;
+        if self.backend() == DbBackend::Postgres {
+            sql::exec(&*snapshot, "set local statement_timeout = 0", vec![]).await?;
+        }
+        Ok(snapshot)
+    }
+
     /// Opens a transaction for rows that no device sees.
     pub async fn side(&self) -> Result<Side> {
         let tx = self.begin().await?;

@@ -2,4 +2,5 @@
 
 mod commands;
 mod copied;
+mod much;
 mod stopping;
