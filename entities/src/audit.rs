@@ -4,8 +4,10 @@
 //! read the trail without reading cases. Each event's hash covers the one before it: an edited,
 //! removed or reordered event breaks the chain at that place.
 
+use futures_util::TryStreamExt;
 use ring::digest::{SHA256, digest};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Statement, StreamTrait};
+use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
 use crate::clock::Instant;
@@ -111,18 +113,36 @@ impl Event {
     }
 }
 
-/// Walks every agency's chain and answers the number of sound events, or the agency and commit
-/// number of the first event that is not what was written.
-pub async fn verify(conn: &impl ConnectionTrait) -> Result<std::result::Result<u64, (String, i64)>> {
-    let rows = sql::all(
-        conn,
-        "select agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash \
-         from audit_event order by agency_id, seq",
-        vec![],
-    )
-    .await?;
-    let (mut agency, mut previous, mut count) = (String::new(), String::new(), 0);
-    for row in rows {
+/// A trail in which every event is what was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// How many events there are.
+    pub events: u64,
+    /// The last event of each agency, to be noted down elsewhere.
+    pub heads: Vec<Head>,
+}
+
+/// An event by its place and its hash, which covers all before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Whose trail.
+    pub agency_id: String,
+    /// The event's commit number.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// Walks every agency's chain and answers what it found, or the agency and commit number of the first event that is
+/// not what was written. Holds one event at a time.
+pub async fn verify(conn: &impl StreamTrait) -> Result<std::result::Result<Trail, (String, i64)>> {
+    let text = "select agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash \
+                from audit_event order by agency_id, seq";
+    let rows = conn.stream_raw(Statement::from_string(conn.get_database_backend(), text)).await?;
+    let mut rows = std::pin::pin!(rows);
+    let mut trail = Trail::default();
+    let mut last: Option<Head> = None;
+    while let Some(row) = rows.try_next().await? {
         let event = Event {
             agency_id: row.try_get_by_index(0)?,
             seq: row.try_get_by_index(1)?,
@@ -134,18 +154,27 @@ pub async fn verify(conn: &impl ConnectionTrait) -> Result<std::result::Result<u
             reason: row.try_get_by_index(7)?,
             objects: row.try_get_by_index(8)?,
         };
-        if event.agency_id != agency {
-            agency.clone_from(&event.agency_id);
-            previous.clear();
+        if last.as_ref().is_some_and(|head| head.agency_id != event.agency_id) {
+            trail.heads.extend(last.take());
         }
-        let (named, stored): (String, String) = (row.try_get_by_index(9)?, row.try_get_by_index(10)?);
-        if named != previous || stored != event.hash(&previous) {
+        let previous = last.as_ref().map_or("", |head| head.hash.as_str());
+        let (named, hash): (String, String) = (row.try_get_by_index(9)?, row.try_get_by_index(10)?);
+        if named != previous || hash != event.hash(previous) {
             return Ok(Err((event.agency_id, event.seq)));
         }
-        previous = stored;
-        count += 1;
+        last = Some(Head { agency_id: event.agency_id, seq: event.seq, hash });
+        trail.events += 1;
     }
-    Ok(Ok(count))
+    trail.heads.extend(last);
+    Ok(Ok(trail))
+}
+
+/// Whether an event that was noted down stands where it stood. A trail whose end was cut off, or that was written anew
+/// from some event on, is sound in itself; only what was noted elsewhere tells.
+pub async fn holds(conn: &impl ConnectionTrait, noted: &Head) -> Result<bool> {
+    let text = "select 1 from audit_event where agency_id = $1 and seq = $2 and hash = $3";
+    let values = vec![noted.agency_id.as_str().into(), noted.seq.into(), noted.hash.as_str().into()];
+    Ok(sql::one(conn, text, values).await?.is_some())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

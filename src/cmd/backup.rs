@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use entities::{audit, backup};
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{open, say};
 use crate::config::Config;
@@ -36,9 +36,12 @@ pub(crate) struct AuditArgs {
 enum Audit {
     /// Walks the chain of every agency's audit trail; exit code 1 names the first event that is not what was written
     Verify {
-        /// As JSON
+        /// As JSON, with the last event of each agency: keep that elsewhere
         #[arg(long)]
         json: bool,
+        /// What `--json` said earlier: shows whether the trail still holds those events
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
     },
 }
 
@@ -105,21 +108,42 @@ pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failu
 /// # Errors
 /// When an event is not what was written.
 pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), Failure> {
-    let Audit::Verify { json } = args.what;
+    let Audit::Verify { json, against } = args.what;
+    let noted = against.as_deref().map(noted).transpose()?.unwrap_or_default();
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
-    match audit::verify(store.connection()).await.map_err(|error| Failure::failed(error.to_string()))? {
-        Ok(events) if json => say(json!({"sound": true, "events": events})),
-        Ok(events) => say(format!("sound: {events} events")),
+    let snapshot = store.read_at_length().await?;
+    let trail = match audit::verify(&*snapshot).await? {
+        Ok(trail) => trail,
         Err((agency, seq)) => {
-            if json {
-                say(json!({"sound": false, "agency_id": agency, "seq": seq}))?;
-            }
-            Err(Failure::failed(format!(
-                "event {seq} of agency {agency} is not what was written, or one before it is gone"
-            )))
+            let why = "is not what was written, or one before it is gone";
+            return unsound(json, &agency, seq, why);
+        }
+    };
+    for head in &noted {
+        if !audit::holds(&*snapshot, head).await? {
+            return unsound(json, &head.agency_id, head.seq, "was noted down, and is gone or was written anew");
         }
     }
+    if json {
+        return say(json!({"sound": true, "events": trail.events, "heads": trail.heads}));
+    }
+    say(format!("sound: {} events", trail.events))
+}
+
+/// The last events, as `--json` told them.
+fn noted(path: &Path) -> Result<Vec<audit::Head>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let mut told: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    serde_json::from_value(told["heads"].take()).map_err(|error| failed(&error))
+}
+
+fn unsound(json: bool, agency: &str, seq: i64, why: &str) -> Result<(), Failure> {
+    if json {
+        say(json!({"sound": false, "agency_id": agency, "seq": seq}))?;
+    }
+    Err(Failure::failed(format!("event {seq} of agency {agency} {why}")))
 }
 
 fn tell(args: &Args, what: &str, summary: &backup::Summary) -> Result<(), Failure> {
