@@ -19,7 +19,11 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Brings the schema up to this program's; repeatable, one process at a time
-    Up,
+    Up {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Says how the schema stands; exit code 1 when it is not this program's
     Status {
         /// As JSON
@@ -37,9 +41,9 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
     let store = open(&config).await?;
     let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
     match args.what {
-        What::Up => {
+        What::Up { json } => {
             migrations::up(store.writer()).await.map_err(|error| fail(&error))?;
-            say("the schema is current")
+            if json { say(json!({"standing": "current", "migrations": []})) } else { say("the schema is current") }
         }
         What::Status { json } => {
             let standing = migrations::standing(store.connection()).await.map_err(|error| fail(&error))?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use entities::workflow::{dead, explain, simulate};
 use entities::{Day, Instant};
 use secrecy::ExposeSecret;
+use serde_json::json;
 use worker::Mailer;
 
 use super::{asked_to_stop, look, open_current, say, start_log};
@@ -28,6 +29,9 @@ enum Errand {
         /// What counts as now, RFC 3339
         #[arg(long, value_name = "INSTANT")]
         now: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// What would be sent, to whom and why; writes nothing
     Simulate {
@@ -75,11 +79,17 @@ enum Dead {
         /// All of them
         #[arg(long, conflicts_with = "id")]
         all: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Gives one up for good
     Drop {
         /// The id that `list` shows
         id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -94,27 +104,34 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
     match args.errand {
         None => {
             let mailer = mailer(&config)?;
+            look(&store).await?;
             let tidy = tokio::spawn(super::serve::forgetting(&config, &store));
             worker::run(store.clone(), mailer, asked_to_stop()).await;
             tidy.abort();
         }
-        Some(Errand::Drain { now, .. }) => {
+        Some(Errand::Drain { now, json, .. }) => {
             let now = now.map(|text| {
                 Instant::parse(&text)
                     .ok_or_else(|| Failure::Misuse(format!("--now {text} is no instant such as 2027-03-14T12:00:00Z")))
             });
-            let done = worker::drain_once(&store, &mailer(&config)?, now.transpose()?).await?;
             look(&store).await?;
-            say(format!(
-                "{} timers due, {} cases planned again, mail: {} sent, {} no longer wanted, {} in trouble",
-                done.timers, done.planned, done.mail.sent, done.mail.suppressed, done.mail.troubled
-            ))?;
+            let done = worker::drain_once(&store, &mailer(&config)?, now.transpose()?).await?;
+            let (timers, planned, mail) = (done.timers, done.planned, done.mail);
+            let (sent, suppressed, troubled) = (mail.sent, mail.suppressed, mail.troubled);
+            if json {
+                let mail = json!({"sent": sent, "suppressed": suppressed, "troubled": troubled});
+                say(json!({"timers": timers, "planned": planned, "mail": mail}))?;
+            } else {
+                say(format!(
+                    "{timers} timers due, {planned} cases planned again, mail: {sent} sent, {suppressed} no longer \
+                     wanted, {troubled} in trouble"
+                ))?;
+            }
         }
         Some(Errand::Simulate { from, to, agency, json }) => {
             let snapshot = store.read().await?;
             for line in simulate::simulate(&*snapshot, agency.as_deref(), from, to, snapshot.now()).await? {
                 if json { say_json(&line)? } else { say(line.text())? }
-            look(&store).await?;
             }
         }
         Some(Errand::Explain { case, json }) => {
@@ -130,7 +147,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
 
 async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
     let side = store.side().await?;
-    let count = match what {
+    let (count, json) = match what {
         Dead::List { json } => {
             for waits in dead::list(&*side).await? {
                 if json {
@@ -142,11 +159,15 @@ async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
             }
             return Ok(());
         }
-        Dead::Retry { id, .. } => dead::retry(&*side, id.as_deref(), side.now()).await?,
-        Dead::Drop { id } => dead::drop(&*side, &id, side.now()).await?,
+        Dead::Retry { id, json, .. } => (dead::retry(&*side, id.as_deref(), side.now()).await?, json),
+        Dead::Drop { id, json } => (dead::drop(&*side, &id, side.now()).await?, json),
     };
     side.commit().await?;
-    if count == 0 { Err(Failure::failed("nothing waits under this id")) } else { say(format!("{count} done")) }
+    match count {
+        0 => Err(Failure::failed("nothing waits under this id")),
+        _ if json => say(json!({"done": count})),
+        _ => say(format!("{count} done")),
+    }
 }
 
 fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {

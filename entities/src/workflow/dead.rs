@@ -85,9 +85,3 @@ pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result
     }
     Ok(count)
 }
-
-/// Lets a restored or cloned database send mail; until then it sends none.
-pub async fn confirm_instance(conn: &impl ConnectionTrait, enabled: bool) -> Result<()> {
-    sql::exec(conn, "update wf_instance set mail_enabled = $1 where id = 1", vec![enabled.into()]).await?;
-    Ok(())
-}

@@ -2,5 +2,6 @@
 
 mod commands;
 mod copied;
+mod first_start;
 mod much;
 mod stopping;

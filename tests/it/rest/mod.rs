@@ -8,5 +8,5 @@ mod manual;
 mod matrix;
 mod referrals;
 mod rows;
-mod scene;
+pub(crate) mod scene;
 mod visibility;
