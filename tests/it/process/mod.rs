@@ -4,4 +4,5 @@ mod commands;
 mod copied;
 mod first_start;
 mod much;
+mod schema;
 mod stopping;

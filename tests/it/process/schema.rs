@@ -1,0 +1,52 @@
+//! The schema, and those who start before it is there or after it has moved on.
+
+use entities::sql;
+use migrations::Standing;
+
+use crate::support::database::{empty_on, postgres_url, uuid_text};
+use crate::support::{Kind, Server, TestDb, Town, fieldstone, on_both};
+
+on_both!(processes_refuse_a_schema_that_is_not_theirs, processes_that_migrate_at_once_take_turns);
+
+async fn processes_refuse_a_schema_that_is_not_theirs(town: Town) {
+    let settings = town.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let refused = async |command: &str, part: &str| {
+        let mut process = Server::launch(&[command], &settings);
+        let ended = process.ends().await;
+        assert_eq!(ended.code(), Some(1), "{command}: {}", process.log());
+        assert!(process.log().contains(part), "{command}: {}", process.log());
+    };
+    let does = async |text: &str| sql::exec(town.store.writer(), text, vec![]).await.expect("it is done");
+    does("insert into seaql_migrations (version, applied_at) values ('m9999_later', 0)").await;
+    for command in ["serve", "worker"] {
+        refused(command, "belongs to a newer Fieldstone: it holds m9999_later").await;
+    }
+    refused("up", "m9999_later").await;
+    does("delete from seaql_migrations where version in ('m9999_later', 'm0009_instance')").await;
+    for command in ["serve", "worker"] {
+        refused(command, "lacks 1 migration(s), the first is m0009_instance; run `fieldstone migrate up`").await;
+    }
+}
+
+async fn processes_that_migrate_at_once_take_turns(beside: TestDb) {
+    let kind = beside.kind;
+    let db = match kind {
+        Kind::Sqlite => TestDb { kind, url: beside.url.replace(".db", "-empty.db") },
+        Kind::Postgres => empty_on(&postgres_url(), &format!("fieldstone_test_{}", uuid_text())).await,
+    };
+    let starts = || fieldstone(&["migrate", "up"]).env("FIELDSTONE_DATABASE_URL", &db.url).stderr(piped()).spawn();
+    let all: Vec<_> = (0..4).map(|_| starts().expect("the binary starts")).collect();
+    for one in all {
+        let done = one.wait_with_output().expect("it ends");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let store = db.store(entities::Clock::System).await;
+    assert_eq!(migrations::standing(store.connection()).await.ok(), Some(Standing::Current));
+    store.close().await.expect("it closes");
+    db.drops().await;
+}
+
+fn piped() -> std::process::Stdio {
+    std::process::Stdio::piped()
+}
