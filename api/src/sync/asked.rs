@@ -20,6 +20,9 @@ pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
     Ok(version)
 }
 
+/// Rows of a page at most, whatever the face.
+pub(super) const MAX_LIMIT: usize = 2000;
+
 /// The number of rows a request asks for, at most `max`.
 pub(super) fn limit(sent: Option<&str>, max: usize) -> Result<Option<usize>, Problem> {
     match word(sent).map(str::parse::<usize>) {

@@ -48,7 +48,11 @@ pub fn operations() -> Vec<Op> {
             )
             .query("epoch", "The epoch of the last reply", json!({"type": "integer"}))
             .query("salvaged", "The epoch for which this device has offered what it holds", json!({"type": "integer"}))
-            .query("limit", "About how many rows to send", json!({"type": "integer", "minimum": 1, "maximum": 5000}))
+            .query(
+                "limit",
+                "About how many rows to send",
+                json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}),
+            )
             .gives(200, "What changed", json!({"type": "object"}), page_example())
             .errors(&[426]),
         Op::new(Method::POST, "/sync", "push", watermelon::push)

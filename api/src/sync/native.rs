@@ -19,7 +19,6 @@ use crate::state::State;
 type Query = web::Query<HashMap<String, String>>;
 
 const DEFAULT_LIMIT: usize = 500;
-const MAX_LIMIT: usize = 2000;
 
 pub(super) fn operations() -> Vec<Op> {
     let change = json!({"seq": 1_800_000_000_000_i64, "table": "goals", "id": "0190a0b0-0000-7000-8000-000000000001",
@@ -39,7 +38,7 @@ pub(super) fn operations() -> Vec<Op> {
             .query(
                 "limit",
                 "About how many rows to send",
-                json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+                json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}),
             )
             .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
             .gives(
@@ -77,7 +76,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
     let keys = state.config.keys.cursor_keys();
     let mut request = PullRequest {
         told: told::read(&req),
-        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
+        limit: asked::limit(query.get("limit").map(String::as_str), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         ..PullRequest::default()
     };

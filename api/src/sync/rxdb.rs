@@ -17,7 +17,6 @@ use crate::state::State;
 type Query = web::Query<HashMap<String, String>>;
 
 const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 2000;
 
 pub(super) fn operations() -> Vec<Op> {
     let row =
@@ -34,7 +33,7 @@ pub(super) fn operations() -> Vec<Op> {
             )
             .access(Access::Recent(STAFF))
             .query("cursor", "The cursor of the last checkpoint; none on a first sync", json!({"type": "string"}))
-            .query("limit", "RxDB's batchSize", json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}))
+            .query("limit", "RxDB's batchSize", json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}))
             .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
             .gives(
                 200,
@@ -109,8 +108,11 @@ async fn push(
 /// A page shorter than its client asked for would be taken for the last, so more than can be given is refused.
 fn limit(sent: Option<&str>) -> Result<usize, Problem> {
     let limit = asked::limit(sent, usize::MAX)?.unwrap_or(DEFAULT_LIMIT);
-    if limit > MAX_LIMIT {
-        return Err(Problem::malformed(format!("limit must be at most {MAX_LIMIT}: choose a smaller batchSize")));
+    if limit > asked::MAX_LIMIT {
+        return Err(Problem::malformed(format!(
+            "limit must be at most {}: choose a smaller batchSize",
+            asked::MAX_LIMIT
+        )));
     }
     Ok(limit)
 }

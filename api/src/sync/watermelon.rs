@@ -15,14 +15,11 @@ use crate::state::State;
 
 type Query = web::Query<HashMap<String, String>>;
 
-/// Largest page a client may ask for.
-const MAX_LIMIT: usize = 5000;
-
 pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let request = PullRequest {
         told: told::read(&req),
         cursor: cursor(query.get("last_pulled_at").map(String::as_str))?,
-        limit: asked::limit(query.get("limit").map(String::as_str), MAX_LIMIT)?,
+        limit: asked::limit(query.get("limit").map(String::as_str), asked::MAX_LIMIT)?,
         schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
         migration: migration(query.get("migration").map(String::as_str))?,
         epoch: number(&query, "epoch")?,

@@ -33,6 +33,7 @@ on_both!(
     a_stranger_and_a_partner_get_nothing,
     an_id_of_somebody_else_answers_like_one_that_is_free,
     an_app_that_grows_is_filled_in,
+    a_page_holds_two_thousand_rows_and_ends_on_a_commit,
 );
 
 /// Opens a case offline and sends it; gives its id.
@@ -522,4 +523,23 @@ async fn an_app_that_grows_is_filled_in(world: World) {
         }
     }
     panic!("the pull was never noted");
+}
+
+async fn a_page_holds_two_thousand_rows_and_ends_on_a_commit(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    for (push, rows) in [1000, 1000, 10].into_iter().enumerate() {
+        for row in 0..rows {
+            phone.creates("notes", note(&case, &format!("{push} {row}")));
+        }
+        phone.syncs().await;
+        world.pass_secs(1);
+    }
+    let mut fresh = Phone::of(&phone.person);
+    let page = fresh.asks("&limit=5000").await.ok();
+    fresh.applies(&page);
+    assert_eq!((&page["has_more"], fresh.ids("notes").len()), (&json!(true), 2000));
+    let rest = fresh.asks("&limit=5000").await.ok();
+    fresh.applies(&rest);
+    assert_eq!((&rest["has_more"], fresh.ids("notes").len()), (&json!(false), 2010));
 }
