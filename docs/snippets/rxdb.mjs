@@ -1,16 +1,22 @@
 // Syncing an RxDB (17) app with Fieldstone. Copy this file; tests/clients runs it as it is.
 //
+//   import { getAssumedMasterState, getChangedDocumentsSince } from 'rxdb/plugins/core'
 //   import { replicateRxCollection } from 'rxdb/plugins/replication'
 //   import { Subject } from 'rxjs'
 //
 //   const described = await (await request('/sync/schema')).json()
 //   await database.addCollections(fieldstoneCollections(described, ['cases', 'goals', 'notes', 'sync_issues']))
-//   const sync = fieldstoneSync({ database, request, replicateRxCollection, Subject, erase: () => database.remove() })
+//   const rxdb = { replicateRxCollection, getAssumedMasterState, getChangedDocumentsSince, Subject }
+//   const sync = fieldstoneSync({ database, described, request, lastRequest, erase, appVersion, ...rxdb })
 //   await sync.now()   // for a button; commits of others arrive by themselves
 //   await sync.stop()
 //
-// `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent.
+// `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent; where the
+// refresh is refused, it gives that answer. `lastRequest(path, options)` is the same with the refresh token in place of
+// the access token: a device that was reported lost hands over by it what it had not sent. Then `erase()` erases all
+// that the app keeps on the device: `database.remove()`, and the tokens.
 
+const PAGE = 1000
 const TYPES = { string: 'string', number: 'number', boolean: 'boolean' }
 
 // Collections for these tables. Only the id is required: a row that is gone comes as its id and nothing else.
@@ -29,10 +35,15 @@ export function fieldstoneCollections(described, names) {
 
 export function fieldstoneSync({
   database,
+  described,
   request,
-  replicateRxCollection,
-  Subject,
+  lastRequest,
   erase,
+  appVersion,
+  replicateRxCollection,
+  getAssumedMasterState,
+  getChangedDocumentsSince,
+  Subject,
   batchSize = 200,
   retryTime = 5000,
   spread = 3000,
@@ -40,6 +51,9 @@ export function fieldstoneSync({
   const pokes = new Subject()
   const replications = {}
   const listening = new AbortController()
+  const tables = described.tables.filter(({ name }) => database.collections[name])
+  let salvaging = null
+  let leaving = null
 
   for (const [table, collection] of Object.entries(database.collections)) {
     replications[table] = replicateRxCollection({
@@ -51,10 +65,20 @@ export function fieldstoneSync({
         batchSize,
         stream$: pokes.asObservable(),
         async handler(checkpoint, limit) {
-          const page = await ask(`/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? ''}&limit=${limit}`)
-          // The server cannot tell what was deleted since this checkpoint: what is not in the page is gone.
-          if (page.replace) page.documents.push(...(await strays(collection, page.documents)))
-          return page
+          const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? ''}&limit=${limit}`
+          let page = await ask(path)
+          // The server was restored from a backup: offer it what this device holds, then take its word for everything.
+          let restored = false
+          for (let known = checkpoint?.epoch; known !== undefined && known !== page.epoch; restored = true) {
+            known = page.epoch
+            await salvage(known)
+            page = await ask(path)
+          }
+          // In both cases the server cannot tell what is gone: it is what the page does not name. (RxDB leaves rows alone
+          // that have unsent edits, and pushes them.)
+          if (page.replace || restored) page.documents.push(...(await strays(collection, page.documents)))
+          // The epoch is kept with the rows: a device that stops in between finds the old one and does it again.
+          return { documents: page.documents, checkpoint: { ...page.checkpoint, epoch: page.epoch } }
         },
       },
       push: {
@@ -62,7 +86,7 @@ export function fieldstoneSync({
         async handler(rows) {
           // A new case first, then what belongs to it. (Otherwise the server keeps the child until the case comes.)
           if (table !== 'cases') await replications.cases?.awaitInSync()
-          return ask(`/sync/rxdb/${table}/push`, { method: 'POST', body: JSON.stringify(rows) })
+          return post(`/sync/rxdb/${table}/push`, rows)
         },
       },
     })
@@ -90,13 +114,98 @@ export function fieldstoneSync({
     return held.filter(({ id }) => !sent.has(id)).map(({ id }) => ({ id, _deleted: true }))
   }
 
+  // Every row with what the server is known to hold of it, in the words of a push: instants as milliseconds, JSON as text.
+  // RxDB keeps what it believes of the server beside each collection; what differs from it, is not sent yet.
+  async function holdings({ name, columns }) {
+    await replications[name].startPromise
+    const state = replications[name].internalReplicationState
+    const rows = []
+    let checkpoint
+    for (;;) {
+      const found = await getChangedDocumentsSince(state.input.forkInstance, PAGE, checkpoint)
+      if (found.documents.length === 0) return rows
+      checkpoint = found.checkpoint
+      const known = await getAssumedMasterState(state, found.documents.map(({ id }) => id))
+      for (const document of found.documents) {
+        const server = known[document.id]?.docData
+        const changed = columns.filter(
+          ({ name: column, writable }) =>
+            writable && JSON.stringify(document[column] ?? null) !== JSON.stringify(server?.[column] ?? null),
+        )
+        const row = { id: document.id, _changed: changed.map((column) => column.name).join() }
+        for (const column of columns) row[column.name] = said(column, document[column.name])
+        rows.push({ row, gone: document._deleted, known: server !== undefined && !server._deleted })
+      }
+    }
+  }
+
+  function said({ holds }, value) {
+    if (value === undefined || value === null) return null
+    if (holds === 'instant') return Date.parse(value)
+    return holds === 'json' ? JSON.stringify(value) : value
+  }
+
+  // Offers rows in parts, cases before what belongs to them.
+  async function hands(choose, send) {
+    const all = []
+    const first = tables.filter(({ name }) => name === 'cases')
+    for (const table of [...first, ...tables.filter(({ name }) => name !== 'cases')]) {
+      all.push(...(await holdings(table)).flatMap((one) => choose(one).map(([list, row]) => [table.name, list, row])))
+    }
+    for (let from = 0; from < all.length; from += PAGE) {
+      const part = {}
+      for (const [table, list, row] of all.slice(from, from + PAGE)) {
+        part[table] ??= { created: [], updated: [], deleted: [] }
+        part[table][list].push(row)
+      }
+      await send(part)
+    }
+  }
+
+  // All collections wait for the one offer. Rows with unsent edits are offered too, whole: the columns beside those may
+  // be the only copy of what was synced. What was never sent is pushed as ever.
+  function salvage(epoch) {
+    if (salvaging?.epoch !== epoch) {
+      const whole = ({ row, gone, known }) => (known && !gone ? [['updated', { ...row, _changed: '' }]] : [])
+      salvaging = { epoch, done: hands(whole, (part) => post('/sync/salvage', part)) }
+      salvaging.done.catch(() => (salvaging = null))
+    }
+    return salvaging.done
+  }
+
+  // This device was reported lost and has to erase itself. What it had not sent it hands over first; people then decide.
+  // Where that fails for want of a network, nothing is erased: the next answer is the same refusal and leads here again.
+  // A server that will not have it (it has enough from this device, or knows nothing of it) is not asked twice.
+  async function leave() {
+    const unsent = ({ row, gone, known }) => {
+      if (gone) return known ? [['deleted', row.id]] : []
+      return row._changed || !known ? [['updated', row]] : []
+    }
+    await hands(unsent, (part) =>
+      post('/sync/farewell', part, lastRequest).catch((error) => {
+        if (!(error.status >= 400 && error.status < 500) || error.status === 429) throw error
+      }),
+    )
+    listening.abort()
+    await erase()
+  }
+
   // Whatever is thrown here, RxDB asks the same again after retryTime.
-  async function ask(path, options) {
-    const response = await request(path, options)
+  async function ask(path, options, by = request) {
+    const response = await by(path, { ...options, headers: ofDevice() })
     if (response.ok) return response.json()
     const problem = await response.json().catch(() => ({}))
-    if (problem.code === 'device_wiped') await erase()
+    if (problem.code === 'device_wiped') leaving ??= leave().catch(() => (leaving = null))
     throw Object.assign(new Error(`${response.status} ${problem.code}`), { status: response.status })
+  }
+
+  function post(path, body, by) {
+    return ask(path, { method: 'POST', body: JSON.stringify(body) }, by)
+  }
+
+  // What the device says of itself decides nothing; it is seen in the list of devices.
+  function ofDevice() {
+    return { 'X-Device-Time': new Date().toISOString(), ...(appVersion && { 'X-App-Version': appVersion }) }
   }
 
   // A poke says that something was committed; what it was comes with the pull. A thousand phones hear it at once, so
@@ -105,7 +214,7 @@ export function fieldstoneSync({
     let waiting
     while (!listening.signal.aborted) {
       try {
-        const response = await request('/sync/live', { signal: listening.signal })
+        const response = await request('/sync/live', { signal: listening.signal, headers: ofDevice() })
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
         for (let part = await reader.read(); !part.done; part = await reader.read()) {
           if (!part.value.includes('event: poke')) continue

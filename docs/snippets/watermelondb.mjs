@@ -3,17 +3,29 @@
 //   import { Q } from '@nozbe/watermelondb'
 //   import { hasUnsyncedChanges, synchronize } from '@nozbe/watermelondb/sync'
 //
-//   const sync = fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges })
+//   const sync = fieldstoneSync({ database, request, lastRequest, erase, appVersion, Q, synchronize, hasUnsyncedChanges })
 //   await sync()
 //
 // `sync.after` then says after how many seconds the server would like to see this phone again.
-// `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent.
+// `request(path, options)` is the app's own fetch with the access token on it, refreshed when it is spent; where the
+// refresh is refused, it gives that answer. `lastRequest(path, options)` is the same with the refresh token in place of
+// the access token: a phone that was reported lost hands over by it what it had not sent. Then `erase()` erases all that
+// the app keeps on the phone: `database.write(() => database.unsafeResetDatabase())`, and the tokens.
 
 const PAGE = 1000
 const PUSHES = 'fieldstone_pushes'
 const EPOCH = 'fieldstone_epoch'
 
-export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedChanges }) {
+export function fieldstoneSync({
+  database,
+  request,
+  lastRequest,
+  erase,
+  appVersion,
+  Q,
+  synchronize,
+  hasUnsyncedChanges,
+}) {
   let running = null
   let epoch = null // of the last reply
 
@@ -26,6 +38,15 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
   return sync
 
   async function run() {
+    try {
+      await twice()
+    } catch (error) {
+      if (error.code === 'device_wiped') await leave()
+      throw error
+    }
+  }
+
+  async function twice() {
     try {
       await once()
     } catch (error) {
@@ -61,11 +82,7 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
         pushes.sent += 1
         await database.localStorage.set(PUSHES, pushes)
         const counted = `push=${pushes.sent}&acked=${pushes.acked}`
-        const response = await request(`/sync?last_pulled_at=${lastPulledAt}&${counted}`, {
-          method: 'POST',
-          body: JSON.stringify(changes),
-        })
-        await ok(response)
+        await post(`/sync?last_pulled_at=${lastPulledAt}&${counted}`, changes)
       },
     })
     // Only now are the rows marked as sent.
@@ -78,7 +95,7 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
       `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}` +
       `&migration=${encodeURIComponent(JSON.stringify(migration))}${pending}${more}`
     const known = await database.localStorage.get(EPOCH)
-    const ask = async (also) => (await ok(await request(`/sync?${query}&epoch=${known ?? ''}${also}`))).json()
+    const ask = async (also) => (await said(request, `/sync?${query}&epoch=${known ?? ''}${also}`)).json()
     let page = await ask('')
     if (known && lastPulledAt && page.epoch !== known) {
       // The server was restored from a backup: offer it what this phone holds, then take its word for everything.
@@ -104,8 +121,7 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
         .fetch()
       for (let from = 0; from < rows.length; from += PAGE) {
         const updated = rows.slice(from, from + PAGE).map(({ _raw }) => ({ ..._raw, _changed: '' }))
-        const body = JSON.stringify({ [table]: { created: [], updated, deleted: [] } })
-        await ok(await request('/sync/salvage', { method: 'POST', body }))
+        await post('/sync/salvage', { [table]: { created: [], updated, deleted: [] } })
       }
     }
   }
@@ -129,13 +145,49 @@ export function fieldstoneSync({ database, request, Q, synchronize, hasUnsyncedC
       if (unsent.length > 0) doomed[table] = { created: [], updated: unsent, deleted: [] }
     }
     if (Object.keys(doomed).length === 0) return
-    await ok(await request('/sync/quarantine', { method: 'POST', body: JSON.stringify(doomed) }))
+    await post('/sync/quarantine', doomed)
   }
 
-  async function ok(response) {
+  // This phone was reported lost and has to erase itself. What it had not sent it hands over first; people then decide.
+  // Where that fails for want of a network, nothing is erased: the next sync is refused in the same way and comes here
+  // again. A server that will not have it (it has enough from this phone, or knows nothing of it) is not asked twice.
+  async function leave() {
+    const unsent = []
+    const tables = Object.keys(database.schema.tables)
+    for (const table of ['cases', ...tables.filter((name) => name !== 'cases')]) {
+      const rows = await database
+        .get(table)
+        .query(Q.where('_status', Q.notEq('synced')))
+        .fetch()
+      unsent.push(...rows.map(({ _raw }) => [table, 'updated', _raw]))
+      unsent.push(...(await database.adapter.getDeletedRecords(table)).map((id) => [table, 'deleted', id]))
+    }
+    for (let from = 0; from < unsent.length; from += PAGE) {
+      const part = {}
+      for (const [table, list, row] of unsent.slice(from, from + PAGE)) {
+        part[table] ??= { created: [], updated: [], deleted: [] }
+        part[table][list].push(row)
+      }
+      await post('/sync/farewell', part, lastRequest).catch((error) => {
+        if (!(error.status >= 400 && error.status < 500) || error.status === 429) throw error
+      })
+    }
+    await erase()
+  }
+
+  function post(path, rows, by = request) {
+    return said(by, path, { method: 'POST', body: JSON.stringify(rows) })
+  }
+
+  // An answer. What the phone says of itself decides nothing; it is seen in the list of devices.
+  async function said(by, path, options) {
+    const headers = { 'X-Device-Time': new Date().toISOString(), ...(appVersion && { 'X-App-Version': appVersion }) }
+    const response = await by(path, { ...options, headers })
     const after = response.headers.get('sync-after') ?? response.headers.get('retry-after')
     if (after) sync.after = Number(after)
     if (response.ok) return response
-    throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { status: response.status })
+    const problem = await response.json().catch(() => ({}))
+    const { status } = response
+    throw Object.assign(new Error(`${status}: ${JSON.stringify(problem)}`), { status, code: problem.code })
   }
 }

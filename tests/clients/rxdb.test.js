@@ -238,6 +238,93 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.equal(issue.status, 'accepted')
     })
 
+    it('hands over what was not sent before a device that was reported lost erases itself', async () => {
+      const [one, two] = [await synced(ana), await synced(ana)]
+      const made = await aCase(one)
+      await one.syncs()
+      const draft = await one.creates('notes', { case_id: made.id, kind: 'progress', body: 'To be thrown away' })
+      await one.syncs()
+      await one.syncs()
+      await two.syncs()
+      one.online = false
+      const visit = Date.UTC(2026, 9, 2, 15, 30)
+      const note = await one.creates('notes', {
+        ...{ case_id: made.id, kind: 'progress', body: 'A visit nobody knows of' },
+        occurred_at: new Date(visit).toISOString(),
+      })
+      await one.edits('goals', made.goal, { why_it_matters: 'Words nobody has yet' })
+      await one.deletes('notes', draft)
+      await ana.post(`/devices/${one.person.deviceId}/wipe`, {})
+      const asked = one.asked.length
+      one.online = true
+      await until('it erases itself', () => one.erased)
+      assert.equal(one.asked.slice(asked).filter((path) => path === '/sync/farewell').length, 1)
+      await two.syncs()
+      await two.syncs()
+      const lost = [note, made.goal, draft]
+      const issues = (await two.rows('sync_issues')).filter(({ about_id }) => lost.includes(about_id))
+      assert.deepEqual(issues.map(({ kind, about_id }) => `${kind} ${about_id}`).sort(), lost.map((id) => `quarantined ${id}`).sort())
+      const work = Object.fromEntries(
+        await Promise.all(issues.map(async ({ id, about_id }) => [about_id, (await ana.get(`/sync_issues/${id}/work`)).sent])),
+      )
+      assert.equal(work[note].body, 'A visit nobody knows of')
+      assert.equal(work[made.goal].why_it_matters, 'Words nobody has yet')
+      const issue = issues.find(({ about_id }) => about_id === note)
+      await ana.post(`/sync_issues/${issue.id}/accept`, { reason: 'It was me' })
+      await two.syncs()
+      assert.equal(Date.parse((await two.row('notes', note)).occurred_at), visit, 'in the words of a push')
+      assert.equal((await two.row('goals', made.goal)).why_it_matters, null, 'nothing is applied by itself')
+    })
+
+    it('is erased only after the farewell has arrived', async () => {
+      const one = await synced(ana)
+      const made = await aCase(one)
+      one.online = false
+      const note = await one.creates('notes', { case_id: made.id, kind: 'progress', body: 'A second chance' })
+      await ana.post(`/devices/${one.person.deviceId}/wipe`, {})
+      one.failing = 2
+      one.online = true
+      await until('it erases itself', () => one.erased)
+      assert.equal(one.failing, 0)
+      const two = await synced(ana)
+      assert.ok((await two.rows('sync_issues')).some(({ about_id }) => about_id === note))
+    })
+
+    it('gives back to a restored server what it lost', async () => {
+      const one = await synced(ana)
+      const made = await aCase(one, 'Before the backup')
+      await one.syncs()
+      await world.backsUp()
+      await one.edits('goals', made.goal, { measure: 'set after the backup' })
+      const late = await aCase(one, 'After the backup')
+      await one.syncs()
+      one.online = false
+      const unsent = await one.creates('notes', { case_id: late.id, kind: 'progress', body: 'Not sent yet' })
+      await one.edits('goals', late.goal, { unit: 'months' })
+      await world.restores()
+      await one.person.logsIn()
+      one.online = true
+      await one.syncs()
+      await one.syncs()
+      const fresh = await synced(ana)
+      assert.equal((await fresh.row('goals', made.goal)).measure, 'set after the backup')
+      assert.equal((await fresh.row('cases', late.id)).summary, 'After the backup')
+      assert.equal((await fresh.row('notes', late.note)).body, 'All well')
+      assert.equal((await fresh.row('notes', unsent)).body, 'Not sent yet')
+      assert.equal((await fresh.row('goals', late.goal)).unit, 'months')
+      await one.syncs()
+      for (const table of ['cases', 'goals', 'notes', 'sync_issues']) {
+        const sorted = async (device) => (await device.rows(table)).sort((a, b) => (a.id < b.id ? -1 : 1))
+        assert.deepEqual(await sorted(one), await sorted(fresh), table)
+      }
+      assert.ok((await one.rows('sync_issues')).some(({ kind }) => kind === 'restored'))
+      const salvages = one.times(/salvage/)
+      assert.ok(salvages >= 1)
+      await one.syncs()
+      assert.equal(one.times(/salvage/), salvages, 'once')
+      await isAtRest(one, /push/)
+    })
+
     it('puts a device right whose checkpoint is of no use any more', async () => {
       const one = await replica(ana)
       let spoils = false

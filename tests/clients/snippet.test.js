@@ -20,7 +20,7 @@ for (const kind of ['sqlite', 'postgres']) {
     })
     after(() => world?.close())
 
-    // `network.loses` makes the answer of the next push get lost on its way.
+    // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail.
     const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
@@ -30,6 +30,15 @@ for (const kind of ['sqlite', 'postgres']) {
           network.loses = false
           throw new Error('the answer was lost')
         },
+        lastRequest: (path, options) => {
+          if (network.fails > 0) {
+            network.fails -= 1
+            throw new Error('the network failed')
+          }
+          return phone.person.lastFetch(path, options)
+        },
+        erase: () => phone.database.write(() => phone.database.unsafeResetDatabase()),
+        appVersion: '2.0.1',
         ...{ Q, synchronize, hasUnsyncedChanges },
       })
 
@@ -101,6 +110,48 @@ for (const kind of ['sqlite', 'postgres']) {
       const row = await one.row('goals', goal)
       assert.deepEqual([row.measure, row.unit], ['minutes', 'a day'])
       assert.deepEqual(await one.everything(), await two.everything())
+    })
+
+    it('hands over what was not sent before a phone that was reported lost erases itself', async () => {
+      const [phone, other, network] = [await world.phone(ana), await world.phone(ana), { fails: 1 }]
+      const [sync, otherSync] = [syncing(phone, network), syncing(other)]
+      await sync()
+      const id = await phone.creates('cases', { unit: 'individual', summary: 'A lost phone' })
+      const goal = await phone.creates('goals', { case_id: id, level: 'individual', statement: 'Walk every day' })
+      const draft = await phone.creates('notes', { case_id: id, kind: 'progress', body: 'To be thrown away' })
+      await sync()
+      await sync()
+      const note = await phone.creates('notes', { case_id: id, kind: 'progress', body: 'A visit nobody knows of' })
+      await phone.edits('goals', goal, { measure: 'Words nobody has yet' })
+      await phone.deletes('notes', draft)
+      await ana.post(`/devices/${phone.person.deviceId}/wipe`, {})
+      await assert.rejects(sync(), /network failed/)
+      assert.ok(await phone.row('notes', note), 'nothing is erased before the farewell has arrived')
+      await assert.rejects(sync(), { code: 'device_wiped' })
+      assert.deepEqual(await phone.counts(), {})
+      assert.equal(await phone.hasUnsyncedChanges(), false)
+      await otherSync()
+      const all = await other.everything()
+      const lost = [note, goal, draft]
+      const issues = Object.values(all.sync_issues).filter(({ about_id }) => lost.includes(about_id))
+      assert.deepEqual(issues.map(({ kind, about_id }) => `${kind} ${about_id}`).sort(), lost.map((id) => `quarantined ${id}`).sort())
+      const kept = await Promise.all(issues.map((issue) => ana.get(`/sync_issues/${issue.id}/work`)))
+      assert.match(JSON.stringify(kept), /A visit nobody knows of/)
+      assert.match(JSON.stringify(kept), /Words nobody has yet/)
+      assert.deepEqual([all.notes[note], all.goals[goal].measure], [undefined, null], 'nothing is applied by itself')
+      assert.ok(all.notes[draft], 'nor deleted')
+    })
+
+    it('tells the server which app it is and what its clock says', async () => {
+      const phone = await world.phone(ana)
+      await syncing(phone)()
+      let own
+      for (let tries = 0; tries < 200 && !own?.app_version; tries++) {
+        const { items } = await ana.get('/devices')
+        own = items.find(({ id }) => id === phone.person.deviceId)
+      }
+      assert.equal(own.app_version, '2.0.1')
+      assert.ok(Math.abs(own.clock_skew_seconds) < 60)
     })
 
     it('gives back to a restored server what it lost', async () => {

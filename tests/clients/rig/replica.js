@@ -1,5 +1,5 @@
 // A device that replicates with the unmodified RxDB, by the published snippet, over a network that can fail.
-import { createRxDatabase } from 'rxdb/plugins/core'
+import { createRxDatabase, getAssumedMasterState, getChangedDocumentsSince } from 'rxdb/plugins/core'
 import { replicateRxCollection } from 'rxdb/plugins/replication'
 import { getRxStorageMemory } from 'rxdb/plugins/storage-memory'
 import { Subject } from 'rxjs'
@@ -21,17 +21,19 @@ export class Replica {
     const collections = fieldstoneCollections(described, tables)
     if (conflictHandler) for (const collection of Object.values(collections)) collection.conflictHandler = conflictHandler
     await database.addCollections(collections)
-    return Object.assign(new Replica(), { person, described, database, asked: [], online: true, losing: 0 })
+    return Object.assign(new Replica(), { person, described, database, asked: [], online: true, losing: 0, failing: 0, erased: false })
   }
 
   // Begins to replicate; `more` are options of the snippet.
   starts(more) {
     this.sync = fieldstoneSync({
       database: this.database,
+      described: this.described,
       request: (path, options) => this.request(path, options),
-      replicateRxCollection,
-      Subject,
-      erase: () => this.database.remove(),
+      lastRequest: (path, options) => this.request(path, options, 'lastFetch'),
+      erase: () => this.isErased(),
+      appVersion: '2.0.1',
+      ...{ replicateRxCollection, getAssumedMasterState, getChangedDocumentsSince, Subject },
       retryTime: 50,
       spread: 0,
       ...more,
@@ -39,10 +41,19 @@ export class Replica {
     return this
   }
 
-  async request(path, options) {
+  async isErased() {
+    await this.database.remove()
+    this.erased = true
+  }
+
+  async request(path, options, by = 'fetch') {
     if (!this.online) throw new Error('there is no network')
     this.asked.push(path)
-    const response = await this.person.fetch(path, options)
+    if (path.endsWith('/farewell') && this.failing > 0) {
+      this.failing -= 1
+      throw new Error('the network failed')
+    }
+    const response = await this.person[by](path, options)
     if (path.endsWith('/push') && this.losing > 0) {
       this.losing -= 1
       throw new Error('the answer was lost')
@@ -93,6 +104,7 @@ export class Replica {
   }
 
   async close() {
+    if (this.erased) return
     await this.sync?.stop()
     await this.database.close()
   }
