@@ -147,8 +147,12 @@ for (const kind of ['sqlite', 'postgres']) {
     it('moves a reassigned case whole: one loses every row, the other gains the whole history', async () => {
       const [anas, bens] = [await world.phone(ana), await world.phone(ben)]
       const made = await aCase(anas)
+      await anas.syncs()
       await bens.syncs()
       const before = bens.pulled.timestamp
+      // The last thing Ana's phone did was to push this: no pull has brought it back to her.
+      const pushed = await anas.creates('notes', { case_id: made.id, kind: 'progress', body: 'Just sent' })
+      await anas.syncs()
       await sam.post(`/cases/${made.id}/assignments`, {
         user_id: ben.user.id,
         role: 'primary',
@@ -156,13 +160,20 @@ for (const kind of ['sqlite', 'postgres']) {
         handover_note: 'The landlord is helpful',
       })
       // Ana writes on, without knowing: a row that the server has not seen when it takes the case away.
+      const unseen = await anas.creates('notes', { case_id: made.id, kind: 'progress', body: 'Written on' })
       await anas.pulls()
+      assert.equal(await anas.row('cases', made.id), undefined, 'one pull is enough')
+      assert.equal(await anas.row('notes', pushed), undefined, 'also of what was only pushed')
+      await anas.syncs()
+      await anas.syncs()
+      assert.equal(await anas.hasUnsyncedChanges(), false)
       await bens.syncs()
       for (const [table, id] of [
         ['cases', made.id],
         ['goals', made.goal],
         ['contacts', made.contact],
         ['notes', made.note],
+        ['notes', pushed],
       ]) {
         assert.equal(await anas.row(table, id), undefined, `Ana keeps no ${table}`)
         assert.ok(await bens.row(table, id), `Ben has the ${table} although they are older than ${before}`)
@@ -171,6 +182,8 @@ for (const kind of ['sqlite', 'postgres']) {
         const left = await Promise.all((await anas.ids(table)).map((id) => anas.row(table, id)))
         assert.deepEqual(left.filter((row) => row.case_id === made.id), [], `no ${table} of the case is left with Ana`)
       }
+      const told = Object.values((await bens.everything()).sync_issues ?? {}).map(({ about_id }) => about_id)
+      assert.ok((await bens.row('notes', unseen)) || told.includes(unseen), 'and Ben has, or is told of, what Ana wrote on')
       const response = await ana.fetch(`/cases/${made.id}`)
       assert.equal(response.status, 404)
     })
