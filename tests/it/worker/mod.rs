@@ -1,5 +1,6 @@
 //! What the worker tells whom and when, read back from a mail server that nobody here wrote.
 
+mod all_rules;
 mod five_rules;
 mod housekeeping;
 mod killed;

@@ -118,11 +118,16 @@ impl Office {
 
     /// A requested referral to Harbor Food Bank, whose user is Pat.
     pub async fn referral(&self, case: &str) -> String {
+        self.referral_of(case, "routine").await
+    }
+
+    /// The same of another priority.
+    pub async fn referral_of(&self, case: &str, priority: &str) -> String {
         let org = self.harbor().await;
         let row = referral::Model {
             case_id: case.into(),
             partner_org_id: Some(org),
-            priority: "routine".into(),
+            priority: priority.into(),
             status: "requested".into(),
             reason: Some("CANARY-REASON".into()),
             need_category: Some("CANARY-NEED".into()),
@@ -133,6 +138,10 @@ impl Office {
     }
 
     async fn harbor(&self) -> String {
+        let known = "select id from organizations where name = 'Harbor Food Bank'";
+        if let Some(org) = self.asks(known, vec![]).await.pop() {
+            return org;
+        }
         let row = organization::Model {
             name: "Harbor Food Bank".into(),
             email: Some("office@harbor.example".into()),
@@ -194,6 +203,12 @@ impl Office {
     pub async fn asks(&self, text: &str, values: Vec<sea_orm::Value>) -> Vec<String> {
         let rows = entities::sql::all(self.store().connection(), text, values).await.expect("an answer");
         rows.iter().map(|row| row.try_get_by_index::<String>(0).expect("text")).collect()
+    }
+
+    /// What of a case is due before a day or month, written as such.
+    pub async fn pending_before(&self, case: &str, day: &str) -> Vec<String> {
+        let text = "select step from wf_timer where case_id = $1 and state = 'pending' and nominal_local < $2";
+        self.asks(text, vec![case.into(), day.into()]).await
     }
 
     /// When and where the next step of a case is due: `step due nominal zone`.
