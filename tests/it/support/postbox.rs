@@ -29,7 +29,9 @@ pub struct Mail {
     pub text: String,
     /// The HTML part, decoded.
     pub html: String,
-    /// Name and value of every header, decoded and unfolded.
+    /// Every part that holds words, decoded, whatever its type.
+    pub parts: Vec<String>,
+    /// Name and value of every header, decoded and unfolded, those of parts too.
     pub headers: Vec<(String, String)>,
     /// The bytes that came over the wire.
     pub raw: String,
@@ -128,7 +130,12 @@ impl Mail {
             message_id: header("Message-ID"),
             text: part(&mail, "text/plain").unwrap_or_default(),
             html: part(&mail, "text/html").unwrap_or_default(),
-            headers: mail.headers.iter().map(|header| (header.get_key(), header.get_value())).collect(),
+            parts: mail.parts().filter_map(|part| part.get_body().ok()).collect(),
+            headers: mail
+                .parts()
+                .flat_map(|part| part.headers.iter())
+                .map(|header| (header.get_key(), header.get_value()))
+                .collect(),
             raw: String::from_utf8_lossy(raw).into_owned(),
         }
     }
@@ -141,7 +148,7 @@ impl Mail {
 
     /// Every decoded word of it: headers and parts, for searching what must not be in any of them.
     pub fn everything(&self) -> String {
-        let mut all = format!("{}\n{}\n{}", self.raw, self.text, self.html);
+        let mut all = format!("{}\n{}", self.raw, self.parts.join("\n"));
         for (key, value) in &self.headers {
             all.push_str(&format!("\n{key}: {value}"));
         }

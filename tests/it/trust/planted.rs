@@ -1,5 +1,8 @@
 //! Strings planted in every field that may tell of a client, searched for in every mail and every log line.
 
+use std::collections::BTreeSet;
+
+use entities::casework::{contact, goal};
 use entities::registry::{Column, Kind, TABLES};
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use entities::workflow::timers;
@@ -8,10 +11,11 @@ use serde_json::json;
 
 use crate::support::server::Server;
 use crate::support::{Phone, World, fieldstone, on_both};
-use crate::worker::office::{ANA, BEN, Office, PAT, SAM};
+use crate::worker::office::{ANA, BEN, Office, PAT, SAM, at, day};
 
 on_both!(
     no_mail_carries_anything_planted_in_a_row,
+    no_mail_of_any_template_carries_anything_planted,
     no_log_line_carries_anything_planted_in_a_row_or_a_request,
     no_log_line_of_a_worker_carries_anything_planted_whatever_goes_wrong,
 );
@@ -46,6 +50,61 @@ async fn no_mail_carries_anything_planted_in_a_row(world: World) {
         let all = mail.everything();
         for secret in ["PLANTED", "CANARY", "Ana Ortiz", "Sam Stone"] {
             assert!(!all.contains(secret), "{secret} in a mail to {}: {all}", mail.to);
+        }
+    }
+}
+
+/// One of each, whoever gets it and for whatever reason.
+async fn no_mail_of_any_template_carries_anything_planted(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-18").await;
+    office.referral(&case).await;
+    let (visited, missed, settled) = (office.case_of(ANA).await, office.case_of(ANA).await, office.case_of(ANA).await);
+    let visit = |case: &str, status: &str| contact::Model {
+        case_id: case.into(),
+        kind: "visit".into(),
+        status: status.into(),
+        occurred_at: Some(at("2027-03-01T14:00:00Z")),
+        status_reason: Some("CANARY-REASON".into()),
+        ..contact::Model::default()
+    };
+    let next_contact_on = Some(day("2027-03-10"));
+    office.contact(contact::Model { next_contact_on, ..visit(&visited, "completed") }).await;
+    office.contact(visit(&missed, "no_show")).await;
+    let last = office.goal(&settled, "2027-08-31").await;
+    office.change::<goal::Entity>(&last, |goal| goal.lifecycle = "completed".into()).await;
+    let bens = office.case_of(BEN).await;
+    office.goal(&bens, "2027-03-18").await;
+    plant(&office).await;
+
+    let (ana, ben) = (office.world.ana().await, office.world.ben().await);
+    let dora = json!({"display_name": "Dora Dale", "email": "dora@demo.example", "role": "caseworker"});
+    office.world.ada().await.post("/users", dora).await.ok();
+    office.world.stranger().post("/auth/forgot", json!({"email": SAM})).await.ok();
+    let new = json!({"current_password": crate::support::PASSWORD, "new_password": "a long sentence of my own"});
+    assert_eq!(ben.post("/auth/change_password", new).await.status, 204);
+    let copied = json!({"refresh_token": ana.session()["refresh_token"], "device_id": "a-thief"});
+    office.world.stranger().post("/auth/refresh", copied).await.refused(401);
+    office.works().await;
+    office.post.refuses(BEN, "550 5.1.1 PLANTED-reply no such mailbox here");
+    for day in 1..=31 {
+        for hour in [13, 19] {
+            office.works_at(&format!("2027-03-{day:02}T{hour}:05:00Z")).await;
+        }
+    }
+
+    let sent = "select distinct template from outbound_message where state = 'sent'";
+    let sent: BTreeSet<String> = office.asks(sent, vec![]).await.into_iter().collect();
+    let all: BTreeSet<String> = worker::mail::NAMES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(sent, all, "one of each template");
+    let mails = office.post.mails();
+    assert_eq!(office.asks("select id from outbound_message where state = 'sent'", vec![]).await.len(), mails.len());
+    for mail in mails {
+        let all = mail.everything();
+        assert!(mail.parts.len() >= 3 && all.contains(&mail.text) && all.contains(&mail.html), "{all}");
+        for secret in ["PLANTED", "CANARY"] {
+            assert!(!all.contains(secret), "{secret} in {} to {}: {all}", mail.subject, mail.to);
         }
     }
 }
