@@ -1,13 +1,9 @@
-//! Unsynced work in safe keeping, phones that heal, and the poke.
+//! Unsynced work in safe keeping, and phones that heal.
 
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::rules::{goal, hands_over, opens_case};
-use crate::support::{Person, Phone, World, on_both};
+use crate::support::{Phone, World, on_both};
 
 on_both!(
     work_about_to_be_lost_is_uploaded_and_accepted,
@@ -17,7 +13,6 @@ on_both!(
     a_clock_that_leaps_ahead_writes_nothing,
     a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
-    a_commit_through_one_server_pokes_the_listeners_of_another,
 );
 
 /// Takes a case from Ana while her phone holds an unsent note, and uploads the note as the snippet does.
@@ -197,26 +192,6 @@ async fn a_phone_that_differs_is_healed_row_by_row(world: World) {
     phone.pulls().await;
     assert_eq!(phone.everything(), sound.everything());
     phone.person.post("/sync/repair", json!({"rows": [7]})).await.refused(422);
-}
-
-async fn a_commit_through_one_server_pokes_the_listeners_of_another(mut world: World) {
-    let ana = world.ana().await;
-    let elsewhere = world.another_server().await;
-    let listener: Person = ana.through(&elsewhere);
-    let answer = listener.request(Method::GET, "/sync/live").send().await.expect("a stream");
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    let mut stream = answer.bytes_stream();
-    let first = stream.next().await.expect("an event").expect("bytes");
-    assert!(first.starts_with(b"event: poke\ndata: {\"head\":"), "{first:?}");
-    let mut phone = Phone::of(&ana);
-    let case = opens_case(&mut phone).await;
-    // Two seconds are promised; the limit only ends a test that has failed.
-    let poke = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a poke").expect("an event");
-    let text = String::from_utf8(poke.expect("bytes").to_vec()).expect("text");
-    assert!(text.starts_with("event: poke"), "{text}");
-    assert!(!text.contains(&case), "no data in it");
-    assert_eq!(world.stranger().get("/sync/live").await.status, 401);
 }
 
 /// "A losing value of a merge is kept and can be restored in one call."

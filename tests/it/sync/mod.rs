@@ -9,6 +9,7 @@ mod field_day;
 mod native;
 mod pacing;
 mod phones;
+mod poke;
 mod purge;
 mod races;
 mod reach;
