@@ -99,6 +99,9 @@ impl Kept {
 /// Why work is kept that cannot do without a row which has not arrived: `release` applies it when it has.
 pub(super) const WAITING: &str = "what it belongs to has not arrived yet";
 
+/// The reason for which a waiting state gives way to a later one.
+pub(super) const SUPERSEDED: &str = "a later state of it has come";
+
 /// The actor's work that waits for other rows, in the order in which it must be stored.
 async fn waiting(write: &Write) -> Result<Vec<Kept>> {
     let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2");
@@ -129,11 +132,16 @@ pub(super) async fn release(write: &mut Write, table: &'static Table, arrived: &
     Ok(())
 }
 
-/// Settles what was waiting of a row of which a later state has come.
-pub(super) async fn supersede(write: &mut Write, table: &'static Table, row_id: &str) -> Result<()> {
+/// Settles what was waiting of a row of which another state has come, or none any more.
+pub(super) async fn supersede(
+    write: &mut Write,
+    table: &'static Table,
+    row_id: &str,
+    by: Option<&Map<String, Value>>,
+) -> Result<()> {
     for kept in waiting(write).await? {
-        if kept.table.name == table.name && kept.row_id == row_id {
-            settle(write, &kept.id, "discarded", "a later state of it has come").await?;
+        if kept.table.name == table.name && kept.row_id == row_id && Some(&kept.raw) != by {
+            settle(write, &kept.id, "discarded", SUPERSEDED).await?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::registry::{Face, Row, Synced, Table, is_id, table};
 use crate::sql;
 use crate::write::Write;
 
+use super::custody::SUPERSEDED;
 use super::issue;
 
 /// Something to tell, before it is known to whom.
@@ -61,7 +62,9 @@ pub(crate) async fn keep(
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
-         face, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open') on conflict (id) do nothing",
+         face, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open') \
+         on conflict (id) do update set state = 'open' \
+         where sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $13",
         vec![
             entry.as_str().into(),
             actor.agency_id.as_str().into(),
@@ -75,6 +78,8 @@ pub(crate) async fn keep(
             reason.into(),
             raw.into(),
             if face == Face::Rest { "rest" } else { "watermelon" }.into(),
+            // A state that gave way to a later one may come again.
+            SUPERSEDED.into(),
         ],
     )
     .await?;

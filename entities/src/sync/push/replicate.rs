@@ -141,7 +141,7 @@ impl Desk<'_> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let there = self.stored.get(&key).filter(|row| !row.is_deleted() && self.visible.contains(&key));
         if mutation.op == MutationOp::Delete && there.is_none() {
-            custody::supersede(self.write, mutation.table, &mutation.row_id).await?;
+            custody::supersede(self.write, mutation.table, &mutation.row_id, None).await?;
         }
         match (&mutation.op, there) {
             // Made on two devices, or made once and its answer lost: field by field, from nothing.
@@ -165,8 +165,9 @@ impl Desk<'_> {
         let result = self.mutate(&mutation).await?;
         if result.status == "retry" {
             // Such a client sends each table by itself, so a child may come before its case.
-            custody::supersede(self.write, mutation.table, &mutation.row_id).await?;
-            self.keep(&incoming(&mutation, whole(&mutation)), None, custody::WAITING, false).await?;
+            let incoming = incoming(&mutation, whole(&mutation));
+            custody::supersede(self.write, mutation.table, &mutation.row_id, Some(&incoming.raw)).await?;
+            self.keep(&incoming, None, custody::WAITING, false).await?;
             return Ok(true);
         }
         Ok(result.conflicts.is_empty() && !matches!(result.status, "conflict" | "quarantined"))
