@@ -2,6 +2,7 @@
 
 mod agency;
 mod bad_input;
+mod bounds;
 mod crowd;
 mod custody;
 mod devices;
