@@ -130,7 +130,8 @@ async fn a_supervisor_who_gains_a_team_gets_it_case_by_case(world: World) {
             break;
         }
     }
-    (pages.sort(), cases.sort());
+    pages.sort();
+    cases.sort();
     assert_eq!(pages, cases);
 }
 

@@ -227,7 +227,7 @@ impl<'a> Desk<'a> {
             });
             return Ok(());
         }
-        let actor = self.write.actor().clone();
+        let actor = Arc::clone(&self.author);
         if before.table.may_delete(before, &actor)? {
             self.applied += 1;
             return self.write.delete(before).await;
