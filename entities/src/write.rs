@@ -516,13 +516,19 @@ impl Write {
             let scope: String = entry.try_get_by_index(0)?;
             let live: bool = entry.try_get_by_index(1)?;
             let stays = keys.contains(&scope);
-            if live || stays {
-                sql::exec(
-                    &self.tx,
-                    "update sync_feed set seq = $1, live = $2 where tbl = $3 and row_id = $4 and scope = $5",
-                    vec![self.seq.into(), stays.into(), name.into(), id.into(), scope.as_str().into()],
-                )
-                .await?;
+            // A row that comes back keeps when it was there before: who had the scope open in between
+            // must not be told that it is gone. The mark has it looked up with all its paths.
+            let text = match (live, stays) {
+                (false, false) => "",
+                (false, true) => {
+                    "update sync_feed set stays = coalesce(stays || ',', '') || entered || '-' || seq, \
+                     entered = $1, seq = $1, live = $2, multi = true where tbl = $3 and row_id = $4 and scope = $5"
+                }
+                (true, _) => "update sync_feed set seq = $1, live = $2 where tbl = $3 and row_id = $4 and scope = $5",
+            };
+            if !text.is_empty() {
+                let values = vec![self.seq.into(), stays.into(), name.into(), id.into(), scope.as_str().into()];
+                sql::exec(&self.tx, text, values).await?;
             }
             known.insert(scope);
         }

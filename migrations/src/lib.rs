@@ -16,6 +16,7 @@ mod m0006_refused_addresses;
 mod m0007_time;
 mod m0008_housekeeping;
 mod m0009_instance;
+mod m0010_stays;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_time::Migration),
             Box::new(m0008_housekeeping::Migration),
             Box::new(m0009_instance::Migration),
+            Box::new(m0010_stays::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

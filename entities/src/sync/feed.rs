@@ -37,6 +37,8 @@ struct Path {
     visible: bool,
     immediate: bool,
     spans: String,
+    /// When the row stood in the scope before; only rows with the mark have any.
+    stays: String,
 }
 
 const COLUMNS: &str = "f.tbl, f.row_id, f.seq, f.entered, f.live, f.multi, a.seq, a.visible, a.spans, a.immediate";
@@ -214,12 +216,13 @@ async fn paths(
     let mut found: HashMap<String, Vec<Path>> = HashMap::new();
     let backend = conn.get_database_backend();
     let text = format!(
-        "select {COLUMNS} from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
+        "select {COLUMNS}, coalesce(f.stays, '') from sync_feed f join sync_access a on a.scope = f.scope and a.user_id = $1 \
          where f.tbl = $2 and {}",
         sql::among(backend, "f.row_id", 3)
     );
     for row in sql::all(conn, &text, vec![user.into(), name.into(), sql::list(backend, ids)]).await? {
-        found.entry(row.try_get_by_index(1)?).or_default().push(path(&row)?);
+        let path = Path { stays: row.try_get_by_index(10)?, ..path(&row)? };
+        found.entry(row.try_get_by_index(1)?).or_default().push(path);
     }
     Ok(found)
 }
@@ -233,6 +236,7 @@ fn path(row: &QueryResult) -> Result<Path> {
         visible: row.try_get_by_index(7)?,
         spans: row.try_get_by_index(8)?,
         immediate: row.try_get_by_index(9)?,
+        stays: String::new(),
     })
 }
 
@@ -257,13 +261,17 @@ impl Path {
     /// open: `deleted` never names a row that its reader could not see (S1).
     fn was_visible(&self) -> bool {
         let left = if self.live { i64::MAX } else { self.seq };
-        self.spans.split(',').any(|span| {
-            let (from, to) = span.split_once('-').unwrap_or((span, ""));
-            let from = from.parse::<i64>().unwrap_or(0);
-            let to = to.parse::<i64>().unwrap_or(i64::MAX);
-            from.max(self.entered) < to.min(left)
-        })
+        let stays = || spans(&self.stays).chain([(self.entered, left)]);
+        spans(&self.spans).any(|(from, to)| stays().any(|(entered, left)| from.max(entered) < to.min(left)))
     }
+}
+
+/// Reads `from-to,from-to,from-`.
+fn spans(text: &str) -> impl Iterator<Item = (i64, i64)> {
+    text.split(',').filter(|span| !span.is_empty()).map(|span| {
+        let (from, to) = span.split_once('-').unwrap_or((span, ""));
+        (from.parse().unwrap_or(0), to.parse().unwrap_or(i64::MAX))
+    })
 }
 
 #[cfg(test)]
@@ -279,6 +287,7 @@ mod tests {
             visible: true,
             immediate: false,
             spans: spans.into(),
+            stays: String::new(),
         }
     }
 
@@ -289,5 +298,8 @@ mod tests {
         assert!(!path("10-20,30-", 22, Some(25)).was_visible(), "entered and left while closed");
         assert!(!path("10-20", 20, None).was_visible(), "entered when it closed");
         assert!(!path("30-", 5, Some(30)).was_visible(), "left when it opened");
+        let back = |spans| Path { stays: "5-10,12-15".into(), ..path(spans, 30, None) };
+        assert!(!back("16-29").was_visible(), "opened and closed while it was away");
+        assert!(back("14-20").was_visible() && back("2-6").was_visible() && back("16-31").was_visible());
     }
 }

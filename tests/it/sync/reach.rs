@@ -21,6 +21,7 @@ on_both!(
     a_value_taken_back_and_given_again_is_news,
     two_users_of_one_phone_are_told_of_each_others_edits,
     a_cursor_from_nowhere_tells_of_no_restore,
+    who_had_a_case_while_a_person_was_away_is_not_told_of_the_person,
     a_phone_that_was_promised_deletes_elsewhere_gets_them_here,
 );
 
@@ -404,4 +405,24 @@ async fn a_phone_that_was_promised_deletes_elsewhere_gets_them_here(mut world: W
     here.applies(&withheld);
     here.pulls().await;
     assert_eq!(here.row("cases", &case), None);
+}
+
+/// "`deleted` never names a row its reader could not see before" (S1).
+async fn who_had_a_case_while_a_person_was_away_is_not_told_of_the_person(world: World) {
+    let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
+    let (case, person) = with_person(&mut ana, "Pia").await;
+    ben.pulls().await;
+    let party = ana.ids("case_parties").pop_first().expect("a party");
+    ana.edits("case_parties", &party, json!({"left_on": "2027-03-01"}));
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    hands_over(&world, &case, "ana@demo.example").await;
+    ana.pulls().await;
+    ana.edits("case_parties", &party, json!({"left_on": null}));
+    ana.syncs().await;
+    let page = ben.pulls().await;
+    assert_eq!(page["changes"]["persons"]["deleted"], json!([]));
+    assert!(page["changes"]["cases"]["deleted"].to_string().contains(&case), "the case was Ben's for a moment");
+    ana.pulls().await;
+    assert!(ana.row("persons", &person).is_some());
 }
