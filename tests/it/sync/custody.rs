@@ -11,6 +11,7 @@ on_both!(
     what_hangs_on_quarantined_work_is_settled_with_it,
     a_supervisor_who_gains_a_team_gets_it_case_by_case,
     a_clock_that_leaps_ahead_writes_nothing,
+    what_only_the_server_makes_is_made_by_no_acceptance,
     a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
 );
@@ -53,6 +54,38 @@ async fn work_about_to_be_lost_is_uploaded_and_accepted(world: World) {
     assert_eq!(ben.column("notes", about, "case_id"), json!(case));
     assert_eq!(ben.column("notes", about, "author_id"), json!(ana.person.user_id()));
     assert_eq!(ben.column("sync_issues", issue["id"].as_str().expect("id"), "status"), json!("accepted"));
+}
+
+async fn what_only_the_server_makes_is_made_by_no_acceptance(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let case = opens_case(&mut ana).await;
+    let before = ana.person.get("/staff").await.ok()["items"].as_array().map(Vec::len);
+    let made = |more: Value| {
+        let mut row = json!({"id": "0190a0b0-0000-7000-8000-00000000beef", "case_id": case});
+        row.as_object_mut().expect("a row").extend(more.as_object().cloned().unwrap_or_default());
+        json!({"created": [row], "updated": [], "deleted": []})
+    };
+    let planted = json!({
+        "staff": made(json!({"display_name": "Nobody", "role": "supervisor", "active": true})),
+        "case_assignments": made(json!({"user_id": world.ben().await.user_id(), "role": "secondary"})),
+        "prompts": made(json!({"rule": "goal.deadline"})),
+        "sync_issues": made(json!({"message": "All is well"})),
+    });
+    for path in ["/sync/quarantine", "/sync?last_pulled_at=1"] {
+        ana.person.post(path, planted.clone()).await.ok();
+    }
+    let mut asked = 0;
+    for issue in ana.person.get("/sync_issues").await.ok()["items"].as_array().expect("a list") {
+        let accept = format!("/sync_issues/{}/accept", issue["id"].as_str().expect("an id"));
+        let status = ana.person.post(&accept, json!({"reason": "why not"})).await.status;
+        assert!([403, 404, 409].contains(&status), "{status}: {issue}");
+        asked += 1;
+    }
+    assert!(asked > 0, "Ana is told that it was kept");
+    assert_eq!(ana.person.get("/staff").await.ok()["items"].as_array().map(Vec::len), before);
+    for table in ["staff", "case_assignments", "prompts", "sync_issues"] {
+        ana.person.get(&format!("/{table}/0190a0b0-0000-7000-8000-00000000beef")).await.refused(404);
+    }
 }
 
 async fn quarantined_work_can_be_rehomed_or_discarded_with_a_reason(world: World) {
