@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::body::JsonBody;
-use crate::form::Form;
+use crate::form::{Form, line_shape, or_null, text_shape};
 use crate::limit;
 use crate::openapi::schema;
 use crate::operation::{Access, Op};
@@ -274,12 +274,15 @@ pub fn schemas() -> Vec<(String, Value)> {
             "Login",
             object(
                 &["email", "password", "device_id"],
-                json!({"email": {"type": "string", "maxLength": 254}, "password": {"type": "string", "maxLength": 1024},
-                    "device_id": device, "device_name": {"type": "string", "maxLength": 120},
-                    "platform": {"type": "string", "maxLength": 60}, "app_version": {"type": "string", "maxLength": 60}}),
+                json!({"email": text_shape(1, 254), "password": text_shape(1, 1024), "device_id": device,
+                    "device_name": or_null(line_shape(120)), "platform": or_null(line_shape(60)),
+                    "app_version": or_null(line_shape(60))}),
             ),
         ),
-        ("Refresh", object(&["refresh_token", "device_id"], json!({"refresh_token": text, "device_id": device}))),
+        (
+            "Refresh",
+            object(&["refresh_token", "device_id"], json!({"refresh_token": text_shape(1, 256), "device_id": device})),
+        ),
         (
             "Tokens",
             json!({"type": "object",

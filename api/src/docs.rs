@@ -1,6 +1,6 @@
 //! `/openapi.json` and `/docs`: the document and a page to read it on, both out of the binary.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
@@ -25,13 +25,23 @@ pub fn operations() -> Vec<Op> {
     ]
 }
 
+/// The document of a day.
+type Written = Mutex<Option<(i64, Bytes)>>;
+
 async fn document(state: web::Data<State>) -> HttpResponse {
-    // Written once: it is large and never changes while the process runs.
-    static WRITTEN: [OnceLock<Bytes>; 2] = [OnceLock::new(), OnceLock::new()];
+    // Written once a day: it is large, and changes with the days in its examples only.
+    static WRITTEN: [Written; 2] = [Mutex::new(None), Mutex::new(None)];
     let demo = state.config.demo;
-    let document = WRITTEN[usize::from(demo)]
-        .get_or_init(|| crate::openapi::document(&crate::operations(demo)).to_string().into())
-        .clone();
+    let now = state.store.clock().now();
+    let today = now.0.div_euclid(86_400_000);
+    let mut written = WRITTEN[usize::from(demo)].lock().unwrap_or_else(PoisonError::into_inner);
+    let document = match &*written {
+        Some((day, document)) if *day == today => document.clone(),
+        _ => {
+            let document = Bytes::from(crate::openapi::document(&crate::operations(demo), now).to_string());
+            written.insert((today, document)).1.clone()
+        }
+    };
     HttpResponse::Ok().content_type("application/json").body(document)
 }
 

@@ -5,9 +5,32 @@
 //! ignoring them would hide a misspelt name, and a field that only the server sets.
 
 use entities::Fault;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
+
+/// A whole number; JSON does not tell 7 from 7.0.
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    let exact = |number: &f64| number.fract() == 0.0 && number.abs() < 9e15;
+    value.as_i64().or_else(|| value.as_f64().filter(exact).map(|number| number as i64))
+}
+
+/// The schema of what [`Form::text`] takes.
+pub(crate) fn text_shape(min: usize, max: usize) -> Value {
+    json!({"type": "string", "minLength": min, "maxLength": max, "pattern": "^[^\\u0000]*$"})
+}
+
+/// The schema of what [`Form::line`] takes.
+pub(crate) fn line_shape(max: usize) -> Value {
+    const PLAIN: &str = "\\u0000-\\u001f\\u007f-\\u009f";
+    json!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{PLAIN}]*[^\\s{PLAIN}][^{PLAIN}]*$")})
+}
+
+/// The same, or null.
+pub(crate) fn or_null(mut shape: Value) -> Value {
+    shape["type"] = json!([shape["type"], "null"]);
+    shape
+}
 
 /// One JSON object being read.
 #[derive(Debug)]
@@ -110,7 +133,7 @@ impl Form {
     pub fn maybe_int(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
         match self.raw(name)? {
             Value::Null => None,
-            value => match value.as_i64() {
+            value => match whole(&value) {
                 Some(number) if (min..=max).contains(&number) => Some(number),
                 Some(_) => {
                     self.fault(name, "out_of_range", format!("must be from {min} to {max}"));
@@ -164,8 +187,6 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

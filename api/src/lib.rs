@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod body;
+mod columns;
 pub mod demo;
 pub mod docs;
 pub mod form;
@@ -49,6 +50,6 @@ pub fn operations(demo: bool) -> Vec<Op> {
 
 /// Named schemas of the document.
 pub fn schemas() -> Vec<(String, serde_json::Value)> {
-    let rooms = [auth::schemas(), people::schemas(), rest::schemas()];
+    let rooms = [auth::schemas(), people::schemas(), rest::schemas(), sync::schemas()];
     rooms.into_iter().flatten().collect()
 }

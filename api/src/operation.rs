@@ -24,6 +24,9 @@ pub const STAFF: &[Role] = &[Role::Caseworker, Role::Supervisor, Role::Administr
 /// Those who manage agency, teams and users.
 pub const ADMINISTRATORS: &[Role] = &[Role::Administrator];
 
+/// What may stand in `If-Match` beside a star. Only numbers are versions of ours, but any tag is a tag.
+const ENTITY_TAG: &str = r#"^(W/)?"[!#-~]*"$"#;
+
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Access {
@@ -36,12 +39,13 @@ pub enum Access {
     Recent(&'static [Role]),
 }
 
-/// A parameter in the query or the headers. Those in the path are read from the path.
+/// A parameter in the query or the headers. Those in the path are read from the path; one stands here only where
+/// more can be said of it than that it is text.
 #[derive(Clone, Debug)]
 pub struct Param {
     /// Its name.
     pub name: String,
-    /// `query` or `header`.
+    /// `query`, `header` or `path`.
     pub place: &'static str,
     /// Whether it must be there.
     pub required: bool,
@@ -49,6 +53,8 @@ pub struct Param {
     pub says: String,
     /// Its JSON schema.
     pub schema: Value,
+    /// Whether its text is JSON, which the schema is then about.
+    pub json: bool,
 }
 
 /// A body as the document describes it: of a request, or of an answer.
@@ -181,14 +187,50 @@ impl Op {
     /// A query parameter that may be left out.
     pub fn query(mut self, name: &str, says: &str, schema: Value) -> Op {
         let (name, says) = (name.into(), says.into());
-        self.params.push(Param { name, place: "query", required: false, says, schema });
+        self.params.push(Param { name, place: "query", required: false, says, schema, json: false });
+        self
+    }
+
+    /// A query parameter that must be there.
+    pub fn needs_query(self, name: &str, says: &str, schema: Value) -> Op {
+        let mut op = self.query(name, says, schema);
+        op.params.iter_mut().filter(|param| param.name == name).for_each(|param| param.required = true);
+        op
+    }
+
+    /// A query parameter that is JSON and may be left out.
+    pub fn query_json(self, name: &str, says: &str, schema: Value) -> Op {
+        let mut op = self.query(name, says, schema);
+        op.params.iter_mut().filter(|param| param.name == name).for_each(|param| param.json = true);
+        op
+    }
+
+    /// What can be said of a name in the path.
+    pub fn in_path(mut self, name: &str, says: &str, schema: Value) -> Op {
+        let (name, says) = (name.into(), says.into());
+        self.params.push(Param { name, place: "path", required: true, says, schema, json: false });
         self
     }
 
     /// A header.
     pub fn header(mut self, name: &str, required: bool, says: &str) -> Op {
         let schema = serde_json::json!({"type": "string"});
-        self.params.push(Param { name: name.into(), place: "header", required, says: says.into(), schema });
+        self.params.push(Param {
+            name: name.into(),
+            place: "header",
+            required,
+            says: says.into(),
+            schema,
+            json: false,
+        });
+        self
+    }
+
+    /// `If-Match`, with the version of the row that the caller read.
+    pub fn if_match(mut self, required: bool) -> Op {
+        let says = "ETag of the row you read; * for whatever is stored".into();
+        let schema = serde_json::json!({"anyOf": [{"const": "*"}, {"type": "string", "pattern": ENTITY_TAG}], "examples": ["*"]});
+        self.params.push(Param { name: "If-Match".into(), place: "header", required, says, schema, json: false });
         self
     }
 
@@ -259,6 +301,8 @@ async fn enter<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     req.extensions_mut().insert(name);
+    // No database keeps a NUL, so nothing has a name with one in it; PostgreSQL does not even take the question.
+    let nameless = req.path().contains("%00");
     let (roles, recent) = match access {
         Access::Public => return Ok(next.call(req).await?.map_into_boxed_body()),
         Access::Roles(roles) => (roles, false),
@@ -273,7 +317,9 @@ async fn enter<B: MessageBody + 'static>(
         Err(problem) => return Ok(req.error_response(problem)),
     };
     let actor = session.actor.clone();
-    let answer = if roles.contains(&actor.role) {
+    let answer = if roles.contains(&actor.role) && nameless {
+        req.error_response(Problem::NotFound)
+    } else if roles.contains(&actor.role) {
         req.extensions_mut().insert(session);
         next.call(req).await?.map_into_boxed_body()
     } else {

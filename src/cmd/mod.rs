@@ -61,7 +61,7 @@ pub(crate) fn openapi(permissions: bool) -> Result<(), Failure> {
     if permissions {
         return say(api::openapi::permissions(&operations).trim_end());
     }
-    let document = api::openapi::document(&operations);
+    let document = api::openapi::document(&operations, entities::Clock::System.now());
     say(serde_json::to_string_pretty(&document).map_err(|error| Failure::failed(error.to_string()))?)
 }
 

@@ -19,7 +19,8 @@ pub(super) fn operations() -> Vec<Op> {
             .detail("Nothing more is sent to them. A new address for the user or organisation ends that too.")
             .query("limit", "1 to 200; 50 when absent", json!({"type": "integer", "minimum": 1, "maximum": 200}))
             .query("cursor", "next_cursor of the page before", text())
-            .gives(200, "A page of addresses", page("RefusedAddress"), page_example(example())),
+            .gives(200, "A page of addresses", page("RefusedAddress"), page_example(example()))
+            .errors(&[422]),
         Op::new(Method::POST, "/refused_addresses/{id}/lift", "lift_refused_address", lift)
             .only(ADMINISTRATORS)
             .says("people", "Let mail go to the address again")

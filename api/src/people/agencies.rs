@@ -10,7 +10,7 @@ use super::{
     close_door, list, maybe_text, open_door, page, page_example, precondition, replace_line, row, set_line, text,
 };
 use crate::body::JsonBody;
-use crate::form::Form;
+use crate::form::{Form, line_shape, or_null};
 use crate::openapi::schema;
 use crate::operation::{ADMINISTRATORS, Op, STAFF};
 use crate::problem::{Answer, Problem};
@@ -32,7 +32,7 @@ pub(super) fn operations() -> Vec<Op> {
             .only(ADMINISTRATORS)
             .says("people", "Change the agency's settings")
             .detail("A JSON merge patch. Deadlines are planned again, since they count in its days and hours.")
-            .header("If-Match", true, "The ETag last read")
+            .if_match(true)
             .takes(schema("AgencyChange"), json!({"quiet_from": "19:00", "work_days": [1, 2, 3, 4, 5]}))
             .gives(200, "As it is now", schema("Agency"), example())
             .errors(&[412, 428]),
@@ -110,12 +110,25 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         "quiet_from": maybe_text(), "quiet_to": maybe_text(), "settings": {"type": "object"},
         "email_policy": {"type": "integer", "minimum": 0, "maximum": 1},
         "retention_years": {"type": "integer", "minimum": 1, "maximum": 100}});
-    let mut whole = settings.clone();
+    let hour = or_null(json!({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}));
+    let mut given = settings.clone();
+    for (name, kind) in [
+        ("name", line_shape(120)),
+        ("tz", line_shape(60)),
+        ("locale", line_shape(35)),
+        ("quiet_from", hour.clone()),
+        ("quiet_to", hour),
+        ("email_policy", json!({"type": ["integer", "null"], "minimum": 0, "maximum": 1})),
+        ("retention_years", json!({"type": ["integer", "null"], "minimum": 1, "maximum": 100})),
+    ] {
+        given[name] = kind;
+    }
+    let mut whole = settings;
     whole["id"] = text();
     whole["created_at"] = super::instant();
     whole["updated_at"] = super::instant();
     vec![
         ("Agency", super::object(&["id", "name", "tz", "locale", "work_days"], whole)),
-        ("AgencyChange", super::object(&[], settings)),
+        ("AgencyChange", super::object(&[], given)),
     ]
 }

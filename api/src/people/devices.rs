@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::Role;
 use entities::people::device::{self, Shut};
+use entities::registry::is_id;
 use entities::sync::devices::{self, Overview, Whose};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,6 +48,9 @@ async fn all(state: web::Data<State>, session: Session, whose: web::Query<Asked>
         Some("team") => true,
         Some(_) => return Err(Problem::invalid("of", "unknown_code", "must be team")),
     };
+    if whose.user_id.as_deref().is_some_and(|user| !is_id(user)) {
+        return list(Vec::new(), None);
+    }
     let range = match (session.actor.role, &whose.user_id) {
         (Role::Administrator, Some(user)) => Whose::User(user.clone()),
         (Role::Administrator, None) => Whose::Agency,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{AN_ID, close_door, list, object, open_door, page, page_example, text};
 use crate::body::JsonBody;
-use crate::form::Form;
+use crate::form::{Form, line_shape};
 use crate::openapi::schema;
 use crate::operation::{ADMINISTRATORS, Op, STAFF};
 use crate::problem::Answer;
@@ -73,6 +73,6 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let day = json!({"type": "string", "format": "date"});
     vec![
         ("Holiday", object(&["id", "day", "name"], json!({"id": text(), "day": day, "name": text()}))),
-        ("NewHoliday", object(&["day", "name"], json!({"day": day, "name": text()}))),
+        ("NewHoliday", object(&["day", "name"], json!({"day": day, "name": line_shape(120)}))),
     ]
 }

@@ -17,7 +17,7 @@ use entities::Write;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::form::Form;
+use crate::form::{Form, line_shape, or_null};
 use crate::operation::Op;
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -72,7 +72,7 @@ async fn close_door(state: &State, write: Write) -> Result<(), Problem> {
 /// Compares If-Match with the version the row has.
 ///
 /// # Errors
-/// 428 without the header, 412 when the row has another version.
+/// 428 without the header, 400 when it is no tag, 412 when the row has another version.
 fn precondition(req: &HttpRequest, rev: i64) -> Result<(), Problem> {
     let sent: Vec<&str> = req
         .headers()
@@ -83,6 +83,9 @@ fn precondition(req: &HttpRequest, rev: i64) -> Result<(), Problem> {
         .collect();
     if sent.is_empty() {
         return Err(Problem::PreconditionRequired);
+    }
+    if !sent.iter().all(|tag| *tag == "*" || (tag.ends_with('"') && tag.trim_start_matches("W/").starts_with('"'))) {
+        return Err(Problem::malformed("If-Match must be the ETag last read, or *"));
     }
     let current = etag(rev);
     if sent.iter().any(|tag| *tag == "*" || *tag == current) { Ok(()) } else { Err(Problem::Stale) }
@@ -111,8 +114,11 @@ impl Paging {
     /// Rows in the page.
     ///
     /// # Errors
-    /// 422 for a number of rows that no page has.
+    /// 422 for a number of rows that no page has, 400 for a cursor that no page gave.
     fn limit(&self) -> Result<u64, Problem> {
+        if self.after().contains('\0') {
+            return Err(Problem::malformed("the cursor is none"));
+        }
         let limit = self.limit.unwrap_or(50);
         if (1..=200).contains(&limit) {
             return Ok(limit);
@@ -166,6 +172,11 @@ fn instant() -> Value {
 
 fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+}
+
+/// The id of a row that a body names, or null.
+fn maybe_id() -> Value {
+    or_null(line_shape(64))
 }
 
 /// A page of a list, as its schema.

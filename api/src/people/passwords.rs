@@ -12,12 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{open_door, text};
+use super::open_door;
 use crate::body::{self, JsonBody};
-use crate::form::Form;
+use crate::form::{Form, text_shape};
 use crate::limit;
 use crate::operation::{Access, Op};
-use crate::password::objection;
+use crate::password::{MAX_CHARS, MIN_CHARS, objection};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
@@ -27,20 +27,21 @@ const PER_ADDRESS: i64 = 30;
 const HOUR: i64 = 3600;
 
 pub(super) fn operations() -> Vec<Op> {
+    let chosen = text_shape(MIN_CHARS, MAX_CHARS);
     let fields = |required: &[&str], properties| super::object(required, properties);
     vec![
         Op::new(Method::POST, "/auth/forgot", "forgot_password", forgot)
             .access(Access::Public)
             .says("sessions", "Ask for a link to choose a new password")
             .detail("The answer is the same whether the account exists or not. The link works once, for 30 minutes.")
-            .takes(fields(&["email"], json!({"email": text()})), json!({"email": "ana@demo.example"}))
+            .takes(fields(&["email"], json!({"email": text_shape(1, 254)})), json!({"email": "ana@demo.example"}))
             .answers(202, "If there is such an account, a mail is on its way", None),
         Op::new(Method::POST, "/auth/password", "set_password", set)
             .access(Access::Public)
             .says("sessions", "Choose a password with the secret of an invitation or reset link")
             .detail("12 to 128 characters. Every session of the user ends.")
             .takes(
-                fields(&["token", "password"], json!({"token": text(), "password": text()})),
+                fields(&["token", "password"], json!({"token": text_shape(1, 256), "password": chosen})),
                 json!({"token": "J8m2…", "password": "a long sentence of your own"}),
             )
             .answers(204, "Chosen", None)
@@ -51,7 +52,7 @@ pub(super) fn operations() -> Vec<Op> {
             .takes(
                 fields(
                     &["current_password", "new_password"],
-                    json!({"current_password": text(), "new_password": text()}),
+                    json!({"current_password": text_shape(1, 1024), "new_password": chosen}),
                 ),
                 json!({"current_password": "fieldstone-demo", "new_password": "a long sentence of your own"}),
             )
@@ -66,7 +67,7 @@ pub(super) fn operations() -> Vec<Op> {
             .says("pages", "What the page's form sends")
             .takes_as(
                 "application/x-www-form-urlencoded",
-                fields(&["password", "again"], json!({"password": text(), "again": text()})),
+                fields(&["password", "again"], json!({"password": chosen, "again": chosen})),
                 serde_json::Value::Null,
             )
             .answers(200, "Chosen", Some("text/html"))
@@ -209,6 +210,9 @@ async fn submit(state: web::Data<State>, secret: web::Path<String>, req: HttpReq
     let bytes = body::read(&req, &mut payload, body::Limits::FORM).await?;
     let sent = std::str::from_utf8(&bytes).ok().and_then(|text| web::Query::<Chosen>::from_query(text).ok());
     let Some(web::Query(chosen)) = sent else { return Err(Problem::malformed("the form cannot be read")) };
+    if link::owner(state.store.connection(), &secret, state.store.now().await?).await?.is_none() {
+        return Ok(html(StatusCode::NOT_FOUND, GONE));
+    }
     if chosen.password != chosen.again {
         return Ok(html(StatusCode::UNPROCESSABLE_ENTITY, &again("The two are not the same.")));
     }

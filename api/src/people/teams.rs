@@ -6,11 +6,11 @@ use entities::people::team::{self, Model};
 use serde_json::{Value, json};
 
 use super::{
-    AN_ID, ANOTHER_ID, close_door, list, maybe_text, object, open_door, page, page_example, precondition, replace_line,
-    row, set_line, text,
+    AN_ID, ANOTHER_ID, close_door, list, maybe_id, maybe_text, object, open_door, page, page_example, precondition,
+    replace_line, row, set_line, text,
 };
 use crate::body::JsonBody;
-use crate::form::Form;
+use crate::form::{Form, line_shape};
 use crate::openapi::schema;
 use crate::operation::{ADMINISTRATORS, Op, STAFF};
 use crate::problem::{Answer, Problem};
@@ -28,7 +28,7 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::POST, "/teams", "create_team", create)
             .only(ADMINISTRATORS)
             .says("people", "Make a team")
-            .takes(schema("TeamChange"), json!({"name": "North"}))
+            .takes(schema("NewTeam"), json!({"name": "North"}))
             .gives(201, "Made", schema("Team"), example())
             .link("team", "read_team", ("id", "$response.body#/id")),
         Op::new(Method::GET, "/teams/{id}", "read_team", read).only(STAFF).says("people", "A team").gives(
@@ -41,7 +41,7 @@ pub(super) fn operations() -> Vec<Op> {
             .only(ADMINISTRATORS)
             .says("people", "Change a team")
             .detail("A new supervisor sees the team's cases from this commit on, and the old one no longer does.")
-            .header("If-Match", true, "The ETag last read")
+            .if_match(true)
             .takes(schema("TeamChange"), json!({"supervisor_user_id": ANOTHER_ID}))
             .gives(200, "As it is now", schema("Team"), example())
             .errors(&[412, 428]),
@@ -107,9 +107,11 @@ fn example() -> Value {
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let mut fields = json!({"name": text(), "supervisor_user_id": maybe_text(), "parent_team_id": maybe_text()});
-    let change = object(&[], fields.clone());
+    let given = json!({"name": line_shape(120), "supervisor_user_id": maybe_id(), "parent_team_id": maybe_id()});
+    let change = object(&[], given.clone());
+    let new = object(&["name"], given);
     for (name, kind) in [("id", text()), ("created_at", super::instant()), ("updated_at", super::instant())] {
         fields[name] = kind;
     }
-    vec![("Team", object(&["id", "name"], fields)), ("TeamChange", change)]
+    vec![("Team", object(&["id", "name"], fields)), ("NewTeam", new), ("TeamChange", change)]
 }

@@ -12,7 +12,7 @@ use super::{
     replace_line, row, set_line, text,
 };
 use crate::body::JsonBody;
-use crate::form::Form;
+use crate::form::{Form, line_shape, or_null};
 use crate::openapi::schema;
 use crate::operation::{ADMINISTRATORS, Op};
 use crate::problem::{Answer, Problem};
@@ -27,7 +27,8 @@ pub(super) fn operations() -> Vec<Op> {
             .says("people", "The agency's users")
             .query("limit", "1 to 200; 50 when absent", json!({"type": "integer", "minimum": 1, "maximum": 200}))
             .query("cursor", "next_cursor of the page before", text())
-            .gives(200, "A page of users", page("User"), page_example(example())),
+            .gives(200, "A page of users", page("User"), page_example(example()))
+            .errors(&[422]),
         Op::new(Method::POST, "/users", "create_user", create)
             .only(ADMINISTRATORS)
             .says("people", "Make a user and send the invitation")
@@ -45,7 +46,7 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::PATCH, "/users/{id}", "change_user", change)
             .says("people", "Change a user")
             .detail("Everyone may change their own tz, languages, digest_hour, absence and cover; the rest is the administrators'. A new role holds from the next request.")
-            .header("If-Match", true, "The ETag last read")
+            .if_match(true)
             .takes(schema("UserChange"), json!({"away_from": "2027-07-05", "away_to": "2027-07-16", "cover_user_id": ANOTHER_ID}))
             .gives(200, "As it is now", schema("User"), example())
             .errors(&[409, 412, 428]),
@@ -246,8 +247,24 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         "languages": {"type": "array", "items": text(), "maxItems": 20},
         "digest_hour": {"type": "integer", "minimum": 0, "maximum": 23}, "away_from": day, "away_to": day,
         "cover_user_id": maybe_text()});
-    let new = object(&["display_name", "email", "role"], fields.clone());
-    let change = object(&[], fields.clone());
+    let mut given = fields.clone();
+    let email = json!({"type": "string", "format": "email", "minLength": 3, "maxLength": 254});
+    let tags = json!({"type": "array", "maxItems": 20, "items": {"type": "string", "minLength": 2, "maxLength": 35}});
+    for (name, kind) in [
+        ("display_name", line_shape(120)),
+        ("email", email),
+        ("profession", or_null(line_shape(120))),
+        ("tz", or_null(line_shape(60))),
+        ("team_id", super::maybe_id()),
+        ("partner_org_id", super::maybe_id()),
+        ("cover_user_id", super::maybe_id()),
+        ("languages", tags),
+        ("digest_hour", json!({"type": ["integer", "null"], "minimum": 0, "maximum": 23})),
+    ] {
+        given[name] = kind;
+    }
+    let new = object(&["display_name", "email", "role"], given.clone());
+    let change = object(&[], given);
     for (name, kind) in [
         ("id", text()),
         ("active", json!({"type": "boolean"})),

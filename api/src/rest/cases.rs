@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{document, members, rows, watched};
 use crate::body::JsonBody;
+use crate::columns::{ID, SOON};
 use crate::form::Form;
 use crate::operation::Op;
 use crate::problem::{Answer, Problem};
@@ -22,33 +23,27 @@ const LEAD: &[Role] = &[Role::Supervisor];
 pub(super) fn operations() -> Vec<Op> {
     let Some(assignments) = table(case_assignment::Entity::NAME) else { return Vec::new() };
     let Some(cases) = table("cases") else { return Vec::new() };
-    let text = |says: &str, most: usize| json!({"type": "string", "description": says, "maxLength": most});
-    let instant = |says: &str| json!({"type": "string", "format": "date-time", "description": says});
+    let text = |says: &str, most: usize| json!({"type": ["string", "null"], "description": says, "maxLength": most});
+    let why = json!({"type": "string", "description": "Why", "minLength": 1, "maxLength": 1000});
+    let instant = |says: &str| json!({"type": ["string", "null"], "format": "date-time", "description": says});
     let roles = json!({"enum": ["primary", "secondary", "covering"]});
-    let flag = |says: &str| json!({"type": "boolean", "description": says, "default": false});
+    let flag = |says: &str| json!({"type": ["boolean", "null"], "description": says, "default": false});
     let assign_schema = json!({
         "type": "object", "additionalProperties": false, "required": ["user_id", "role", "reason"],
         "properties": {
-            "user_id": {"type": "string"}, "role": roles, "reason": text("Why", 1000),
+            "user_id": {"type": "string", "pattern": ID}, "role": roles, "reason": why,
             "handover_note": text("What the next worker should know", 4000),
             "immediate": flag("Whoever loses the case loses it at the next pull, unsent work or not"),
             "from": instant("From when, for covering and secondary"), "to": instant("Until when"),
             "part2": flag("May see substance-use records"),
         },
     });
-    let status_schema = json!({
-        "type": "object", "additionalProperties": false, "required": ["to"],
-        "properties": {
-            "to": {"enum": ["active", "on_hold", "closing", "closed", "screened_out", "withdrawn", "transferred_out",
-                            "entered_in_error"]},
-            "reason": text("Why", 1000),
-            "resume_on": {"type": "string", "format": "date", "description": "When work resumes, for on_hold"},
-            "receiving_agency": text("Who takes the case over, for transferred_out", 200),
-        },
-    });
+    // The body of the status says `reason`, where the moves say `status_reason`.
+    let status_schema =
+        document::moved_to(cases, "status", |name| if name == "status_reason" { "reason" } else { name });
     let end_schema = json!({
         "type": "object", "additionalProperties": false, "required": ["reason"],
-        "properties": {"reason": text("Why", 1000), "immediate": flag("As for an assignment")},
+        "properties": {"reason": why, "immediate": flag("As for an assignment")},
     });
     let who = "0192f0c1-7a1b-7c00-8000-000000000001";
     vec![
@@ -73,7 +68,7 @@ pub(super) fn operations() -> Vec<Op> {
             .says("cases", "Change a case's status")
             .detail("The same moves as the verbs of cases, by the status they lead to.")
             .only(WORKERS)
-            .takes(status_schema, json!({"to": "on_hold", "reason": "In hospital", "resume_on": "2027-03-14"}))
+            .takes(status_schema, json!({"to": "on_hold", "reason": "In hospital", "resume_on": SOON[..10]}))
             .gives(200, "Changed", document::reference(cases), document::example(cases))
             .errors(&[409]),
         Op::new(Method::GET, "/cases/{id}/workflow", "explain_Case", workflow)

@@ -1,10 +1,12 @@
 //! What the OpenAPI document says of a table: read from the registry, so that a column added there
 //! is documented by that.
 
-use entities::registry::{Column, Kind, Merge, MoveSpec, TABLES, Table};
+use entities::Instant;
+use entities::registry::{Column, Face, Kind, Merge, MoveSpec, Row, TABLES, Table};
 use serde_json::{Map, Value, json};
 
 use super::singular;
+use crate::columns;
 
 /// One named schema for each table's row.
 pub fn schemas() -> Vec<(String, Value)> {
@@ -29,7 +31,7 @@ pub(super) fn page(table: &Table) -> Value {
 
 fn row(table: &Table) -> Value {
     let mut properties: Map<String, Value> =
-        table.wire_columns().map(|(_, column)| (column.name.to_owned(), shape(column))).collect();
+        table.wire_columns().map(|(_, column)| (column.name.to_owned(), columns::shape(column, Face::Rest))).collect();
     properties.insert("rev".into(), json!({"type": "integer", "description": "The row's version, as in ETag"}));
     json!({"type": "object", "required": ["id", "rev"], "properties": properties})
 }
@@ -38,21 +40,73 @@ fn row(table: &Table) -> Value {
 pub(super) fn draft(table: &Table) -> Value {
     let required: Vec<&str> =
         table.writable().filter(|column| column.field.required).map(|column| column.name).collect();
-    body(table.writable(), &required)
+    let begun = |column: &Column| match column.field.merge {
+        Merge::State => {
+            let first = column.field.default.into_iter();
+            columns::coded(first.chain(table.starts.iter().copied()), true)
+        }
+        _ => columns::given(column),
+    };
+    body(table.writable().map(|column| (column.name, begun(column))), &required)
 }
 
 /// The body that changes a row.
 pub(super) fn patch(table: &Table) -> Value {
-    body(table.writable().filter(|column| changes(column)), &[])
+    body(table.writable().filter(|column| changes(column)).map(|column| (column.name, columns::given(column))), &[])
 }
 
 /// The body of a move.
-pub(super) fn moved(table: &Table, step: &MoveSpec) -> Value {
-    body(step.takes.iter().filter_map(|name| table.column(name)), &[])
+pub(super) fn moved(table: &'static Table, step: &MoveSpec) -> Value {
+    let (properties, required) = coming_along(table, step);
+    body(properties.into_iter(), &required)
 }
 
-fn body<'a>(columns: impl Iterator<Item = &'a Column>, required: &[&str]) -> Value {
-    let properties: Map<String, Value> = columns.map(|column| (column.name.to_owned(), shape(column))).collect();
+/// The body that changes a state by its name: for each state what may come along with the moves to it.
+pub(super) fn moved_to(table: &'static Table, column: &str, rename: fn(&'static str) -> &'static str) -> Value {
+    let moves = || table.moves.iter().filter(|step| step.column == column);
+    let mut states: Vec<&str> = moves().map(|step| step.to).collect();
+    states.sort_unstable();
+    states.dedup();
+    let ways = states.into_iter().map(|state| {
+        let mut properties: Vec<(&str, Value)> = vec![("to", json!({"const": state}))];
+        let mut always: Option<Vec<&'static str>> = None;
+        for step in moves().filter(|step| step.to == state) {
+            let (more, needed) = coming_along(table, step);
+            properties.extend(more.into_iter().map(|(name, shape)| (rename(name), shape)));
+            always = Some(match always {
+                Some(before) => before.into_iter().filter(|name| needed.contains(name)).collect(),
+                None => needed,
+            });
+        }
+        let required: Vec<&str> = ["to"].into_iter().chain(always.into_iter().flatten().map(rename)).collect();
+        body(properties.into_iter(), &required)
+    });
+    json!({"anyOf": ways.collect::<Vec<_>>()})
+}
+
+/// The columns that a move takes, and those that it cannot do without. The move itself is asked, on a row that has
+/// nothing: `status_reason` is said anew at each move, so it has to come along; another column may be there already.
+fn coming_along(table: &'static Table, step: &MoveSpec) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
+    let faults = table.guard(step, &Row::fresh(table), Instant(0)).unwrap_or_default();
+    let mut required = Vec::new();
+    let properties = step.takes.iter().filter_map(|name| {
+        let mut shape = columns::given(table.column(name)?);
+        if faults.iter().any(|fault| fault.pointer.strip_prefix('/') == Some(name)) {
+            if *name == "status_reason" {
+                required.push(*name);
+                columns::must_say_something(&mut shape);
+            } else {
+                shape["description"] = json!("Needed where the row has none yet");
+            }
+        }
+        Some((*name, shape))
+    });
+    let properties = properties.collect();
+    (properties, required)
+}
+
+fn body<'a>(properties: impl Iterator<Item = (&'a str, Value)>, required: &[&str]) -> Value {
+    let properties: Map<String, Value> = properties.map(|(name, shape)| (name.to_owned(), shape)).collect();
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
@@ -64,42 +118,10 @@ fn changes(column: &Column) -> bool {
     matches!(column.field.merge, Merge::Field | Merge::Items | Merge::Protective)
 }
 
-/// The JSON schema of a column.
-fn shape(column: &Column) -> Value {
-    let null = column.nullable;
-    let kind = |name: &str| if null { json!([name, "null"]) } else { json!(name) };
-    let mut shape = match column.field.kind {
-        Kind::Text(most) => json!({"type": kind("string"), "maxLength": most}),
-        Kind::Code(words) => {
-            let mut all: Vec<Value> = words.iter().map(|word| json!(word)).collect();
-            if null {
-                all.push(Value::Null);
-            }
-            json!({"type": kind("string"), "enum": all})
-        }
-        Kind::Id => json!({"type": kind("string"), "pattern": "^[A-Za-z0-9._-]{8,64}$"}),
-        Kind::Date => json!({"type": kind("string"), "format": "date"}),
-        Kind::Instant => json!({"type": kind("string"), "format": "date-time"}),
-        Kind::Int(least, most) => json!({"type": kind("integer"), "minimum": least, "maximum": most}),
-        Kind::Real(least, most) => json!({"type": kind("number"), "minimum": least, "maximum": most}),
-        Kind::Bool => json!({"type": kind("boolean")}),
-        Kind::Json(_) => {
-            json!({"type": if null { json!(["array", "object", "null"]) } else { json!(["array", "object"]) }})
-        }
-    };
-    if column.field.merge == Merge::Server {
-        shape["readOnly"] = json!(true);
-    }
-    if let Some(target) = column.field.refers {
-        shape["description"] = json!(format!("Names a row of {target}"));
-    }
-    shape
-}
-
 /// A row as it may come back.
 pub(super) fn example(table: &Table) -> Value {
     let mut row: Map<String, Value> =
-        table.wire_columns().map(|(_, column)| (column.name.to_owned(), sample(column))).collect();
+        table.wire_columns().map(|(_, column)| (column.name.to_owned(), columns::sample(column, Face::Rest))).collect();
     row.insert("rev".into(), json!(1_805_025_600_000_i64));
     Value::Object(row)
 }
@@ -112,36 +134,17 @@ pub(super) fn draft_example(table: &Table) -> Value {
     let must = table.writable().filter(|column| column.field.required);
     let mut names: Vec<&Column> = must.collect();
     names.extend(some.filter(|column| !column.field.required).take(3));
-    Value::Object(names.into_iter().map(|column| (column.name.to_owned(), sample(column))).collect())
+    Value::Object(
+        names.into_iter().map(|column| (column.name.to_owned(), columns::sample(column, Face::Rest))).collect(),
+    )
 }
 
 pub(super) fn patch_example(table: &Table) -> Value {
     let some = table.writable().filter(|column| changes(column) && column.field.refers.is_none());
-    Value::Object(some.take(2).map(|column| (column.name.to_owned(), sample(column))).collect())
+    Value::Object(some.take(2).map(|column| (column.name.to_owned(), columns::sample(column, Face::Rest))).collect())
 }
 
 pub(super) fn move_example(table: &Table, step: &MoveSpec) -> Value {
     let takes = step.takes.iter().filter_map(|name| table.column(name));
-    Value::Object(takes.map(|column| (column.name.to_owned(), sample(column))).collect())
-}
-
-/// A value that the column would take.
-fn sample(column: &Column) -> Value {
-    match column.field.kind {
-        Kind::Text(_) if column.name == "tz" => json!("Europe/London"),
-        Kind::Text(_) if column.name == "email" => json!("intake@partner.example"),
-        Kind::Text(_) if column.name == "birth" => json!("1980-05"),
-        Kind::Text(most) => json!("Walk to the market twice a week".chars().take(most).collect::<String>()),
-        Kind::Code(words) => json!(column.field.default.or(words.first().copied())),
-        Kind::Id if column.name == "id" || column.field.refers.is_some() || !column.nullable => {
-            json!("0192f0c1-7a1b-7c00-8000-000000000001")
-        }
-        Kind::Id => Value::Null,
-        Kind::Date => json!("2027-03-14"),
-        Kind::Instant => json!("2027-03-14T12:00:00.000Z"),
-        Kind::Int(least, most) => json!(1.clamp(least, most)),
-        Kind::Real(least, most) => json!(1.0_f64.clamp(least, most)),
-        Kind::Bool => json!(false),
-        Kind::Json(_) => json!([]),
-    }
+    Value::Object(takes.map(|column| (column.name.to_owned(), columns::sample(column, Face::Rest))).collect())
 }

@@ -2,12 +2,13 @@
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
-use entities::registry::Table;
+use entities::registry::{Merge, Table};
 use entities::{Fault, Role, access, acts, history};
 use serde_json::{Value, json};
 
 use super::{document, etag, members, object, singular};
 use crate::body::JsonBody;
+use crate::form;
 use crate::operation::{Access, Op};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -26,6 +27,15 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
     let id = "0190a0b0-0000-7000-8000-000000000001";
     let entry = json!({"seq": 1_800_000_000_000_i64, "at": "2027-01-15T08:00:00.000Z", "op": "change", "user_id": id,
         "old": {}});
+    let fields: Vec<&str> = table
+        .wire_columns()
+        .filter_map(|(_, column)| (column.field.merge == Merge::Field).then_some(column.name))
+        .collect();
+    let old = json!({"type": "object", "required": ["seq", "at", "op", "user_id", "old"], "properties": {
+        "seq": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}, "op": {"type": "string"},
+        "user_id": {"type": ["string", "null"]}, "old": {"type": "object", "description": "The columns as they were"}}});
+    let said =
+        json!({"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": old}}});
     let read = move |session: Session, state: Shared, id: web::Path<String>| async move {
         read(table, &session, &state, &id).await
     };
@@ -36,14 +46,15 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
         Op::new(Method::GET, &format!("/{}/{{id}}/history", table.name), format!("history_{one}"), read)
             .says(table.name, "What the row said before, newest first")
             .access(Access::Roles(READERS))
-            .gives(200, "Old values by commit", json!({"type": "object"}), json!({"items": [entry]})),
+            .gives(200, "Old values by commit", said, json!({"items": [entry]})),
         Op::new(Method::POST, &format!("/{}/{{id}}/restore", table.name), format!("restore_{one}"), restore)
             .says(table.name, "Bring old values back, as a change of their own")
             .detail("seq names the commit in the row's history; fields names the columns, all of them when absent.")
             .access(Access::Roles(table.writers))
             .takes(
                 json!({"type": "object", "required": ["seq"], "additionalProperties": false, "properties": {
-                    "seq": {"type": "integer"}, "fields": {"type": "array", "items": {"type": "string"}}}}),
+                    "seq": {"type": "integer", "minimum": 0, "maximum": i64::MAX},
+                    "fields": {"type": ["array", "null"], "items": {"enum": fields}}}}),
                 json!({"seq": 1_800_000_000_000_i64}),
             )
             .gives(200, "The row", document::reference(table), document::example(table))
@@ -62,7 +73,7 @@ async fn read(table: &'static Table, session: &Session, state: &State, id: &str)
 async fn restore(table: &'static Table, session: &Session, state: &State, id: &str, body: JsonBody) -> Answer {
     let body = members(body.0)?;
     let mut faults = Vec::new();
-    let seq = body.get("seq").and_then(Value::as_i64);
+    let seq = body.get("seq").and_then(form::whole);
     if seq.is_none() {
         faults.push(Fault::field("seq", "required", "must be a commit number of the row's history"));
     }

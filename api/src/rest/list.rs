@@ -15,6 +15,7 @@ use crate::state::State;
 
 const MOST: usize = 200;
 const USUAL: usize = 50;
+const AN_ID: &str = "[A-Za-z0-9._-]{8,64}";
 
 pub(super) fn operation(table: &'static Table) -> Op {
     let handler = move |session: Session, state: web::Data<State>, req: HttpRequest| async move {
@@ -30,15 +31,16 @@ pub(super) fn operation(table: &'static Table) -> Op {
         )
         .access(Access::Roles(table.readers))
         .query("limit", "Rows in a page", number)
-        .query("cursor", "next_cursor of the page before", json!({"type": "string"}))
+        .query("cursor", "next_cursor of the page before", json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}))
         .query("updated_since", "Only rows changed at this instant or later", instant);
     for (_, column) in table.wire_columns() {
         match column.field.kind {
             Kind::Code(words) => {
-                op = op.query(column.name, "Only these", json!({"type": "string", "examples": words}));
+                let one = format!("({})", words.join("|"));
+                op = op.query(column.name, "Only these", several(&one, "*", words));
             }
             Kind::Id if column.field.refers.is_some() => {
-                op = op.query(column.name, "Only rows that name this one", json!({"type": "string"}));
+                op = op.query(column.name, "Only rows that name one of these", several(AN_ID, "{0,99}", &[]));
             }
             _ => (),
         }
@@ -49,6 +51,15 @@ pub(super) fn operation(table: &'static Table) -> Op {
         format!("get_{}", singular(table)),
         ("id", "$response.body#/items/0/id"),
     )
+}
+
+/// Values between commas, each of this pattern; the first is followed by so many.
+fn several(one: &str, more: &str, examples: &[&str]) -> Value {
+    let mut schema = json!({"type": "string", "pattern": format!("^{one}(,{one}){more}$")});
+    if !examples.is_empty() {
+        schema["examples"] = json!(examples);
+    }
+    schema
 }
 
 async fn list(table: &'static Table, session: &Session, state: &State, req: &HttpRequest) -> Answer {

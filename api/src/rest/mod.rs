@@ -91,14 +91,16 @@ enum Match {
     Nothing,
 }
 
-fn if_match(req: &HttpRequest) -> Match {
-    let Some(text) = req.headers().get(header::IF_MATCH) else { return Match::Absent };
+/// Reads the header; what is no tag at all is malformed.
+fn if_match(req: &HttpRequest) -> Answer<Match> {
+    let Some(text) = req.headers().get(header::IF_MATCH) else { return Ok(Match::Absent) };
     let text = text.to_str().unwrap_or_default().trim();
     if text == "*" {
-        return Match::Any;
+        return Ok(Match::Any);
     }
     let inner = text.strip_prefix("W/").unwrap_or(text).strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    inner.and_then(|number| number.parse().ok()).map_or(Match::Nothing, Match::Version)
+    let inner = inner.ok_or_else(|| Problem::malformed("If-Match must be the ETag of the row, or *"))?;
+    Ok(inner.parse().map_or(Match::Nothing, Match::Version))
 }
 
 /// The members of a JSON object; anything else is a fault of the body as a whole.
@@ -114,7 +116,7 @@ fn members(body: Value) -> Result<Map<String, Value>, Problem> {
 }
 
 /// `CaseParty` for `case_parties`: what one row is called in the document.
-fn singular(table: &Table) -> String {
+pub(crate) fn singular(table: &Table) -> String {
     let one = match table.name {
         name if name.ends_with("ies") => format!("{}y", &name[..name.len() - 3]),
         name => name.strip_suffix('s').unwrap_or(name).to_owned(),

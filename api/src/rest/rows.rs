@@ -20,7 +20,10 @@ type Shared = web::Data<State>;
 pub(super) fn operations(table: &'static Table) -> Vec<Op> {
     let mut all = vec![get_operation(table)];
     if !table.writers.is_empty() && table.writable().count() > 1 {
-        all.push(post_operation(table));
+        // A row whose id is the server's to give is one that only the server makes.
+        if table.columns[table.id_column()].field.writable() {
+            all.push(post_operation(table));
+        }
         if !table.append_only {
             all.push(patch_operation(table));
         }
@@ -76,7 +79,7 @@ fn patch_operation(table: &'static Table) -> Op {
         .says(table.name, format!("Change one of the {}", table.name.replace('_', " ")))
         .detail("A JSON merge patch: what is absent stays, null empties. State changes by moves only.")
         .access(Access::Roles(table.writers))
-        .header("If-Match", true, "ETag of the row you read")
+        .if_match(true)
         .takes_as("application/merge-patch+json", document::patch(table), document::patch_example(table))
         .gives(200, "Changed", document::reference(table), document::example(table))
         .errors(&[409, 412, 428])
@@ -91,7 +94,7 @@ fn delete_operation(table: &'static Table) -> Op {
         .says(table.name, "Throw a draft away")
         .detail("Only a draft, and only where the table allows it; all else is voided or withdrawn.")
         .access(Access::Roles(table.writers))
-        .header("If-Match", true, "ETag of the row you read")
+        .if_match(true)
         .answers(204, "Gone", None)
         .errors(&[412, 428])
 }
@@ -119,7 +122,7 @@ fn move_operation(table: &'static Table, verb: &'static str) -> Option<Op> {
         .says(table.name, format!("Move to {}", step.to.replace('_', " ")))
         .detail(format!("From {}. If-Match is honoured where it is sent.", step.from.join(", ")))
         .access(Access::Roles(roles(step.who)))
-        .header("If-Match", false, "ETag of the row you read")
+        .if_match(false)
         .takes(document::moved(table, step), document::move_example(table, step))
         .gives(200, "Moved", document::reference(table), document::example(table))
         .errors(&[409, 412]);
@@ -193,12 +196,13 @@ async fn act(
     let body = if body.0 == Value::Null { serde_json::Map::new() } else { members(body.0)? };
     let mut write = state.store.write(actor).await?;
     write.note(verb, table.name);
-    let seen = match if_match(req) {
+    let row = lists::one(write.conn(), table, actor.user(), named(id)?).await?;
+    let seen = match if_match(req)? {
         Match::Absent | Match::Any => None,
         Match::Version(seen) => Some(seen),
         Match::Nothing => Some(-1),
     };
-    let row = acts::act(&mut write, table, named(id)?, verb, seen, &body).await?;
+    let row = acts::act(&mut write, table, row.id(), verb, seen, &body).await?;
     write.commit().await?;
     shown(HttpResponse::Ok(), &row, actor, state)
 }
@@ -222,11 +226,11 @@ async fn seen(
     req: &HttpRequest,
 ) -> Answer<i64> {
     let row = lists::one(write.conn(), table, actor.user(), id).await?;
-    match if_match(req) {
+    match if_match(req)? {
         Match::Absent => Err(Problem::PreconditionRequired),
         Match::Any => Ok(row.seq()),
         Match::Version(seen) => Ok(seen),
-        Match::Nothing => Err(Problem::Stale),
+        Match::Nothing => Ok(-1),
     }
 }
 

@@ -1,12 +1,52 @@
 //! What every face reads from a request, and the refusals they share.
 
-use actix_web::{HttpRequest, web};
+use std::collections::HashMap;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
 use entities::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION};
 use entities::sync::{self, MAX_ROWS, PushRefusal};
 use serde_json::{Value, json};
 
 use crate::body::{self, Limits};
 use crate::problem::Problem;
+
+/// The parameters of a request. One that is named twice is refused: two readers could read it differently.
+#[derive(Debug)]
+pub(super) struct Query(HashMap<String, String>);
+
+impl Query {
+    /// A parameter as it was sent.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl FromRequest for Query {
+    type Error = Problem;
+    type Future = Ready<Result<Query, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Ok(pairs) = web::Query::<Vec<(String, String)>>::from_query(req.query_string()) else {
+            return ready(Err(Problem::malformed("the query cannot be read")));
+        };
+        let mut all = HashMap::new();
+        for (name, value) in pairs.into_inner() {
+            if all.insert(name, value).is_some() {
+                return ready(Err(Problem::malformed("a parameter is named twice")));
+            }
+        }
+        ready(Ok(Query(all)))
+    }
+}
+
+/// A whole number that is not negative, where the app gives one.
+pub(super) fn number(query: &Query, name: &str) -> Result<Option<i64>, Problem> {
+    let wrong = || Problem::malformed(format!("{name} must be a whole number, and not negative"));
+    let read = |text: &str| text.parse().ok().filter(|number: &i64| *number >= 0).ok_or_else(wrong);
+    word(query.get(name)).map(read).transpose()
+}
 
 /// The schema version a request names, the newest when it names none.
 pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
@@ -25,9 +65,9 @@ pub(super) const MAX_LIMIT: usize = 2000;
 
 /// The number of rows a request asks for, at most `max`.
 pub(super) fn limit(sent: Option<&str>, max: usize) -> Result<Option<usize>, Problem> {
-    match word(sent).map(str::parse::<usize>) {
+    match word(sent).map(str::parse::<i64>) {
         None => Ok(None),
-        Some(Ok(limit)) if limit > 0 => Ok(Some(limit.min(max))),
+        Some(Ok(limit)) if limit > 0 => Ok(Some(usize::try_from(limit).unwrap_or(max).min(max))),
         Some(_) => Err(Problem::malformed("limit must be a whole number of at least 1")),
     }
 }

@@ -7,6 +7,7 @@ use entities::sync::custody::{self, Decision};
 use serde_json::json;
 
 use crate::body::JsonBody;
+use crate::columns::ID;
 use crate::form::Form;
 use crate::operation::Op;
 use crate::problem::Answer;
@@ -20,8 +21,14 @@ pub(super) fn operations() -> Vec<Op> {
     let reason = json!({"type": "object", "required": ["reason"], "additionalProperties": false,
         "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}}});
     let rehome = json!({"type": "object", "required": ["reason", "case_id"], "additionalProperties": false,
-        "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}, "case_id": {"type": "string"}}});
+        "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 1000}, "case_id": {"type": "string", "pattern": ID}}});
     let settled = json!({"status": "accepted"});
+    let outcome = json!({"type": "object", "required": ["status"],
+        "properties": {"status": {"enum": ["accepted", "rehomed", "discarded"]}}});
+    let text = json!({"type": "string"});
+    let kept = json!({"type": "object", "required": ["table", "row_id", "author", "op", "reason", "state", "sent"],
+        "properties": {"table": text, "row_id": text, "case_id": {"type": ["string", "null"]}, "author": text,
+            "op": {"enum": ["create", "update", "delete"]}, "reason": text, "state": text, "sent": {"type": "object"}}});
     let example = json!({"reason": "Talked it over with Ana"});
     let case = "0190a0b0-0000-7000-8000-000000000002";
     let decision = |name: &str, summary: &str| {
@@ -33,7 +40,7 @@ pub(super) fn operations() -> Vec<Op> {
         };
         op.says("sync", summary)
             .only(CASE_ROLES)
-            .gives(200, "Settled", json!({"type": "object"}), settled.clone())
+            .gives(200, "Settled", outcome.clone(), settled.clone())
             .errors(&[403, 404, 409, 422])
     };
     vec![
@@ -43,7 +50,7 @@ pub(super) fn operations() -> Vec<Op> {
             .gives(
                 200,
                 "What was sent, by whom, and why it was not applied",
-                json!({"type": "object"}),
+                kept,
                 json!({"table": "notes", "row_id": case, "op": "create", "author": case, "reason": "the case is not yours",
                     "state": "open", "sent": {"body": "Visited at home."}}),
             )

@@ -1,7 +1,5 @@
 //! Verify and heal: compare what a phone holds with what it should hold, and mend row by row.
 
-use std::collections::HashMap;
-
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::Fault;
@@ -9,7 +7,11 @@ use entities::registry::is_id;
 use entities::sync::{self, MAX_ROWS, digest};
 use serde_json::{Value, json};
 
+use super::asked::Query;
+use super::document;
 use crate::body::JsonBody;
+use crate::columns::ID;
+use crate::openapi::schema;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -18,6 +20,8 @@ use crate::state::State;
 pub(super) fn operations() -> Vec<Op> {
     let id = "0190a0b0-0000-7000-8000-000000000002";
     let sum = json!({"goals": {"rows": 3, "hash": "00f1a2b3c4d5e6f7"}});
+    let row = json!({"type": "object", "required": ["table", "id"],
+        "properties": {"table": {"type": "string"}, "id": {"type": "string", "pattern": ID}}});
     vec![
         Op::new(Method::GET, "/sync/digest", "digest", read)
             .says("sync", "Rows and hash of each table, by case")
@@ -32,28 +36,28 @@ pub(super) fn operations() -> Vec<Op> {
             .gives(
                 200,
                 "The digest",
-                json!({"type": "object"}),
+                schema("Digest"),
                 json!({"head": 1_800_000_000_000_i64, "cases": [{"case_id": id, "tables": sum}], "other": {}}),
             ),
         Op::new(Method::POST, "/sync/repair", "repair", repair)
             .says("sync", "Have rows sent to this device again with the next pull")
             .access(Access::Roles(STAFF))
             .takes(
-                json!({"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array"}}}),
+                json!({"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array",  "items": row}}}),
                 json!({"rows": [{"table": "goals", "id": id}]}),
             )
-            .gives(200, "How many will come", json!({"type": "object"}), json!({"rows": 1})),
+            .gives(200, "How many will come", document::count("rows"), json!({"rows": 1})),
     ]
 }
 
-async fn read(state: web::Data<State>, session: Session, query: web::Query<HashMap<String, String>>) -> Answer {
+async fn read(state: web::Data<State>, session: Session, query: Query) -> Answer {
     if query.get("scope").is_some_and(|scope| scope != "case") {
         return Err(Problem::malformed("scope must be case"));
     }
     let snapshot = state.store.read().await?;
     if let Some(case) = query.get("case_id") {
         if !is_id(case) {
-            return Err(Problem::malformed("case_id must be the id of a case"));
+            return Ok(HttpResponse::Ok().json(json!({"case_id": case, "tables": {}})));
         }
         let tables = digest::rows_of(&*snapshot, &session.actor, case).await?;
         return Ok(HttpResponse::Ok().json(json!({"case_id": case, "tables": tables})));
@@ -74,7 +78,7 @@ async fn repair(state: web::Data<State>, session: Session, body: JsonBody) -> An
     let mut faults = Vec::new();
     for (at, row) in list.iter().enumerate() {
         match (row.get("table").and_then(Value::as_str), row.get("id").and_then(Value::as_str)) {
-            (Some(table), Some(id)) if entities::registry::is_id(id) => rows.push((table.to_owned(), id.to_owned())),
+            (Some(table), Some(id)) if is_id(id) => rows.push((table.to_owned(), id.to_owned())),
             _ => faults.push(Fault {
                 pointer: format!("/rows/{at}"),
                 code: "row",

@@ -11,7 +11,8 @@ use entities::people::session as sessions;
 use entities::sync::{self, MAX_ROWS, devices};
 use serde_json::json;
 
-use super::asked;
+use super::{asked, document};
+use crate::openapi::schema;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::{Session, bearer};
@@ -23,7 +24,7 @@ pub(super) fn operations() -> Vec<Op> {
             .says("sync", "Keep rows that a reply is about to take from this device")
             .detail("The body has the shape of a push. Nothing is applied; the people it concerns are told.")
             .access(Access::Roles(STAFF))
-            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
+            .gives(200, "Kept", document::count("kept"), json!({"kept": 1}))
             .errors(&[413, 415]),
         op("/sync/salvage", "salvage", salvage)
             .says("sync", "Offer rows that a restored server may have lost")
@@ -33,7 +34,7 @@ pub(super) fn operations() -> Vec<Op> {
                  backup is brought back; the latest state that any device offers stands.",
             )
             .access(Access::Roles(STAFF))
-            .gives(200, "Stored", json!({"type": "object"}), json!({"stored": 0}))
+            .gives(200, "Stored", document::count("stored"), json!({"stored": 1}))
             .errors(&[413, 415]),
         op("/sync/farewell", "farewell", farewell)
             .says("sync", "Hand over unsent work before erasing a device that was shut out")
@@ -43,7 +44,7 @@ pub(super) fn operations() -> Vec<Op> {
                  people it concerns are told. At most 5,000 rows from one device.",
             )
             .access(Access::Public)
-            .gives(200, "Kept", json!({"type": "object"}), json!({"kept": 0}))
+            .gives(200, "Kept", document::count("kept"), json!({"kept": 1}))
             .errors(&[401, 413, 415]),
     ]
 }
@@ -54,8 +55,7 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: actix_web::Responder + 'static,
 {
-    let empty = json!({"notes": {"created": [], "updated": [], "deleted": []}});
-    Op::new(Method::POST, path, id, handler).takes(json!({"type": "object"}), empty)
+    Op::new(Method::POST, path, id, handler).takes(schema("Push"), document::push_example())
 }
 
 async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {

@@ -7,6 +7,7 @@ mod answer;
 mod asked;
 mod custody;
 mod digest;
+mod document;
 mod handed;
 pub mod live;
 mod native;
@@ -14,15 +15,18 @@ mod rxdb;
 mod told;
 mod watermelon;
 
+pub use document::schemas;
+
 use actix_web::http::Method;
 use entities::registry::{SCHEMA_VERSION, TABLES};
 use serde_json::{Value, json};
 
+use crate::openapi::schema;
 use crate::operation::{Access, Op, STAFF};
 
 /// Every operation of this room.
 pub fn operations() -> Vec<Op> {
-    let number = json!({"type": "integer", "minimum": 0});
+    let (number, version) = (document::number(0), document::schema_version());
     let mut operations = native::operations();
     operations.extend(rxdb::operations());
     operations.push(live::operation());
@@ -38,22 +42,18 @@ pub fn operations() -> Vec<Op> {
                  again from timestamp while has_more.",
             )
             .access(Access::Recent(STAFF))
-            .query("last_pulled_at", "The timestamp of the last reply", json!({"type": ["integer", "string", "null"]}))
-            .query("schema_version", "The app's schema version; the newest when absent", number.clone())
-            .query("migration", "WatermelonDB's migration argument as JSON, or null", json!({"type": "string"}))
+            .query("last_pulled_at", "The timestamp of the last reply", number.clone())
+            .query("schema_version", "The app's schema version; the newest when absent", version.clone())
+            .query_json("migration", "WatermelonDB's migration argument as JSON, or null", document::migration())
             .query(
                 "pending",
                 "1 when the app holds work not sent yet: deletes wait for it",
-                json!({"enum": ["0", "1"]}),
+                json!({"enum": ["0", "1", "false", "true", "", "null", "undefined"]}),
             )
-            .query("epoch", "The epoch of the last reply", json!({"type": "integer"}))
-            .query("salvaged", "The epoch for which this device has offered what it holds", json!({"type": "integer"}))
-            .query(
-                "limit",
-                "About how many rows to send",
-                json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}),
-            )
-            .gives(200, "What changed", json!({"type": "object"}), page_example())
+            .query("epoch", "The epoch of the last reply", number.clone())
+            .query("salvaged", "The epoch for which this device has offered what it holds", number.clone())
+            .query("limit", "About how many rows to send; 2,000 at most", document::number(1))
+            .gives(200, "What changed", document::page(), page_example())
             .errors(&[426]),
         Op::new(Method::POST, "/sync", "push", watermelon::push)
             .says("sync", "Push local changes, as WatermelonDB's pushChanges sends them")
@@ -62,22 +62,22 @@ pub fn operations() -> Vec<Op> {
                  data problem is never an error: it is mended or kept, and told as a sync issue.",
             )
             .access(Access::Roles(STAFF))
-            .query(
+            .needs_query(
                 "last_pulled_at",
-                "The timestamp pulled just before; needed here or as lastPulledAt in the body",
-                number,
+                "The timestamp pulled just before; it may be lastPulledAt in the body instead, beside changes",
+                number.clone(),
             )
-            .query("schema_version", "The app's schema version", json!({"type": "integer"}))
-            .query("push", "The app's number for this push", json!({"type": "integer", "minimum": 0}))
-            .query("acked", "The number of the last push it had an answer to", json!({"type": "integer", "minimum": 0}))
-            .takes(json!({"type": "object"}), json!({"goals": {"created": [], "updated": [], "deleted": []}}))
-            .gives(200, "Stored", json!({"type": "object"}), json!({}))
+            .query("schema_version", "The app's schema version", version.clone())
+            .query("push", "The app's number for this push", number.clone())
+            .query("acked", "The number of the last push it had an answer to", number)
+            .takes(schema("Push"), document::push_example())
+            .gives(200, "Stored", json!({"type": "object", "additionalProperties": false}), json!({}))
             .errors(&[409, 413, 415, 426]),
         Op::new(Method::GET, "/sync/schema", "sync_schema", watermelon::schema)
             .says("sync", "Tables, columns and types of a schema version")
             .access(Access::Recent(STAFF))
-            .query("version", "A schema version; the newest when absent", json!({"type": "integer", "minimum": 1}))
-            .gives(200, "The schema", json!({"type": "object"}), entities::sync::schema::describe(*SCHEMA_VERSION))
+            .query("version", "A schema version; the newest when absent", version)
+            .gives(200, "The schema", schema("SyncSchema"), entities::sync::schema::describe(*SCHEMA_VERSION))
             .errors(&[426]),
     ]);
     operations

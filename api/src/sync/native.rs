@@ -1,7 +1,5 @@
 //! `GET /sync/pull` and `POST /sync/push`: the native face.
 
-use std::collections::HashMap;
-
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::{is_id, table};
@@ -10,13 +8,12 @@ use entities::sync::native::{Mutation, MutationOp, mutate, page};
 use entities::sync::{self, MAX_ROWS, PullRequest, Standing};
 use serde_json::{Map, Value, json};
 
-use super::{answer, asked, told};
+use super::asked::Query;
+use super::{answer, asked, document, told};
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
-
-type Query = web::Query<HashMap<String, String>>;
 
 const DEFAULT_LIMIT: usize = 500;
 
@@ -25,6 +22,7 @@ pub(super) fn operations() -> Vec<Op> {
         "op": "revoke"});
     let mutation = json!({"id": "0190a0b0-0000-7000-8000-00000000000a", "op": "update", "table": "goals",
         "row_id": "0190a0b0-0000-7000-8000-000000000001", "set": {"statement": {"from": null, "to": "Paint every week"}}});
+    let version = document::schema_version();
     vec![
         Op::new(Method::GET, "/sync/pull", "native_pull", pull)
             .says("sync", "Pull a page from an opaque cursor")
@@ -34,17 +32,13 @@ pub(super) fn operations() -> Vec<Op> {
                  kept.",
             )
             .access(Access::Recent(STAFF))
-            .query("cursor", "next_cursor of the last page", json!({"type": "string"}))
-            .query(
-                "limit",
-                "About how many rows to send",
-                json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}),
-            )
-            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .query("cursor", "next_cursor of the last page; none for the first", document::cursor())
+            .query("limit", "About how many rows to send; 2,000 at most", document::number(1))
+            .query("schema_version", "The app's schema version", version.clone())
             .gives(
                 200,
                 "A page",
-                json!({"type": "object"}),
+                document::native_page(),
                 json!({"epoch": 1, "changes": [change], "next_cursor": "opaque", "has_more": false,
                     "head": 1_800_000_000_000_i64}),
             )
@@ -56,16 +50,16 @@ pub(super) fn operations() -> Vec<Op> {
                  is to be. A mutation that was answered before gets the same answer again.",
             )
             .access(Access::Roles(STAFF))
-            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .query("schema_version", "The app's schema version", version)
             .takes(
-                json!({"type": "object"}),
+                document::mutations(),
                 json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "mutations": [mutation]}),
             )
             .gives(
                 200,
                 "Results in the order sent; status is applied, merged, duplicate, conflict, quarantined or retry",
-                json!({"type": "object"}),
-                json!({"last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
+                document::results(),
+                json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
                     "results": [{"id": "0190a0b0-0000-7000-8000-00000000000a", "status": "applied"}]}),
             )
             .errors(&[413, 415, 426]),
@@ -76,8 +70,8 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
     let keys = state.config.keys.cursor_keys();
     let mut request = PullRequest {
         told: told::read(&req),
-        limit: asked::limit(query.get("limit").map(String::as_str), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
-        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
+        limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
+        schema_version: asked::schema_version(query.get("schema_version"))?,
         ..PullRequest::default()
     };
     if let Some(text) = query.get("cursor").filter(|text| !text.is_empty()) {
@@ -129,7 +123,7 @@ async fn push(
     query: Query,
     payload: web::Payload,
 ) -> Answer {
-    let schema_version = asked::schema_version(query.get("schema_version").map(String::as_str))?;
+    let schema_version = asked::schema_version(query.get("schema_version"))?;
     let body = asked::body(&req, payload).await?;
     let list = body
         .get("mutations")

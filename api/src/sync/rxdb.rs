@@ -1,20 +1,18 @@
 //! `GET` and `POST /sync/rxdb/{table}/…`: what an RxDB replication of one collection calls.
 
-use std::collections::HashMap;
-
 use actix_web::http::Method;
 use actix_web::{HttpRequest, web};
 use entities::registry::{self, Table};
 use entities::sync::{MAX_ROWS, rxdb};
 use serde_json::json;
 
-use super::{answer, asked, told};
+use super::asked::Query;
+use super::{answer, asked, document, told};
+use crate::openapi::schema;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
-
-type Query = web::Query<HashMap<String, String>>;
 
 const DEFAULT_LIMIT: usize = 100;
 
@@ -23,7 +21,10 @@ pub(super) fn operations() -> Vec<Op> {
         json!({"id": "0190a0b0-0000-7000-8000-000000000001", "statement": "Paint once a week", "_deleted": false});
     let edited =
         json!({"id": "0190a0b0-0000-7000-8000-000000000001", "statement": "Paint every week", "_deleted": false});
-    vec![
+    let table = |op: Op| op.in_path("table", "The table", document::table_names());
+    let version = document::schema_version();
+    let many = json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}, schema("Absent")]});
+    [
         Op::new(Method::GET, "/sync/rxdb/{table}/pull", "rxdb_pull", pull)
             .says("sync", "Pull a page of one table, as an RxDB pull handler gives it")
             .detail(
@@ -32,13 +33,13 @@ pub(super) fn operations() -> Vec<Op> {
                  are not in it are not this user's.",
             )
             .access(Access::Recent(STAFF))
-            .query("cursor", "The cursor of the last checkpoint; none on a first sync", json!({"type": "string"}))
-            .query("limit", "RxDB's batchSize", json!({"type": "integer", "minimum": 1, "maximum": asked::MAX_LIMIT}))
-            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
+            .query("cursor", "The cursor of the last checkpoint; none on a first sync", document::cursor())
+            .query("limit", "RxDB's batchSize", many)
+            .query("schema_version", "The app's schema version", version.clone())
             .gives(
                 200,
                 "A page",
-                json!({"type": "object"}),
+                document::rxdb_page(),
                 json!({"documents": [row], "checkpoint": {"cursor": "opaque"}, "has_more": false, "replace": false,
                     "epoch": 1}),
             )
@@ -50,11 +51,13 @@ pub(super) fn operations() -> Vec<Op> {
                  Columns are compared one by one, and only those that a client may write.",
             )
             .access(Access::Roles(STAFF))
-            .query("schema_version", "The app's schema version", json!({"type": "integer", "minimum": 1}))
-            .takes(json!({"type": "array"}), json!([{"assumedMasterState": row, "newDocumentState": edited}]))
-            .gives(200, "Rows in conflict, as they stand", json!({"type": "array"}), json!([]))
+            .query("schema_version", "The app's schema version", version)
+            .takes(document::rxdb_rows(), json!([{"assumedMasterState": row, "newDocumentState": edited}]))
+            .gives(200, "Rows in conflict, as they stand", document::documents(), json!([]))
             .errors(&[404, 413, 415, 426]),
     ]
+    .map(table)
+    .into()
 }
 
 async fn pull(
@@ -66,9 +69,9 @@ async fn pull(
 ) -> Answer {
     let request = rxdb::PullRequest {
         table: readable(&path, &session)?,
-        cursor: asked::word(query.get("cursor").map(String::as_str)),
-        limit: limit(query.get("limit").map(String::as_str))?,
-        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
+        cursor: asked::word(query.get("cursor")),
+        limit: limit(query.get("limit"))?,
+        schema_version: asked::schema_version(query.get("schema_version"))?,
         told: told::read(&req),
     };
     let keys = state.config.keys.cursor_keys();
@@ -93,7 +96,7 @@ async fn push(
     payload: web::Payload,
 ) -> Answer {
     let table = readable(&path, &session)?;
-    let schema_version = asked::schema_version(query.get("schema_version").map(String::as_str))?;
+    let schema_version = asked::schema_version(query.get("schema_version"))?;
     let body = asked::body(&req, payload).await?;
     let malformed = || Problem::malformed("the body must be a list of {assumedMasterState, newDocumentState}");
     let list = body.as_array().ok_or_else(malformed)?;

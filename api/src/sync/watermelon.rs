@@ -1,30 +1,27 @@
 //! `GET /sync` and `POST /sync`: WatermelonDB's own contract, for an app that knows nothing else.
 
-use std::collections::HashMap;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::table;
 use entities::sync::{self, Migration, Numbered, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
+use super::asked::{Query, number};
 use super::{answer, asked, told};
 use crate::body;
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
 use crate::state::State;
 
-type Query = web::Query<HashMap<String, String>>;
-
 pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let request = PullRequest {
         told: told::read(&req),
-        cursor: cursor(query.get("last_pulled_at").map(String::as_str))?,
-        limit: asked::limit(query.get("limit").map(String::as_str), asked::MAX_LIMIT)?,
-        schema_version: asked::schema_version(query.get("schema_version").map(String::as_str))?,
-        migration: migration(query.get("migration").map(String::as_str))?,
+        cursor: cursor(query.get("last_pulled_at"))?,
+        limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?,
+        schema_version: asked::schema_version(query.get("schema_version"))?,
+        migration: migration(query.get("migration"))?,
         epoch: number(&query, "epoch")?,
         salvaged: number(&query, "salvaged")?,
-        pending: query.get("pending").is_some_and(|word| word == "1" || word == "true"),
+        pending: pending(query.get("pending"))?,
     };
     if let Some((timestamp, epoch)) = state.quiet.unchanged(&state.store, &session.actor, &request).await?
         && request.epoch.is_none_or(|known| known == epoch)
@@ -50,10 +47,10 @@ pub(super) async fn push(
     query: Query,
     payload: web::Payload,
 ) -> Answer {
-    asked::schema_version(query.get("schema_version").map(String::as_str))?;
-    let sent = query.get("last_pulled_at").map(String::as_str);
+    asked::schema_version(query.get("schema_version"))?;
+    let sent = query.get("last_pulled_at");
     let body = asked::body(&req, payload).await?;
-    let named = body.get("lastPulledAt").and_then(Value::as_i64);
+    let named = body.get("lastPulledAt").and_then(crate::form::whole);
     let last_pulled_at = match (sent, named) {
         (Some(sent), _) => cursor(Some(sent))?,
         (None, Some(named)) => named.max(0),
@@ -67,23 +64,24 @@ pub(super) async fn push(
 }
 
 pub(super) async fn schema(query: Query, _session: Session) -> Answer {
-    let version = asked::schema_version(query.get("version").map(String::as_str))?;
+    let version = asked::schema_version(query.get("version"))?;
     Ok(HttpResponse::Ok().json(sync::schema::describe(version)))
 }
 
-/// A whole number, where the app gives one.
-fn number(query: &Query, name: &str) -> Result<Option<i64>, Problem> {
-    let wrong = |_| Problem::malformed(format!("{name} must be a whole number"));
-    asked::word(query.get(name).map(String::as_str)).map(|text| text.parse().map_err(wrong)).transpose()
+/// Whether the app holds work that was not sent yet. A word that is neither yes nor no is refused: taking it for no
+/// could cost that work.
+fn pending(sent: Option<&str>) -> Result<bool, Problem> {
+    match asked::word(sent) {
+        Some("1" | "true") => Ok(true),
+        None | Some("0" | "false") => Ok(false),
+        Some(_) => Err(Problem::malformed("pending must be 1 or 0")),
+    }
 }
 
 /// The app's count of its pushes; an app that keeps none is served all the same.
 fn numbered(query: &Query) -> Result<Option<Numbered>, Problem> {
     let Some(number) = number(query, "push")? else { return Ok(None) };
-    let acked = self::number(query, "acked")?.unwrap_or(0);
-    if number < 0 || acked < 0 {
-        return Err(Problem::malformed("push and acked must not be negative"));
-    }
+    let acked = asked::number(query, "acked")?.unwrap_or(0);
     Ok(Some(Numbered { number, acked }))
 }
 
@@ -106,8 +104,10 @@ fn migration(sent: Option<&str>) -> Result<Option<Migration>, Problem> {
         None => return Ok(None),
         Some(text) => body::parse(text.as_bytes()).map_err(|_| malformed())?,
     };
-    if value.is_null() {
-        return Ok(None);
+    match value {
+        Value::Null => return Ok(None),
+        Value::Object(_) => (),
+        _ => return Err(malformed()),
     }
     let list = |key: &str| match value.get(key) {
         None | Some(Value::Null) => Ok(Vec::new()),

@@ -89,7 +89,7 @@ impl Synced for Entity {
 
     fn field(column: Column) -> Field {
         match column {
-            Column::Id => Field::id().once(),
+            Column::Id => Field::id().server(),
             Column::AgencyId => Field::id().hidden(),
             Column::UserId | Column::CaseId | Column::AboutId | Column::QuarantineId => Field::id().server(),
             Column::Audience => Field::code(&["author", "holder", "supervisor"]).server(),

@@ -6,6 +6,7 @@ pub mod database;
 mod person;
 mod phone;
 mod postbox;
+mod schema;
 pub mod server;
 mod world;
 
@@ -27,6 +28,7 @@ pub use database::{Kind, TestDb, run, uuid};
 pub use person::{PASSWORD, Person};
 pub use phone::Phone;
 pub use postbox::{Mail, Postbox};
+pub use schema::Document;
 pub use server::{Server, fieldstone};
 pub use world::{Serving, Town, World, everybodys_hash, mails_queued, serve};
 

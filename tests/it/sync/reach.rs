@@ -255,7 +255,7 @@ async fn a_nul_in_a_reference_fails_no_push(world: World) {
             "row_id": format!("new-{table}-row"), "set": set});
         natively(&ana.person, json!([mutation])).await;
     }
-    ana.person.get("/sync/digest?case_id=%00").await.refused(400);
+    ana.person.get("/sync/digest?case_id=%00").await.ok();
     ana.pulls().await;
     assert!(ana.row("cases", &case).is_some());
 }

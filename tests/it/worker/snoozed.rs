@@ -5,9 +5,10 @@ use entities::workflow::explain;
 use serde_json::json;
 
 use super::office::{ANA, BEN, Office, SAM};
-use crate::support::{Person, Phone, World, on_both};
+use crate::support::{Document, Person, Phone, World, on_both};
 
 on_both!(
+    the_snooze_that_the_document_shows_is_taken,
     a_prompt_that_was_put_off_comes_back_at_its_time_and_once,
     a_prompt_that_was_put_off_on_a_phone_comes_back_too,
     a_later_step_speaks_for_a_prompt_that_was_put_off_beyond_it,
@@ -44,6 +45,13 @@ impl Office {
             "select nominal_local || ' ' || zone || ' ' || state from wf_timer where step like '%~s%' order by due_at";
         self.asks(text, vec![]).await
     }
+}
+
+async fn the_snooze_that_the_document_shows_is_taken(world: World) {
+    let (office, ana, [.., prompt]) = told(world).await;
+    let example = Document::of(&office.world).await.example("snooze_Prompt");
+    assert_eq!(example, json!({"snooze_until": "2027-03-05T12:00:00.000Z"}));
+    ana.post(&format!("/prompts/{prompt}/snooze"), example).await.ok();
 }
 
 async fn a_prompt_that_was_put_off_comes_back_at_its_time_and_once(world: World) {
