@@ -1,8 +1,9 @@
 //! What a person may do to a row of any synced table: make it, edit it, move it.
 //!
 //! Each act takes JSON as REST speaks it, finds every fault before it refuses, and asks in this
-//! order: is the row visible (`NotFound` when not), may this actor do it (`Forbidden`), is it
-//! still the row they read (`Stale`), does it make sense (`Invalid`). Sync takes the same rows in
+//! order: is the row visible (`NotFound` when not), may this actor do it (`Forbidden`), are these
+//! values at all (`Invalid`), is it still the row they read (`Stale`), does it make sense there
+//! (`Invalid`). Sync takes the same rows in
 //! through `sync::push`, which mends and quarantines where this refuses.
 
 use sea_orm::Value;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::access;
 use crate::error::{Error, Fault, Result};
-use crate::registry::{Column, Face, Merge, MoveSpec, Row, Table, ask, is_id};
+use crate::registry::{Column, Face, Kind, Merge, MoveSpec, Row, Table, ask, is_id};
 use crate::sql;
 use crate::write::Write;
 
@@ -92,9 +93,7 @@ pub async fn edit(
     if table.append_only || !table.writers.contains(&actor.role) || !table.suits(&before, &before, &actor)? {
         return Err(Error::Forbidden("this row is not yours to change".into()));
     }
-    if before.seq() != seen {
-        return Err(Error::Stale);
-    }
+    let stale = before.seq() != seen;
     let mut after = before.clone();
     let mut faults = Vec::new();
     for (name, json) in body {
@@ -109,6 +108,8 @@ pub async fn edit(
         let same = value == *before.cell(at);
         match column.field.merge {
             Merge::Server => faults.push(Fault::field(name, "server_set", "is set by the server")),
+            // What the caller read may have been so.
+            Merge::Once | Merge::State if stale => (),
             Merge::Once if !same => faults.push(Fault::field(name, "fixed", "is given once and stays")),
             Merge::State if !same => {
                 faults.push(Fault::field(name, "by_move", "changes by a move: POST to the row and the move's verb"));
@@ -117,6 +118,9 @@ pub async fn edit(
         }
     }
     refuse(faults)?;
+    if stale {
+        return Err(Error::Stale);
+    }
     references(write, Some(&before), &after).await?;
     let checked = after.checked(Some(&before), write.now(), &actor)?;
     if !table.may_write(Some(&before), checked.row(), &actor)? {
@@ -170,13 +174,6 @@ async fn make(
     if !step.who.contains(&actor.role) {
         return Err(Error::Forbidden("your role does not make this move".into()));
     }
-    if seen.is_some_and(|seen| seen != before.seq()) {
-        return Err(Error::Stale);
-    }
-    let from = before.text(step.column).unwrap_or_default();
-    if !step.from.contains(&from) {
-        return Err(illegal(from));
-    }
     let mut after = before.clone();
     let mut faults = Vec::new();
     // Why a row has its state is said anew at each move, or it would explain the one before.
@@ -191,6 +188,14 @@ async fn make(
                 Err(fault) => faults.push(fault),
             },
         }
+    }
+    let from = before.text(step.column).unwrap_or_default();
+    if seen.is_some_and(|seen| seen != before.seq()) {
+        refuse(faults)?;
+        return Err(Error::Stale);
+    }
+    if !step.from.contains(&from) {
+        return Err(illegal(from));
     }
     refuse(faults)?;
     after.set(step.column, step.to.into());
@@ -300,6 +305,9 @@ fn known<'a>(table: &'a Table, name: &str, faults: &mut Vec<Fault>) -> Option<(u
 fn cell(column: &Column, json: &Json) -> std::result::Result<Value, Fault> {
     if json.is_null() && !column.nullable {
         return Ok(column.initial_or_zero());
+    }
+    if matches!(column.field.kind, Kind::Code(_)) && json.as_str() == Some("") {
+        return Err(Fault::field(column.name, "unknown_code", "must be one of the words, or null"));
     }
     let value = column.parse(json, Face::Rest).map_err(|unfit| Fault {
         pointer: format!("/{}", column.name),

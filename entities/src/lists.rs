@@ -44,8 +44,11 @@ impl Wanted {
                 }
                 self.only.push((name, values));
             }
-            Some((name, Kind::Id)) if values.len() <= 100 && values.iter().all(|value| is_id(value)) => {
-                self.only.push((name, values))
+            Some((name, Kind::Id)) => {
+                if values.len() > 100 || !values.iter().all(|value| is_id(value)) {
+                    return Err(Fault::field(name, "id", "must be ids, 100 at most"));
+                }
+                self.only.push((name, values));
             }
             _ => return Err(Fault::field(name, "unknown_filter", "this list has no such filter")),
         }

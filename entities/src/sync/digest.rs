@@ -5,7 +5,7 @@
 //! is the sum of its rows' fingerprints modulo 2^64, in 16 hex digits: the order of rows does not
 //! matter, and a device needs nothing that it does not hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ring::digest::{SHA256, digest};
 use sea_orm::ConnectionTrait;
@@ -96,11 +96,12 @@ pub async fn rows_of(conn: &impl ConnectionTrait, actor: &Actor, case_id: &str) 
 }
 
 /// Has rows sent to this device again: the ones it lacks or holds in another version, and, as
-/// deletions, the ones it should not hold. Answers how many were taken in; unknown tables are not.
+/// deletions, the ones it should not hold. Answers how many were taken in, each
+/// once; unknown tables are not.
 pub async fn repair(store: &Store, actor: &Actor, rows: &[(String, String)]) -> Result<usize> {
     let write = store.write(actor).await?;
     let mut count = 0;
-    for (name, id) in rows {
+    for (name, id) in rows.iter().collect::<BTreeSet<_>>() {
         if let Some(table) = table(name) {
             device::resend(write.conn(), actor, write.seq(), table.name, id).await?;
             count += 1;
