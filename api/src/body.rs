@@ -9,10 +9,12 @@ use std::fmt;
 use std::future::Future;
 use std::io::Read;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, dev, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev, web};
 use bytes::{Bytes, BytesMut};
 use entities::Fault;
 use futures_util::StreamExt;
@@ -69,7 +71,13 @@ pub async fn read(req: &HttpRequest, payload: &mut dev::Payload, limits: Limits)
     if declared.is_some_and(|length| length > limits.raw) {
         return Err(limits.exceeded());
     }
-    let raw = receive(payload, declared.unwrap_or(0), limits).await?;
+    let raw = match receive(payload, declared.unwrap_or(0), limits).await {
+        Err(Problem::Slow) => {
+            req.extensions_mut().insert(Unread(payload.take()));
+            return Err(Problem::Slow);
+        }
+        received => received?,
+    };
     if !gzip {
         return Ok(raw);
     }
@@ -77,6 +85,36 @@ pub async fn read(req: &HttpRequest, payload: &mut dev::Payload, limits: Limits)
         return inflate(&raw, limits);
     }
     web::block(move || inflate(&raw, limits)).await.map_err(|_| Problem::Busy { retry_after: 1 })?
+}
+
+/// A body that did not come in time. The framework reads on for what is left of a body that nobody
+/// holds, and would do so for as long as it does not come; with one that is held it ends the line.
+struct Unread(#[expect(dead_code, reason = "it is held, not read")] dev::Payload);
+
+/// An answer that holds what is left of the request's body.
+struct Holding {
+    body: BoxBody,
+    _rest: Unread,
+}
+
+/// Lets an answer hold what is left of the request's body, where it did not come in time.
+pub fn holding(req: &HttpRequest, body: BoxBody) -> BoxBody {
+    match req.extensions_mut().remove::<Unread>() {
+        Some(rest) => BoxBody::new(Holding { body, _rest: rest }),
+        None => body,
+    }
+}
+
+impl MessageBody for Holding {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
 }
 
 async fn receive(payload: &mut dev::Payload, expected: usize, limits: Limits) -> Result<Bytes, Problem> {

@@ -214,6 +214,10 @@ impl Problem {
                 };
                 answer.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
+            // The rest of the body may never come: nothing else can be read from this line.
+            Problem::Slow => {
+                answer.force_close();
+            }
             _ => {}
         }
         answer.body(self.document(request_id).to_string())

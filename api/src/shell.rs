@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::body::holding;
 use crate::limit;
 use crate::lines::Lines;
 use crate::operation::{Name, mount};
@@ -200,7 +201,8 @@ fn finish<B: MessageBody + 'static>(answer: ServiceResponse<B>, id: &str, https:
         answer.map_into_boxed_body()
     };
     dress(answer.headers_mut(), id, https);
-    answer
+    let req = answer.request().clone();
+    answer.map_body(|_, body| holding(&req, body))
 }
 
 fn told(problem: &Problem) {

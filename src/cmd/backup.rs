@@ -10,7 +10,7 @@ use entities::{audit, backup};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::{open, say};
+use super::{open, open_current, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -111,7 +111,7 @@ pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), F
     let Audit::Verify { json, against } = args.what;
     let noted = against.as_deref().map(noted).transpose()?.unwrap_or_default();
     let config = Config::load(file, &[])?;
-    let store = open(&config).await?;
+    let store = open_current(&config).await?;
     let snapshot = store.read_at_length().await?;
     let trail = match audit::verify(&*snapshot).await? {
         Ok(trail) => trail,

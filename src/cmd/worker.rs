@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use entities::people::agency;
 use entities::workflow::{dead, explain, simulate};
 use entities::{Day, Instant};
 use secrecy::ExposeSecret;
@@ -129,6 +130,14 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             }
         }
         Some(Errand::Simulate { from, to, agency, json }) => {
+            if to < from {
+                return Err(Failure::Misuse(format!("--to {to} lies before --from {from}")));
+            }
+            if let Some(id) = &agency
+                && agency::by_id(store.connection(), id).await?.is_none()
+            {
+                return Err(Failure::failed(format!("there is no agency with the id {id}")));
+            }
             let snapshot = store.read().await?;
             for line in simulate::simulate(&*snapshot, agency.as_deref(), from, to, snapshot.now()).await? {
                 if json { say_json(&line)? } else { say(line.text())? }

@@ -5,7 +5,7 @@ use entities::sql;
 use entities::workflow::facts::AgencyFacts;
 use entities::workflow::load;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
-use entities::workflow::rules::digest::{self, ID, VERSION, WINDOW_HOURS};
+use entities::workflow::rules::digest::{self, ID, VERSION, WINDOW_HOURS, key};
 use entities::workflow::zone::Zone;
 use entities::{Day, Instant, Result, Store, Write};
 use sea_orm::ConnectionTrait;
@@ -25,12 +25,13 @@ pub(crate) async fn arm(store: &Store, due: Instant) -> Result<usize> {
     let text = "select u.id, u.agency_id, t.nominal_local, t.zone from users u left join wf_timer t \
                 on t.rule_id = $1 and t.subject_id = u.id and t.state = 'pending' \
                 where u.role = 'supervisor' and u.active order by u.agency_id, u.id";
-    let mut wanted: Vec<(String, String)> = Vec::new();
+    let mut wanted: Vec<(String, String, Option<Day>)> = Vec::new();
     for row in sql::all(store.connection(), text, vec![ID.into()]).await? {
         let (user, agency): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         let held: Option<String> = row.try_get_by_index(2)?;
         let zone: Option<String> = row.try_get_by_index(3)?;
-        let stands = match (held, zone) {
+        let day = held.as_deref().and_then(|local| local.get(..10)?.parse::<Day>().ok());
+        let stands = match (&held, zone) {
             (Some(local), Some(zone)) => match reader(store.connection(), &user).await? {
                 Some((_, reader)) => zone == reader.zone.name() && local.ends_with(&clock_text(reader.hour)),
                 None => true,
@@ -38,22 +39,32 @@ pub(crate) async fn arm(store: &Store, due: Instant) -> Result<usize> {
             _ => false,
         };
         if !stands {
-            wanted.push((agency, user));
+            wanted.push((agency, user, day));
         }
     }
+    let mut ended = Ok(wanted.len());
     for some in wanted.chunk_by(|a, b| a.0 == b.0) {
-        let Some((agency, _)) = some.first() else { continue };
-        let write = store.write(&Actor::system(agency)).await?;
-        for (_, user) in some {
-            if let Some((agency, reader)) = reader(write.conn(), user).await? {
-                clear(&write, user, "planned again").await?;
-                let from = reader.zone.wall(due);
-                next(&write, user, &agency, &reader, from).await?;
-            }
+        // An agency that is busy comes up again; the others do not wait for it.
+        if let Err(why) = arm_some(store, some, due).await {
+            ended = ended.and(Err(why));
         }
-        write.commit().await?;
     }
-    Ok(wanted.len())
+    ended
+}
+
+async fn arm_some(store: &Store, some: &[(String, String, Option<Day>)], due: Instant) -> Result<()> {
+    let Some((agency, ..)) = some.first() else { return Ok(()) };
+    let write = store.write(&Actor::system(agency)).await?;
+    for (_, user, held) in some {
+        if let Some((agency, reader)) = reader(write.conn(), user).await? {
+            clear(&write, user, "planned again").await?;
+            // A morning that has not been told yet is told at its new hour, even one that is over.
+            let from = held.map_or(chrono::NaiveDateTime::MAX, before).min(reader.zone.wall(due));
+            next(&write, user, &agency, &reader, from).await?;
+        }
+    }
+    write.commit().await?;
+    Ok(())
 }
 
 /// Fires one person's digest, under the agency's lock. What was missed is sent once, and only on
@@ -71,7 +82,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     let day = local.get(..10).and_then(|day| day.parse::<Day>().ok()).unwrap_or_default();
     // The latest morning up to now: a timer that waited through an outage stands for it.
     let mut latest = None;
-    let mut at = day.plus_days(-1).0.and_time(chrono::NaiveTime::MIN);
+    let mut at = before(day);
     while let Some(wall) = following(&agency, &reader, at) {
         if reader.zone.instant(wall) > due {
             break;
@@ -132,8 +143,9 @@ pub(crate) async fn cases_of(conn: &impl ConnectionTrait, user: &str) -> Result<
     sql::all(conn, text, vec![user.into()]).await?.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
-fn key(user: &str, anchor: &str) -> String {
-    format!("{ID}|{user}|{anchor}|digest")
+/// A wall time before any hour of this day and after any of the day before.
+fn before(day: Day) -> chrono::NaiveDateTime {
+    day.0.and_time(chrono::NaiveTime::MIN) - chrono::TimeDelta::minutes(1)
 }
 
 fn clock_text(hour: u32) -> String {

@@ -15,18 +15,22 @@ const LOT: usize = 100;
 const CASES: &str = "select id from cases where agency_id = $1 and id > $2 and deleted_at is null \
                      and status in ('intake', 'active', 'on_hold', 'closing') order by id";
 
-/// Plans one lot of one mark; says how many cases it was, `None` when there is no mark.
+/// Plans one lot of one mark; says how many cases it was, `None` when there is no mark. An agency
+/// whose clock somebody holds keeps its marks, and another has its turn.
 pub(crate) async fn step(store: &Store) -> Result<Option<usize>> {
-    let text = "select id, agency_id from wf_dirty order by id limit 1";
-    let Some(mark) = sql::one(store.connection(), text, vec![]).await? else { return Ok(None) };
-    let (id, agency): (String, String) = (mark.try_get_by_index(0)?, mark.try_get_by_index(1)?);
-    let planned = match guarded(store, &id, &agency, LOT).await {
-        // Nothing is wrong with the cases: the database is busy or gone.
-        Err(why @ (Error::Busy(_) | Error::StorageFull)) => return Err(why),
-        Err(_) => alone(store, &id, &agency).await?,
-        Ok(planned) => planned,
-    };
-    Ok(Some(planned))
+    let text = "select min(id), agency_id from wf_dirty group by agency_id order by 1";
+    let mut ended = Ok(None);
+    for mark in sql::all(store.connection(), text, vec![]).await? {
+        let (id, agency): (String, String) = (mark.try_get_by_index(0)?, mark.try_get_by_index(1)?);
+        ended = match guarded(store, &id, &agency, LOT).await {
+            // Nothing is wrong with the cases: the database is busy or gone.
+            Err(why @ Error::Busy(_)) => Err(why),
+            Err(why @ Error::StorageFull) => return Err(why),
+            Err(_) => return alone(store, &id, &agency).await.map(Some),
+            Ok(planned) => return Ok(Some(planned)),
+        };
+    }
+    ended
 }
 
 /// After a failure: one case, so that only the one that fails is passed over.

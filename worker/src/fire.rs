@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use entities::access::Actor;
 use entities::sql;
@@ -15,9 +16,11 @@ use entities::workflow::planner::{Chain, Memory, Planned, Standing, plan};
 use entities::workflow::prompt;
 use entities::workflow::rule::Audience;
 use entities::workflow::{load, rules, snooze};
-use entities::{Instant, Result, Store, Write};
+use entities::{Error, Instant, Result, Store, Write};
 use futures_util::FutureExt;
+use sea_orm::{DbBackend, Value};
 use serde_json::json;
+use tokio::time::Instant as Tick;
 
 use crate::digest;
 
@@ -25,6 +28,8 @@ use crate::digest;
 const ROUND: u64 = 200;
 /// Cases fired in one transaction.
 const TOGETHER: usize = 25;
+/// A round that has worked for this long lets others have their turn.
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
 /// After this many failures a timer waits for a person.
 const ATTEMPTS: i64 = 5;
 /// A reminder that could not be sent for this long is not sent any more.
@@ -37,15 +42,60 @@ enum Due {
     Digest(String),
 }
 
-/// Fires what is due at `due`, one round; says how many timers were looked at, 0 when none is due.
-pub(crate) async fn round(store: &Store, due: Instant) -> Result<usize> {
+/// What a round came to.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// Timers that were looked at, 0 when none is due.
+    pub(crate) looked: usize,
+    /// Why an agency did not get its turn.
+    pub(crate) passed_over: Option<Error>,
+}
+
+/// Fires what is due at `due`, one round. An agency whose clock somebody holds is passed over, and
+/// what is due in the others takes its place.
+pub(crate) async fn round(store: &Store, due: Instant) -> Result<Round> {
+    let mut round = Round::default();
+    let mut busy: Vec<String> = Vec::new();
+    let mut worked = Duration::ZERO;
+    loop {
+        let (agencies, mut passed) = (due_now(store, due, &busy).await?, false);
+        for (agency, list) in agencies {
+            for some in list.chunks(TOGETHER) {
+                let begun = Tick::now();
+                match fire(store, &agency, some, due).await {
+                    Ok(()) => round.looked += some.len(),
+                    // On SQLite there is one lock for all: whoever waits for it waits for all.
+                    Err(why @ Error::Busy(_)) if store.backend() == DbBackend::Postgres => {
+                        round.passed_over = Some(why);
+                        busy.push(agency.clone());
+                        passed = true;
+                        break;
+                    }
+                    Err(why) => return Err(why),
+                }
+                worked += begun.elapsed();
+                if worked > LONG_ENOUGH {
+                    return Ok(round);
+                }
+            }
+        }
+        if !passed {
+            return Ok(round);
+        }
+    }
+}
+
+/// What is due by agency, at most a round of it, and none of these agencies'.
+async fn due_now(store: &Store, due: Instant, but: &[String]) -> Result<BTreeMap<String, Vec<Due>>> {
+    let but_them =
+        if but.is_empty() { String::new() } else { format!("and agency_id not in ({})", sql::marks(2, but.len())) };
     let text = format!(
-        "select agency_id, case_id, subject_id from wf_timer where state = 'pending' and try_at <= $1 \
+        "select agency_id, case_id, subject_id from wf_timer where state = 'pending' and try_at <= $1 {but_them} \
          order by try_at, id limit {ROUND}"
     );
+    let bound: Vec<Value> = std::iter::once(due.0.into()).chain(but.iter().map(|id| id.as_str().into())).collect();
     let mut agencies: BTreeMap<String, Vec<Due>> = BTreeMap::new();
-    let rows = sql::all(store.connection(), &text, vec![due.0.into()]).await?;
-    for row in &rows {
+    for row in sql::all(store.connection(), &text, bound).await? {
         let what = match row.try_get_by_index::<Option<String>>(1)? {
             Some(case) => Due::Case(case),
             None => Due::Digest(row.try_get_by_index(2)?),
@@ -55,21 +105,23 @@ pub(crate) async fn round(store: &Store, due: Instant) -> Result<usize> {
             list.push(what);
         }
     }
-    for (agency, list) in agencies {
-        for some in list.chunks(TOGETHER) {
-            if guarded(store, &agency, some, due).await.is_err() {
-                one_by_one(store, &agency, some, due).await?;
-            }
-        }
+    Ok(agencies)
+}
+
+/// Together, or after a failure each alone.
+async fn fire(store: &Store, agency: &str, some: &[Due], due: Instant) -> Result<()> {
+    match guarded(store, agency, some, due).await {
+        Ok(()) => Ok(()),
+        Err(why @ (Error::Busy(_) | Error::StorageFull)) => Err(why),
+        Err(_) => one_by_one(store, agency, some, due).await,
     }
-    Ok(rows.len())
 }
 
 /// Everything in one transaction; a panic is a failure like any other.
 async fn guarded(store: &Store, agency: &str, some: &[Due], due: Instant) -> Result<()> {
     match AssertUnwindSafe(together(store, agency, some, due)).catch_unwind().await {
         Ok(ended) => ended,
-        Err(_) => Err(entities::Error::Internal("firing broke".into())),
+        Err(_) => Err(Error::Internal("firing broke".into())),
     }
 }
 
@@ -92,7 +144,7 @@ async fn one_by_one(store: &Store, agency: &str, some: &[Due], due: Instant) -> 
         match guarded(store, agency, std::slice::from_ref(what), due).await {
             Ok(()) => (),
             // Nothing is wrong with the timer: the database is busy or gone.
-            Err(why @ (entities::Error::Busy(_) | entities::Error::StorageFull)) => return Err(why),
+            Err(why @ (Error::Busy(_) | Error::StorageFull)) => return Err(why),
             Err(why) => put_off(store, what, due, &why.to_string()).await?,
         }
     }

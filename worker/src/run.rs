@@ -1,11 +1,14 @@
-//! The loop, and the same work done once for whoever asks.
+//! The loops, and the same work done once for whoever asks.
+//!
+//! Firing and mail have a loop each: a mail server that keeps us waiting must not keep anything
+//! from coming due.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use entities::access::settle_due;
 use entities::people::agency;
-use entities::{Instant, Result, Store, sql};
+use entities::{Error, Instant, Result, Store, sql};
+use tokio::sync::{Notify, watch};
 
 use crate::mail::{Mailer, Posted};
 use crate::{digest, dirty, fire};
@@ -29,7 +32,8 @@ pub struct Done {
 }
 
 /// Does all that is due, then returns. `now` moves only what counts as due (`None`: the clock's
-/// own time); numbers, stamps and leases stay the clock's.
+/// own time); numbers, stamps and leases stay the clock's. What fails keeps none of the rest from
+/// its turn and is told at the end.
 pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) -> Result<Done> {
     let due = match now {
         Some(at) => at,
@@ -37,20 +41,28 @@ pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) ->
     };
     let worker = worker_id(store);
     let mut done = Done::default();
-    look_over(store, due).await?;
-    while let Some(planned) = dirty::step(store).await? {
-        done.planned += planned;
+    let mut ended = look_over(store, due).await;
+    loop {
+        match dirty::step(store).await {
+            Ok(Some(planned)) => done.planned += planned,
+            Ok(None) => break,
+            Err(why) => {
+                ended = ended.and(Err(why));
+                break;
+            }
+        }
     }
     // Each round of firing may make further steps due; each may put mail into the outbox.
     for _ in 0..10_000 {
         let fired = fire::round(store, due).await?;
-        done.timers += fired;
-        if fired == 0 {
+        done.timers += fired.looked;
+        if fired.looked == 0 {
+            ended = ended.and(fired.passed_over.map_or(Ok(()), Err));
             break;
         }
     }
-    done.mail = mailer.post(store, &worker, due, usize::MAX, &AtomicBool::new(false)).await?;
-    Ok(done)
+    done.mail = mailer.post(store, &worker, due, usize::MAX, &watch::channel(false).1).await?;
+    ended.map(|()| done)
 }
 
 /// Runs until `stop` resolves: fires and sends what is due, and sleeps until something may be.
@@ -58,55 +70,78 @@ pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) ->
 pub async fn run(store: Store, mailer: Mailer, stop: impl Future<Output = ()>) {
     let worker = worker_id(&store);
     tracing::info!(worker, "the worker runs");
-    let mut stop = std::pin::pin!(stop);
-    let mut looked_over = Instant(0);
-    let mut trouble = 0_u32;
-    let stopping = AtomicBool::new(false);
-    loop {
-        let round = {
-            let mut round = std::pin::pin!(step(&store, &mailer, &worker, &mut looked_over, &stopping));
-            tokio::select! {
-                ended = &mut round => ended,
-                () = &mut stop => {
-                    stopping.store(true, Ordering::Relaxed);
-                    round.await
-                }
-            }
-        };
-        if stopping.load(Ordering::Relaxed) {
-            break;
-        }
-        let pause = match round {
-            Ok(true) => {
-                trouble = 0;
-                Duration::ZERO
-            }
-            Ok(false) => {
-                trouble = 0;
-                sleep_for(&store).await
-            }
-            Err(why) => {
-                trouble = (trouble + 1).min(5);
-                tracing::warn!(error = %why, "the worker could not go on; it tries again");
-                Duration::from_secs(1 << trouble)
-            }
-        };
-        tokio::select! {
-            () = &mut stop => break,
-            () = tokio::time::sleep(pause) => (),
-        }
-    }
+    let (tell, told) = watch::channel(false);
+    let queued = Notify::new();
+    tokio::join!(
+        fires(&store, &worker, &queued, told.clone()),
+        sends(&store, &mailer, &worker, &queued, told),
+        async {
+            stop.await;
+            tell.send_replace(true);
+        },
+    );
     tracing::info!(worker, "the worker has stopped");
 }
 
-/// One round; true when there may be more to do at once.
-async fn step(
-    store: &Store,
-    mailer: &Mailer,
-    worker: &str,
-    looked_over: &mut Instant,
-    stopping: &AtomicBool,
-) -> Result<bool> {
+/// Fires, one bounded round after the other.
+async fn fires(store: &Store, worker: &str, queued: &Notify, mut stop: watch::Receiver<bool>) {
+    let mut looked_over = Instant(0);
+    let mut trouble = 0;
+    while !*stop.borrow() {
+        let round = step(store, worker, &mut looked_over).await;
+        if matches!(round, Ok(true)) {
+            queued.notify_one();
+        }
+        let pause = pause(store, SOONEST_TIMER, round, &mut trouble).await;
+        tokio::select! {
+            () = asked(&mut stop) => break,
+            () = tokio::time::sleep(pause) => (),
+        }
+    }
+}
+
+/// Sends, one bounded round after the other.
+async fn sends(store: &Store, mailer: &Mailer, worker: &str, queued: &Notify, mut stop: watch::Receiver<bool>) {
+    let mut trouble = 0;
+    while !*stop.borrow() {
+        let round = post(store, mailer, worker, &stop).await;
+        let pause = pause(store, SOONEST_MAIL, round, &mut trouble).await;
+        tokio::select! {
+            () = asked(&mut stop) => break,
+            () = queued.notified() => (),
+            () = tokio::time::sleep(pause) => (),
+        }
+    }
+}
+
+/// Until somebody asks to stop.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left to ask.
+    let _asked = stop.wait_for(|stop| *stop).await.is_ok();
+}
+
+async fn post(store: &Store, mailer: &Mailer, worker: &str, stop: &watch::Receiver<bool>) -> Result<bool> {
+    let now = store.now().await?;
+    Ok(mailer.post(store, worker, now, MAIL_ROUND, stop).await? != Posted::default())
+}
+
+/// How long to sleep after a round: not at all when there may be more to do.
+async fn pause(store: &Store, soonest: &str, round: Result<bool>, trouble: &mut u32) -> Duration {
+    match round {
+        Ok(more) => {
+            *trouble = 0;
+            if more { Duration::ZERO } else { sleep_for(store, soonest).await }
+        }
+        Err(why) => {
+            *trouble = (*trouble + 1).min(5);
+            tracing::warn!(error = %why, "the worker could not go on; it tries again");
+            Duration::from_secs(1 << *trouble)
+        }
+    }
+}
+
+/// One round of all but mail; true when there may be more to do at once.
+async fn step(store: &Store, worker: &str, looked_over: &mut Instant) -> Result<bool> {
     let now = store.now().await?;
     let mut looked = Ok(());
     if now.0 - looked_over.0 > LOOK_OVER_SECS * 1000 || now < *looked_over {
@@ -116,37 +151,48 @@ async fn step(
     }
     // What fails keeps none of the others from their turn.
     let planned = dirty::step(store).await;
-    let fired = fire::round(store, now).await;
-    let posted = mailer.post(store, worker, now, MAIL_ROUND, stopping).await;
-    let (planned, fired, posted) = (planned?, fired?, posted?);
-    looked?;
-    Ok(planned.is_some() || fired > 0 || posted != Posted::default())
+    let fired = fire::round(store, now).await?;
+    let waits = fired.passed_over.map_or(Ok(()), Err);
+    let mut more = fired.looked > 0;
+    for ended in [looked, planned.map(|planned| more |= planned.is_some()), waits] {
+        match ended {
+            // An agency whose clock somebody holds comes up again in the next round; the others do
+            // not wait for it.
+            Err(Error::Busy(why)) => tracing::warn!(why, "an agency was passed over; it is tried again"),
+            ended => ended?,
+        }
+    }
+    Ok(more)
 }
 
 /// What time alone changes: windows of access, and supervisors who have no timer yet.
 async fn look_over(store: &Store, due: Instant) -> Result<()> {
+    let mut ended = Ok(());
     for agency in agency::all(store.connection()).await? {
-        while settle_due(store, &agency.id).await? {}
+        ended = ended.and(settle(store, &agency.id).await);
     }
-    digest::arm(store, due).await?;
+    ended.and(digest::arm(store, due).await.map(drop))
+}
+
+async fn settle(store: &Store, agency: &str) -> Result<()> {
+    while settle_due(store, agency).await? {}
     Ok(())
 }
 
+const SOONEST_TIMER: &str = "select min(try_at) from wf_timer where state = 'pending'";
+const SOONEST_MAIL: &str = "select min(next_at) from outbound_message where state in ('queued', 'uncertain')";
+
 /// Until the next timer or message, at most a few seconds.
-async fn sleep_for(store: &Store) -> Duration {
-    let text = "select least_at from (\
-                select min(try_at) as least_at from wf_timer where state = 'pending' \
-                union all select min(next_at) from outbound_message where state in ('queued', 'uncertain')) soon \
-                where least_at is not null order by least_at limit 1";
-    let soonest = match sql::one(store.connection(), text, vec![]).await {
-        Ok(Some(row)) => row.try_get_by_index::<i64>(0).ok(),
+async fn sleep_for(store: &Store, soonest: &str) -> Duration {
+    let soonest = match sql::one(store.connection(), soonest, vec![]).await {
+        Ok(Some(row)) => row.try_get_by_index::<Option<i64>>(0).ok().flatten(),
         _ => None,
     };
     let now = store.now().await.ok();
     match (soonest, now) {
         (Some(at), Some(now)) => {
             let wait = u64::try_from(at - now.0).unwrap_or(0);
-            // Not shorter than a breath, or mail that waits for a server would keep us spinning.
+            // Not shorter than a breath, or what waits for a server would keep us spinning.
             Duration::from_millis(wait).clamp(Duration::from_millis(250), LONGEST_SLEEP)
         }
         _ => LONGEST_SLEEP,

@@ -45,7 +45,7 @@ pub(super) fn operations() -> Vec<Op> {
             .gives(200, "The user", schema("User"), example()),
         Op::new(Method::PATCH, "/users/{id}", "change_user", change)
             .says("people", "Change a user")
-            .detail("Everyone may change their own tz, languages, digest_hour, absence and cover; the rest is the administrators'. A new role holds from the next request.")
+            .detail("Everyone may change their own tz, languages, digest_hour, absence and cover; the rest is the administrators'. The cover says whom to ask and opens no case to them; a supervisor assigns `covering`. A new role holds from the next request.")
             .if_match(true)
             .takes(schema("UserChange"), json!({"away_from": "2027-07-05", "away_to": "2027-07-16", "cover_user_id": ANOTHER_ID}))
             .gives(200, "As it is now", schema("User"), example())

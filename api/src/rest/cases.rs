@@ -1,7 +1,7 @@
 //! What is more than a move: assigning a case, and its status by name.
 
 use actix_web::http::Method;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use entities::casework::case_assignment::{self, Assign};
 use entities::registry::{Synced, Table, erased, is_id, table};
 use entities::workflow::explain::explain;
@@ -41,6 +41,13 @@ pub(super) fn operations() -> Vec<Op> {
     // The body of the status says `reason`, where the moves say `status_reason`.
     let status_schema =
         document::moved_to(cases, "status", |name| if name == "status_reason" { "reason" } else { name });
+    let reopen_schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["status_reason"],
+        "properties": {
+            "status_reason": text("Why", 1000),
+            "user_id": text("Who is to have the case; the last primary worker when absent", 64),
+        },
+    });
     let end_schema = json!({
         "type": "object", "additionalProperties": false, "required": ["reason"],
         "properties": {"reason": why, "immediate": flag("As for an assignment")},
@@ -71,12 +78,28 @@ pub(super) fn operations() -> Vec<Op> {
             .takes(status_schema, json!({"to": "on_hold", "reason": "In hospital", "resume_on": SOON[..10]}))
             .gives(200, "Changed", document::reference(cases), document::example(cases))
             .errors(&[409]),
+        Op::new(Method::POST, "/cases/{id}/reopen", "reopen_Case", reopen)
+            .says("cases", "Move to active")
+            .detail(
+                "From closed. A new episode begins, with the worker named or the last one who had the case as its \
+                 primary, in the same commit. If-Match is honoured where it is sent.",
+            )
+            .only(LEAD)
+            .if_match(false)
+            .takes(reopen_schema, json!({"status_reason": "Asks for help again", "user_id": who}))
+            .gives(200, "Moved", document::reference(cases), document::example(cases))
+            .errors(&[409, 412]),
         Op::new(Method::GET, "/cases/{id}/workflow", "explain_Case", workflow)
             .says("cases", "Why the workflow reminds, or does not")
             .detail("For each rule: when it fires next, or which fact stops it; and the mail about the case.")
             .only(WORKERS)
             .gives(200, "Each rule and each message", crate::openapi::schema("Explained"), explained_example()),
     ]
+}
+
+/// Moves of cases that are more than a move and have an operation here.
+pub(super) fn is_own(table: &Table, verb: &str) -> bool {
+    table.name == "cases" && verb == "reopen"
 }
 
 /// The schema of what `GET /cases/{id}/workflow` answers.
@@ -200,6 +223,37 @@ async fn ended(state: &State, actor: &Actor, id: &str, reason: String, immediate
     rows::shown(HttpResponse::Ok(), &row, actor, state)
 }
 
+async fn reopen(
+    session: Session,
+    state: web::Data<State>,
+    req: HttpRequest,
+    id: web::Path<String>,
+    body: JsonBody,
+) -> Answer {
+    let body = members(body.0)?;
+    let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
+    let answer = reopened(&state, &session.actor, &id, rows::expected(&req)?, body).await;
+    watched(answer, &state, &session.actor, "reopen", cases, &id).await
+}
+
+async fn reopened(state: &State, actor: &Actor, id: &str, seen: Option<i64>, mut body: Map<String, Value>) -> Answer {
+    let user = named_user(&mut body)?;
+    let mut write = state.store.write(actor).await?;
+    write.note("reopen", "cases");
+    let row = case_assignment::reopen(&mut write, id, user, seen, &body).await?;
+    write.commit().await?;
+    rows::shown(HttpResponse::Ok(), &row, actor, state)
+}
+
+/// Who is to have a case that is opened again.
+fn named_user(body: &mut Map<String, Value>) -> Answer<Option<String>> {
+    match body.shift_remove("user_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if is_id(&id) => Ok(Some(id)),
+        Some(_) => Err(Problem::invalid("user_id", "unknown_user", "must be an active caseworker")),
+    }
+}
+
 async fn status(session: Session, state: web::Data<State>, id: web::Path<String>, body: JsonBody) -> Answer {
     let mut body: Map<String, Value> = members(body.0)?;
     let Some(Value::String(to)) = body.shift_remove("to") else {
@@ -223,7 +277,15 @@ async fn moved(
 ) -> Answer {
     let mut write = state.store.write(actor).await?;
     write.note("status", to);
-    let row = acts::act_to(&mut write, cases, id, "status", to, body).await.map_err(|err| match err {
+    let closed = write.row(cases, id).await?.is_some_and(|row| row.text("status") == Some("closed"));
+    let done = if to == "active" && closed && actor.role == Role::Supervisor {
+        let mut body = body.clone();
+        let user = named_user(&mut body)?;
+        case_assignment::reopen(&mut write, id, user, None, &body).await
+    } else {
+        acts::act_to(&mut write, cases, id, "status", to, body).await
+    };
+    let row = done.map_err(|err| match err {
         // The body says `reason`; so must what is said of it.
         Error::Invalid(mut faults) => {
             for fault in faults.iter_mut().filter(|fault| fault.pointer == "/status_reason") {

@@ -103,7 +103,7 @@ fn delete_operation(table: &'static Table) -> Op {
 fn move_operations(table: &'static Table) -> Vec<Op> {
     let mut verbs: Vec<&'static str> = Vec::new();
     for step in &table.moves {
-        if !verbs.contains(&step.verb) {
+        if !verbs.contains(&step.verb) && !super::cases::is_own(table, step.verb) {
             verbs.push(step.verb);
         }
     }
@@ -197,14 +197,18 @@ async fn act(
     let mut write = state.store.write(actor).await?;
     write.note(verb, table.name);
     let row = lists::one(write.conn(), table, actor.user(), named(id)?).await?;
-    let seen = match if_match(req)? {
+    let row = acts::act(&mut write, table, row.id(), verb, expected(req)?, &body).await?;
+    write.commit().await?;
+    shown(HttpResponse::Ok(), &row, actor, state)
+}
+
+/// The version that a move asks for, where it asks for one.
+pub(super) fn expected(req: &HttpRequest) -> Result<Option<i64>, Problem> {
+    Ok(match if_match(req)? {
         Match::Absent | Match::Any => None,
         Match::Version(seen) => Some(seen),
         Match::Nothing => Some(-1),
-    };
-    let row = acts::act(&mut write, table, row.id(), verb, seen, &body).await?;
-    write.commit().await?;
-    shown(HttpResponse::Ok(), &row, actor, state)
+    })
 }
 
 async fn remove(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequest, id: &str) -> Answer {

@@ -5,11 +5,14 @@
 
 use sea_orm::entity::prelude::*;
 
+use serde_json::{Map, Value};
+
 use crate::access::{self, Role, Stand};
+use crate::acts;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
 use crate::read;
-use crate::registry::{Field, Synced, Touch};
+use crate::registry::{Field, Row, Synced, Touch, erased, table};
 use crate::sql;
 use crate::write::Write;
 
@@ -184,6 +187,66 @@ pub async fn assign(write: &mut Write, case_id: &str, wish: Assign) -> Result<Mo
         ..Default::default()
     };
     write.create::<Entity>(new).await
+}
+
+/// Opens a closed case again and gives it to a primary worker in the same commit: the one named, or
+/// else the last who had it. `body` holds what comes along with the move.
+///
+/// Fails as `assign` and a move do, and with `Invalid` where nobody is named and the last primary
+/// worker has gone.
+pub async fn reopen(
+    write: &mut Write,
+    case_id: &str,
+    user_id: Option<String>,
+    seen: Option<i64>,
+    body: &Map<String, Value>,
+) -> Result<Row> {
+    let case = supervised(write, case_id).await?;
+    let cases = table(super::case::Entity::NAME).ok_or(Error::NotFound)?;
+    let mut team = None;
+    if case.status == "closed" {
+        let user_id = match user_id {
+            Some(named) => named,
+            None => last_primary(write, case_id).await?,
+        };
+        let caseworker =
+            "select team_id from users where id = $1 and agency_id = $2 and active and role = 'caseworker'";
+        let bound = vec![user_id.as_str().into(), write.actor().agency_id.as_str().into()];
+        let Some(found) = sql::one(write.conn(), caseworker, bound).await? else {
+            let detail = "must be an active caseworker: name who is to have the case now";
+            return Err(Error::invalid("user_id", "unknown_user", detail));
+        };
+        team = found.try_get_by_index::<Option<String>>(0)?;
+        let new = Model {
+            case_id: case_id.to_owned(),
+            user_id,
+            role: "primary".into(),
+            from_ts: write.now(),
+            reason: Some("reopened the case".into()),
+            assigned_by: write.actor().user_id.clone(),
+            ..Default::default()
+        };
+        write.create::<Entity>(new).await?;
+    }
+    let row = acts::act(write, cases, case_id, "reopen", seen, body).await?;
+    if team.is_none() || team == case.team_id {
+        return Ok(row);
+    }
+    // The team of a primary from elsewhere takes the case along.
+    let case = row.model::<super::case::Entity>()?;
+    let moved = super::case::Model { team_id: team, ..case.clone() };
+    let moved = write.change::<super::case::Entity>(&case, moved).await?;
+    erased::<super::case::Entity>(&moved).ok_or(Error::NotFound)
+}
+
+/// Who had the case last; empty where nobody ever did.
+async fn last_primary(write: &Write, case_id: &str) -> Result<String> {
+    let text = "select user_id from case_assignments where case_id = $1 and role = 'primary' and deleted_at is null \
+                order by from_ts desc, id desc limit 1";
+    match sql::one(write.conn(), text, vec![case_id.into()]).await? {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Ok(String::new()),
+    }
 }
 
 /// Ends a secondary or covering assignment; a primary ends only when another begins.

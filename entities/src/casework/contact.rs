@@ -10,7 +10,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Fill, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
 
 /// Columns of a contact.
 #[sea_orm::model]
@@ -104,6 +104,8 @@ const STATUSES: &[&str] = &[
 const AHEAD: &[&str] = &["planned", "confirmed"];
 /// A no-show may be recorded this long after the planned start: 15 minutes.
 const GRACE_MS: i64 = 15 * 60 * 1000;
+const IS_AHEAD: &str =
+    "select 1 from contacts where id = $1 and status in ('planned', 'confirmed') and deleted_at is null";
 /// Columns that say how a contact went.
 const HELD: &[&str] = &[
     "started_at",
@@ -122,8 +124,8 @@ const HELD: &[&str] = &[
 impl Synced for Entity {
     const NAME: &'static str = "contacts";
     const RANK: u8 = 30;
-    const STARTS: &'static [&'static str] =
-        &["confirmed", "in_progress", "completed", "attempted", "client_cancelled", "worker_cancelled", "no_show"];
+    /// Anything else comes of a contact that was planned.
+    const STARTS: &'static [&'static str] = &["completed", "attempted"];
     const MOVES: &'static [Move<Model>] = &[
         Move::by_worker("confirm", &["planned"], "confirmed"),
         Move {
@@ -154,7 +156,8 @@ impl Synced for Entity {
         Move {
             takes: &["rescheduled_to", "status_reason"],
             guard: |contact, _| match &contact.rescheduled_to {
-                Some(_) => Vec::new(),
+                Some(other) if *other != contact.id => Vec::new(),
+                Some(_) => vec![Fault::field("rescheduled_to", "itself", "must be another contact")],
                 None => vec![Fault::field("rescheduled_to", "required", "name the contact that takes its place")],
             },
             ..Move::by_worker("reschedule", AHEAD, "rescheduled")
@@ -162,6 +165,7 @@ impl Synced for Entity {
         Move {
             takes: &["occurred_at", "status_reason", "next_contact_on"],
             guard: |contact, now| match contact.planned_start {
+                None => vec![Fault::field("planned_start", "required", "only who was expected can fail to come")],
                 Some(planned) if now < planned.plus_ms(GRACE_MS) => vec![Fault::field(
                     "status",
                     "too_early",
@@ -245,6 +249,20 @@ impl Synced for Entity {
         };
         if row.status == "completed" && row.ended_at.is_none() {
             row.ended_at = row.occurred_at.or(row.started_at).or(Some(now));
+        }
+    }
+
+    /// What takes the place of a contact is still to come.
+    fn needs(before: Option<&Model>, after: &Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
+        match &after.rescheduled_to {
+            Some(other) if before.is_none_or(|before| before.rescheduled_to != after.rescheduled_to) => {
+                vec![Need::some(IS_AHEAD, vec![other.as_str().into()]).or_fault(
+                    "rescheduled_to",
+                    "not_ahead",
+                    "must be a contact that is planned or confirmed",
+                )]
+            }
+            _ => Vec::new(),
         }
     }
 

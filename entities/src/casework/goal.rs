@@ -11,6 +11,7 @@ use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::Fault;
 use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
+use crate::workflow::rules::goal_deadline::OFFSETS;
 
 /// Columns of a goal.
 #[sea_orm::model]
@@ -70,8 +71,8 @@ pub struct Model {
     pub due_on: Option<Day>,
     /// Times the due date was moved after agreement.
     pub due_moves: i64,
-    /// Days from the due date on which to remind, the day itself 0 and before it positive: a list;
-    /// the agency's rules when absent.
+    /// Days before the due date on which to remind, a list of 14, 7, 1, 0 (the day itself) and -3
+    /// (the third working day after it, to the supervisor); all of them when absent or empty.
     pub reminder_offsets_days: Option<Doc>,
     /// State: see `MOVES`.
     pub lifecycle: String,
@@ -221,6 +222,15 @@ impl Synced for Entity {
         {
             faults.push(Fault::field("due_on", "before_start", "must not lie before starts_on"));
         }
+        if before.is_none_or(|before| before.reminder_offsets_days != after.reminder_offsets_days)
+            && after.reminder_offsets_days.as_ref().is_some_and(|list| !are_offsets(list))
+        {
+            let detail = "must be a list of the days 14, 7, 1, 0 and -3";
+            faults.push(Fault::field("reminder_offsets_days", "wrong_value", detail));
+        }
+        if let Some(before) = before {
+            faults.extend(broken(before, after));
+        }
         if let Some(before) = before
             && before.locked_at.is_some()
         {
@@ -300,6 +310,59 @@ const LAST_BELOW: &str = "select 1 from goal_ratings r where r.goal_id = $1 and 
 const LAST_REACHED: &str = "select 1 from goal_ratings r where r.goal_id = $1 and r.deleted_at is null and r.level >= 0 \
     and not exists (select 1 from goal_ratings n where n.goal_id = $1 and n.deleted_at is null \
     and (n.replaces = r.id or n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))";
+
+/// The days of a goal's own list of reminders; `None` where it has none and all are sent.
+pub fn offsets(list: &Doc) -> Option<Vec<i64>> {
+    let days: Vec<i64> = list.0.as_array()?.iter().filter_map(serde_json::Value::as_i64).collect();
+    if days.is_empty() { None } else { Some(days) }
+}
+
+fn are_offsets(list: &Doc) -> bool {
+    let known = |day: &serde_json::Value| OFFSETS.iter().any(|(offset, _)| day.as_i64() == Some(*offset));
+    list.0.as_array().is_some_and(|days| days.iter().all(known))
+}
+
+/// States in which a goal is what the client has agreed to.
+const AGREED: &[&str] = &["agreed", "active", "on_hold"];
+
+/// What of an agreed goal an edit would take away, at the columns that it changes: the letters and
+/// the agreement stay whole. The due day may move, also beyond the year, but not go.
+fn broken(before: &Model, after: &Model) -> Vec<Fault> {
+    let stays = |goal: &Model| AGREED.contains(&goal.lifecycle.as_str());
+    if !stays(before) || !stays(after) {
+        return Vec::new();
+    }
+    let had: Vec<&str> = smart(before).into_iter().map(|fault| fault.code).collect();
+    let mut faults = Vec::new();
+    for (name, gone) in [
+        ("starts_on", before.starts_on.is_some() && after.starts_on.is_none()),
+        ("due_on", before.due_on.is_some() && after.due_on.is_none()),
+    ] {
+        if gone {
+            faults.push(Fault::field(name, "smart_t", "T, time-bound: an agreed goal keeps its first and its due day"));
+        }
+    }
+    for fault in smart(after).into_iter().filter(|fault| !had.contains(&fault.code) && fault.code != "smart_t") {
+        let changed: Vec<(&str, bool)> = match fault.code {
+            "smart_s" => vec![("statement", before.statement != after.statement)],
+            "smart_m" => vec![
+                ("measure", before.measure != after.measure),
+                ("unit", before.unit != after.unit),
+                ("baseline_value", before.baseline_value != after.baseline_value),
+                ("target_value", before.target_value != after.target_value),
+            ],
+            "smart_a" => vec![
+                ("confidence", before.confidence != after.confidence),
+                ("strengths", before.strengths != after.strengths),
+            ],
+            "smart_r" => vec![("why_it_matters", before.why_it_matters != after.why_it_matters)],
+            _ => vec![("client_agreement", before.client_agreement != after.client_agreement)],
+        };
+        let named = changed.iter().filter(|(_, changed)| *changed);
+        faults.extend(named.map(|(name, _)| Fault::field(name, fault.code, fault.detail.clone())));
+    }
+    faults
+}
 
 /// The parts of SMART that are missing, with the letter in each sentence (a draft may lack any).
 pub fn smart(goal: &Model) -> Vec<Fault> {

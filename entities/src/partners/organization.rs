@@ -5,6 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
+use crate::people::user::is_email;
 use crate::registry::{Field, Synced, Touch};
 
 /// Columns of an organisation.
@@ -106,12 +107,13 @@ impl Synced for Entity {
         }
     }
 
-    fn check(_before: Option<&Model>, after: &Model) -> Vec<Fault> {
+    fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if after.name.contains(['\r', '\n']) {
+        if after.name.chars().any(char::is_control) {
             faults.push(Fault::field("name", "line_break", "a name has no line breaks"));
         }
-        if after.email.as_deref().is_some_and(|email| !looks_like_mail(email)) {
+        let changed = before.is_none_or(|before| before.email != after.email);
+        if changed && after.email.as_deref().is_some_and(|email| !is_email(email)) {
             faults.push(Fault::field("email", "email", "must be an address such as name@example.org"));
         }
         if after.tz.as_deref().is_some_and(|name| jiff::tz::TimeZone::get(name).is_err()) {
@@ -119,11 +121,4 @@ impl Synced for Entity {
         }
         faults
     }
-}
-
-/// One `@` with something printable on both sides; the mail server knows better.
-fn looks_like_mail(text: &str) -> bool {
-    let plain = text.chars().all(|letter| !letter.is_whitespace() && !letter.is_control() && letter != ',');
-    plain
-        && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
 }

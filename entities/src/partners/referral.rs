@@ -11,7 +11,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant, draw_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Row, Synced, Touch, erased};
+use crate::registry::{Field, Fill, Move, Row, Synced, Touch, erased};
 
 use super::referral_event;
 
@@ -45,7 +45,8 @@ pub struct Model {
     pub packet_fields: Option<Doc>,
     /// How the client chose, in the client's words.
     pub client_choice: Option<String>,
-    /// The client's agreement to share: `{by, on, how, until}`.
+    /// The client's agreement to share: `{by, on, how, until}`; with `withdrawn`, a date, or taken
+    /// away altogether, it is withdrawn.
     pub client_consent: Option<Doc>,
     /// The record of that agreement.
     pub consent_id: Option<String>,
@@ -265,16 +266,31 @@ impl Synced for Entity {
     }
 
     fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
-        match before {
-            Some(before) if before.status != "draft" && before.partner_org_id != after.partner_org_id => {
-                vec![Fault::field(
-                    "partner_org_id",
-                    "sent",
-                    "stands once it was requested; cancel it and make a new one",
-                )]
-            }
-            _ => Vec::new(),
+        let mut faults = Vec::new();
+        if before.is_some_and(|before| before.status != "draft" && before.partner_org_id != after.partner_org_id) {
+            let detail = "stands once it was requested; cancel it and make a new one";
+            faults.push(Fault::field("partner_org_id", "sent", detail));
         }
+        if before.is_none_or(|before| before.client_consent != after.client_consent)
+            && let Some(detail) = after.client_consent.as_ref().and_then(unreadable)
+        {
+            faults.push(Fault::field("client_consent", "wrong_value", detail));
+        }
+        faults
+    }
+
+    /// Withdrawing the agreement cancels what the partner has not begun yet.
+    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        let had =
+            before.is_some_and(|before| before.client_consent.as_ref().is_some_and(|record| !is_withdrawn(record)));
+        let has = after.client_consent.as_ref().is_some_and(|record| !is_withdrawn(record));
+        if !had || has || !NOT_BEGUN.contains(&after.status.as_str()) {
+            return Vec::new();
+        }
+        vec![
+            Fill { column: "status", text: "select 'cancelled'", values: Vec::new() },
+            Fill { column: "status_reason", text: "select 'withdrawn'", values: Vec::new() },
+        ]
     }
 
     fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
@@ -307,19 +323,23 @@ impl Synced for Entity {
         erased::<referral_event::Entity>(&event).into_iter().collect()
     }
 
-    /// Of the reason a partner reads only what the client agreed to share, while the agreement
-    /// stands and there is work to do or it was done. Why the agency cancelled stays with the agency.
+    /// A partner reads what the need is while the client's agreement stands, and of the reason only
+    /// what the client agreed to share, while there is work to do or it was done. Why the agency
+    /// cancelled stays with the agency, unless it is that the agreement was withdrawn.
     fn partner_reads(row: &Model, column: &str, now: Instant) -> bool {
+        let stands = agrees(row.client_consent.as_ref(), Day(now.utc().date_naive()));
         match column {
-            "status_reason" => return row.status != "cancelled" || row.cancelled_by_partner,
+            "status_reason" => {
+                let told = row.status_reason.as_deref() == Some(WITHDRAWN);
+                return row.status != "cancelled" || row.cancelled_by_partner || told;
+            }
+            "need_category" => return stands,
             "reason" => (),
             _ => return true,
         }
         let shared = row.packet_fields.as_ref().and_then(|list| list.0.as_array());
-        let agreed = shared.is_some_and(|list| list.iter().any(|name| name == "reason"));
-        let until = row.client_consent.as_ref().and_then(|record| record.0["until"].as_str()?.parse::<Day>().ok());
-        let stands = until.is_some_and(|until| until >= Day(now.utc().date_naive()));
-        agreed
+        let named = shared.is_some_and(|list| list.iter().any(|name| name == "reason"));
+        named
             && stands
             && (OPEN.contains(&row.status.as_str()) || ["completed", "failed"].contains(&row.status.as_str()))
     }
@@ -327,6 +347,41 @@ impl Synced for Entity {
     fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
         vec![Touch::Plan(after.case_id.clone())]
     }
+}
+
+/// What the partner is told where the client has withdrawn the agreement.
+const WITHDRAWN: &str = "withdrawn";
+/// States in which the partner has not begun.
+const NOT_BEGUN: &[&str] = &["requested", "accepted"];
+/// How an agreement was given.
+const HOW: &[&str] = &["signed", "spoken"];
+
+fn is_withdrawn(record: &Doc) -> bool {
+    !record.0["withdrawn"].is_null()
+}
+
+/// Whether the client agrees on a day: there is a record, and it has neither ended nor been withdrawn.
+pub fn agrees(record: Option<&Doc>, on: Day) -> bool {
+    let Some(record) = record.filter(|record| !is_withdrawn(record)) else { return false };
+    let until = record.0["until"].as_str().and_then(|text| text.parse::<Day>().ok());
+    until.is_some_and(|until| until >= on)
+}
+
+/// What is wrong with a record of an agreement, as far as it says anything.
+fn unreadable(record: &Doc) -> Option<&'static str> {
+    let Some(parts) = record.0.as_object() else { return Some("must be an object: by, on, how, until") };
+    for (name, value) in parts {
+        let text = value.as_str().unwrap_or_default();
+        match name.as_str() {
+            _ if value.is_null() => (),
+            "how" if !HOW.contains(&text) => return Some("how must be signed or spoken"),
+            "on" | "until" | "withdrawn" if text.parse::<Day>().is_err() => {
+                return Some("on, until and withdrawn must be dates");
+            }
+            _ => (),
+        }
+    }
+    None
 }
 
 fn blank(text: Option<&str>) -> bool {
@@ -359,7 +414,14 @@ fn complete(referral: &Model, now: Instant) -> Vec<Fault> {
     if given("by").is_none() || given("how").is_none() || given("on").and_then(|on| on.parse::<Day>().ok()).is_none() {
         faults.push(Fault::field("client_consent", "required", "the client's agreement to share: by, on, how, until"));
     }
+    // Wherever the client is, it is no later than tomorrow in UTC.
     let today = Day(now.utc().date_naive());
+    if given("on").and_then(|on| on.parse::<Day>().ok()).is_some_and(|on| on > today.plus_days(1)) {
+        faults.push(Fault::field("client_consent", "in_future", "the agreement cannot be given on a day to come"));
+    }
+    if referral.client_consent.as_ref().is_some_and(is_withdrawn) {
+        faults.push(Fault::field("client_consent", "withdrawn", "the agreement was withdrawn"));
+    }
     match given("until").map(str::parse::<Day>) {
         Some(Ok(until)) if until >= today => (),
         Some(Ok(_)) => faults.push(Fault::field("client_consent", "expired", "the agreement has run out")),

@@ -74,6 +74,9 @@ impl Model {
     /// What is wrong with it, each fault under its column's name.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
+        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+            faults.push(Fault::field("name", "wrong_value", "must be one line and not blank"));
+        }
         if !is_zone(&self.tz) {
             faults.push(Fault::field("tz", "unknown_zone", "must be an IANA time zone such as Europe/London"));
         }
@@ -161,7 +164,7 @@ pub async fn change(write: &mut Write, after: Model) -> Result<Model> {
 }
 
 /// More cases than this are left to a worker, so that nobody waits for the agency's lock meanwhile.
-const AT_ONCE: usize = 200;
+pub(super) const AT_ONCE: usize = 200;
 
 /// Asks for every open case of the writer's agency to be planned again.
 pub(crate) async fn replan(write: &mut Write) -> Result<()> {
@@ -191,6 +194,7 @@ mod tests {
         let good = Model::new("Riverbend", "America/New_York", &clock);
         assert_eq!(good.faults(), []);
         let bad = Model {
+            name: "River\nbend".into(),
             tz: "Mars/Olympus".into(),
             work_days: Doc(json!([0, 8])),
             quiet_from: Some("25:00".into()),
@@ -198,6 +202,6 @@ mod tests {
             ..good
         };
         let named: Vec<_> = bad.faults().into_iter().map(|fault| fault.pointer).collect();
-        assert_eq!(named, ["/tz", "/work_days", "/quiet_from", "/quiet_to"]);
+        assert_eq!(named, ["/name", "/tz", "/work_days", "/quiet_from", "/quiet_to"]);
     }
 }

@@ -12,7 +12,7 @@ use crate::access::{Role, settle_user};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
-use crate::workflow::refused;
+use crate::workflow::{refused, timers};
 use crate::write::Write;
 use crate::{audit, sql};
 
@@ -221,12 +221,34 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
         let (old, new) = (Some(before.email.as_str()), Some(after.email.as_str()));
         refused::moved(write.conn(), write.now(), &after.agency_id, &after.id, old, new).await?;
     }
+    let told = |user: &Model| (user.active, user.tz.clone(), user.digest_hour, user.away_from, user.away_to);
+    if told(before) != told(&after) {
+        replan(write, &after.id).await?;
+    }
     let sees = |user: &Model| (user.active, user.role.clone(), user.partner_org_id.clone());
     if sees(before) != sees(&after) {
         settle_user(write, &after.id).await?;
     }
     write.note("user_changed", audit::object("users", &after.id));
     Ok(after)
+}
+
+/// When and whether somebody is told has changed: every open case that they see is planned again.
+/// Somebody who comes back sees nothing yet; what they had assigned is theirs again.
+async fn replan(write: &mut Write, user: &str) -> Result<()> {
+    let text = "select c.id from cases c where c.deleted_at is null \
+                and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
+                (select substr(scope, 6) from sync_access where user_id = $1 and visible \
+                and scope >= 'case:' and scope < 'case;' \
+                union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null)";
+    let cases = sql::all(write.conn(), text, vec![user.into()]).await?;
+    if cases.len() > agency::AT_ONCE {
+        return timers::mark_agency(write, "user").await;
+    }
+    for case in cases {
+        write.replan(&case.try_get_by_index::<String>(0)?);
+    }
+    Ok(())
 }
 
 async fn administrators(conn: &impl ConnectionTrait, agency_id: &str) -> Result<u64> {

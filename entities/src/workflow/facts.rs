@@ -17,6 +17,8 @@ pub struct AgencyFacts {
     pub zone: Zone,
     /// Its working days and quiet hours.
     pub calendar: Calendar,
+    /// Its mails say how many and nothing more: no reference, and no link to one matter.
+    pub counts_only: bool,
 }
 
 /// Somebody to tell.
@@ -48,6 +50,10 @@ pub struct GoalFact {
     pub lifecycle: String,
     /// Day by which it is to be reached.
     pub due_on: Option<Day>,
+    /// The days before its due day on which it is reminded, where not the usual ones.
+    pub offsets: Option<Vec<i64>>,
+    /// When it was completed.
+    pub completed_at: Option<Instant>,
 }
 
 /// A contact, as far as rules look at it.
@@ -80,6 +86,10 @@ pub struct ReferralFact {
     pub partner_org_id: Option<String>,
     /// When it was requested.
     pub requested_at: Instant,
+    /// Mail can reach somebody at the partner.
+    pub reachable: bool,
+    /// The client agrees to its being shared: the agreement has neither ended nor been withdrawn.
+    pub agreed: bool,
 }
 
 /// One case with all that rules look at.
@@ -93,6 +103,8 @@ pub struct CaseFacts {
     pub reference: String,
     /// State.
     pub status: String,
+    /// When it was closed and opened again last.
+    pub reopened_at: Option<Instant>,
     /// The case's zone, where it has one of its own.
     pub zone: Option<Zone>,
     /// Who has the case.

@@ -1,7 +1,7 @@
 //! Reads the facts of cases and what the engine remembers of them: a fixed number of statements,
 //! however many cases are asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::NaiveTime;
@@ -11,9 +11,11 @@ use super::calendar::{Calendar, Quiet};
 use super::facts::{AgencyFacts, CaseFacts, ContactFact, GoalFact, Person, ReferralFact};
 use super::planner::{Memory, Watch};
 use super::zone::Zone;
+use crate::casework::goal;
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::{Error, Result};
+use crate::partners::referral;
 use crate::sql;
 
 /// Contacts older than this have nothing left to remind of.
@@ -21,7 +23,7 @@ const CONTACTS_FOR_DAYS: i64 = 400;
 
 /// An agency's zone and calendar; `None` when there is no such agency.
 pub async fn agency(conn: &impl ConnectionTrait, id: &str) -> Result<Option<AgencyFacts>> {
-    let text = "select tz, work_days, quiet_from, quiet_to from agencies where id = $1";
+    let text = "select tz, work_days, quiet_from, quiet_to, email_policy from agencies where id = $1";
     let Some(row) = sql::one(conn, text, vec![id.into()]).await? else { return Ok(None) };
     let tz: String = row.try_get_by_index(0)?;
     let days: Doc = row.try_get_by_index(1)?;
@@ -37,11 +39,12 @@ pub async fn agency(conn: &impl ConnectionTrait, id: &str) -> Result<Option<Agen
     {
         calendar.quiet = Some(Quiet { from, to });
     }
+    let counts_only = row.try_get_by_index::<i64>(4)? == 0;
     for row in sql::all(conn, "select day from holidays where agency_id = $1", vec![id.into()]).await? {
         calendar.holidays.insert(row.try_get_by_index(0)?);
     }
     let zone = Zone::named(&tz).unwrap_or_else(Zone::utc);
-    Ok(Some(AgencyFacts { id: id.to_owned(), zone, calendar }))
+    Ok(Some(AgencyFacts { id: id.to_owned(), zone, calendar, counts_only }))
 }
 
 /// The facts of these cases, in the order asked for; cases that are gone are left out.
@@ -80,7 +83,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
     let marks = sql::marks(1, ids.len());
     let bound = || ids.iter().map(|id| id.as_str().into()).collect::<Vec<Value>>();
     let text = format!(
-        "select id, agency_id, reference, status, tz, team_id from cases where deleted_at is null and id in ({marks})"
+        "select id, agency_id, reference, status, tz, team_id, episode_no from cases where deleted_at is null and id in ({marks})"
     );
     let mut agencies: HashMap<String, Arc<AgencyFacts>> = HashMap::new();
     let mut teams: HashMap<String, Vec<String>> = HashMap::new();
@@ -99,6 +102,10 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
             agency,
             reference: row.try_get_by_index(2)?,
             status: row.try_get_by_index(3)?,
+            reopened_at: match row.try_get_by_index::<i64>(6)? {
+                1 => None,
+                _ => reopened_at(conn, &id).await?,
+            },
             zone: row.try_get_by_index::<Option<String>>(4)?.as_deref().and_then(Zone::named),
             id: id.clone(),
             caseworker: None,
@@ -116,7 +123,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
     assignments(conn, ids, now, &mut found).await?;
     supervisors(conn, &teams, &mut found).await?;
     let text = format!(
-        "select case_id, id, lifecycle, due_on from goals where deleted_at is null and case_id in ({marks}) order by id"
+        "select case_id, id, lifecycle, due_on, reminder_offsets_days, completed_at from goals where deleted_at is null and case_id in ({marks}) order by id"
     );
     for row in sql::all(conn, &text, bound()).await? {
         if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
@@ -124,13 +131,15 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
                 id: row.try_get_by_index(1)?,
                 lifecycle: row.try_get_by_index(2)?,
                 due_on: row.try_get_by_index(3)?,
+                offsets: row.try_get_by_index::<Option<Doc>>(4)?.as_ref().and_then(goal::offsets),
+                completed_at: row.try_get_by_index(5)?,
             });
         }
     }
     contacts(conn, ids, now, &mut found).await?;
     let text = format!(
-        "select case_id, id, reference, status, priority, partner_org_id, coalesce(sent_at, created_at) \
-         from referrals where deleted_at is null and case_id in ({marks}) order by id"
+        "select case_id, id, reference, status, priority, partner_org_id, coalesce(sent_at, created_at), \
+         client_consent from referrals where deleted_at is null and case_id in ({marks}) order by id"
     );
     for row in sql::all(conn, &text, bound()).await? {
         if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
@@ -141,10 +150,51 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
                 priority: row.try_get_by_index(4)?,
                 partner_org_id: row.try_get_by_index(5)?,
                 requested_at: row.try_get_by_index(6)?,
+                reachable: true,
+                agreed: referral::agrees(row.try_get_by_index::<Option<Doc>>(7)?.as_ref(), Day(now.utc().date_naive())),
             });
         }
     }
+    reachable(conn, &mut found).await?;
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+/// When a case that was closed before was opened again.
+async fn reopened_at(conn: &impl ConnectionTrait, case_id: &str) -> Result<Option<Instant>> {
+    let text =
+        "select max(at) from row_history where tbl = 'cases' and row_id = $1 and old like '%\"status\":\"closed\"%'";
+    match sql::one(conn, text, vec![case_id.into()]).await? {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Ok(None),
+    }
+}
+
+/// Tells the referrals to partners whom no mail can reach: no user, nor else an address of their own,
+/// that is not refused.
+async fn reachable(conn: &impl ConnectionTrait, found: &mut HashMap<String, CaseFacts>) -> Result<()> {
+    let asked = found.values().flat_map(|case| &case.referrals).filter(|referral| referral.status == "requested");
+    let orgs: BTreeSet<String> = asked.filter_map(|referral| referral.partner_org_id.clone()).collect();
+    if orgs.is_empty() {
+        return Ok(());
+    }
+    let refused = "select 1 from refused_addresses r where r.agency_id = o.agency_id and r.address = lower";
+    let users = "select 1 from users u where u.partner_org_id = o.id and u.active and u.role = 'partner'";
+    let text = format!(
+        "select o.id from organizations o where o.id in ({}) and o.deleted_at is null and \
+         (exists ({users} and not exists ({refused}(u.email))) or (not exists ({users}) and o.email is not null \
+         and not exists ({refused}(o.email))))",
+        sql::marks(1, orgs.len())
+    );
+    let bound = orgs.iter().map(|id| id.as_str().into()).collect();
+    let mut reached = BTreeSet::new();
+    for row in sql::all(conn, &text, bound).await? {
+        reached.insert(row.try_get_by_index::<String>(0)?);
+    }
+    for referral in found.values_mut().flat_map(|case| &mut case.referrals) {
+        referral.reachable =
+            referral.partner_org_id.as_ref().is_none_or(|org| !orgs.contains(org) || reached.contains(org));
+    }
+    Ok(())
 }
 
 const PERSON: &str = "u.id, u.tz, u.digest_hour, u.away_from, u.away_to";

@@ -161,7 +161,7 @@ pub fn plan(rules: &[&'static Rule], facts: &CaseFacts, memory: &Memory, now: In
                 steps: Vec::new(),
             };
             chain.steps = times(&chain, occurrence.steps, base, facts);
-            stand(&mut chain, base, memory, now);
+            stand(&mut chain, base, memory, now, &occurrence.left_out);
             chain
         })
         .collect()
@@ -254,7 +254,7 @@ pub fn wall(at: NaiveDateTime) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant) {
+fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out: &[(&'static str, Because)]) {
     let done = memory.done.contains(&chain.id());
     let since = chain.watch.since;
     // Each episode is armed for the first time.
@@ -265,6 +265,8 @@ fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant) {
         let before = planned.due_at < since;
         planned.standing = if let Some(outcome) = memory.outcomes.get(&planned.key) {
             Standing::Ended(outcome.clone())
+        } else if let Some((_, because)) = left_out.iter().find(|(step, _)| *step == planned.step.id) {
+            Standing::Skipped(because.clone())
         } else if planned.step.unless_done && done {
             Standing::Skipped(Because::of("condition", "somebody has marked it as done"))
         } else if down && before {

@@ -24,10 +24,12 @@ fn case(zone: &str) -> CaseFacts {
             id: "agency-1".into(),
             zone: Zone::named(zone).unwrap(),
             calendar: Calendar::default(),
+            counts_only: false,
         }),
         id: "case-0001".into(),
         reference: "QX7-ZP2".into(),
         status: "active".into(),
+        reopened_at: None,
         zone: None,
         caseworker: person("ana"),
         covering: None,
@@ -39,7 +41,13 @@ fn case(zone: &str) -> CaseFacts {
 }
 
 fn goal(due: &str) -> GoalFact {
-    GoalFact { id: "goal-0001".into(), lifecycle: "active".into(), due_on: Some(day(due)) }
+    GoalFact {
+        id: "goal-0001".into(),
+        lifecycle: "active".into(),
+        due_on: Some(day(due)),
+        offsets: None,
+        completed_at: None,
+    }
 }
 
 fn referral(status: &str, requested: &str) -> ReferralFact {
@@ -50,6 +58,8 @@ fn referral(status: &str, requested: &str) -> ReferralFact {
         priority: "routine".into(),
         partner_org_id: Some("org-1".into()),
         requested_at: at(requested),
+        reachable: true,
+        agreed: true,
     }
 }
 
@@ -511,4 +521,24 @@ proptest::proptest! {
         let places: Vec<_> = walk.fired.iter().map(|f| order.iter().position(|o| f.starts_with(&format!("{o} "))).unwrap()).collect();
         proptest::prop_assert!(places.windows(2).all(|pair| pair[0] < pair[1]));
     }
+}
+
+#[test]
+fn a_goal_is_reminded_on_the_days_it_names() {
+    let mut facts = case("America/New_York");
+    facts.goals = vec![GoalFact { offsets: Some(vec![7, 0]), ..goal("2027-05-20") }];
+    let mut walk = Walk::default();
+    for now in ["2027-05-01T00:00:00Z", "2027-05-06T12:00:00Z", "2027-05-13T12:00:00Z", "2027-05-19T12:00:00Z"] {
+        walk.tick(GOAL, &facts, now);
+    }
+    for now in ["2027-05-20T12:00:00Z", "2027-05-25T12:00:00Z"] {
+        walk.tick(GOAL, &facts, now);
+    }
+    assert_eq!(walk.fired, ["d7 2027-05-13T12:00Z", "d0 2027-05-20T12:00Z"]);
+    let chains = plan(GOAL, &facts, &Memory::default(), at("2027-05-01T00:00:00Z"));
+    let why = chains[0].steps.iter().find_map(|planned| match &planned.standing {
+        Standing::Skipped(why) => why.fact.clone(),
+        _ => None,
+    });
+    assert_eq!(why.as_deref(), Some("goals.reminder_offsets_days lacks 14"));
 }

@@ -142,6 +142,8 @@ pub struct Occurrence {
     pub anchor: Anchor,
     /// The steps, in order of time.
     pub steps: &'static [Step],
+    /// Steps that are left out of this one, by name, each with the reason.
+    pub left_out: Vec<(&'static str, Because)>,
     /// What stands against it; nothing when the rule holds.
     pub stops: Vec<Because>,
 }

@@ -3,7 +3,7 @@
 //! It walks the same planner from one due instant to the next and keeps the outcomes in memory,
 //! so for the same facts it says what a worker that never sleeps would do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
@@ -71,7 +71,10 @@ pub async fn simulate(
         for case in &cases {
             walk(case, load::memory(conn, &case.id).await?, span, &mut lines);
         }
-        mornings(&facts, &cases, span, &mut lines);
+        let text = "select key from wf_ledger where agency_id = $1 and case_id is null";
+        let rows = sql::all(conn, text, vec![facts.id.as_str().into()]).await?;
+        let told: HashSet<String> = rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect::<Result<_>>()?;
+        mornings(&facts, &cases, &told, span, &mut lines);
     }
     lines.sort_by(|a, b| (&a.due_at, &a.rule, &a.subject_id).cmp(&(&b.due_at, &b.rule, &b.subject_id)));
     Ok(lines)
@@ -169,8 +172,14 @@ fn tell(
     }
 }
 
-/// The digests of the supervisors of these cases.
-fn mornings(agency: &AgencyFacts, cases: &[CaseFacts], (from, to): (Instant, Instant), lines: &mut Vec<Line>) {
+/// The digests of the supervisors of these cases, but for those that have come to their end.
+fn mornings(
+    agency: &AgencyFacts,
+    cases: &[CaseFacts],
+    told: &HashSet<String>,
+    (from, to): (Instant, Instant),
+    lines: &mut Vec<Line>,
+) {
     let mut readers: HashMap<&str, (&Person, Vec<CaseFacts>)> = HashMap::new();
     for case in cases {
         if let Some(supervisor) = &case.supervisor {
@@ -187,7 +196,9 @@ fn mornings(agency: &AgencyFacts, cases: &[CaseFacts], (from, to): (Instant, Ins
             if due >= to {
                 break;
             }
-            if !agency.calendar.is_working(Day(wall.date())) {
+            if !agency.calendar.is_working(Day(wall.date()))
+                || told.contains(&digest::key(user, &wall.date().to_string()))
+            {
                 continue;
             }
             let count = digest::sections(&cases, due).count();

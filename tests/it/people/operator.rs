@@ -14,6 +14,8 @@ use crate::support::{TestDb, fieldstone, on_both};
 on_both!(
     an_operator_makes_an_agency_and_its_first_administrator,
     a_password_is_read_from_standard_input_and_refused_when_weak,
+    a_name_on_the_command_line_is_one_line,
+    an_errand_that_makes_no_sense_is_refused_with_a_line,
     a_restored_database_is_confirmed_once,
     a_refused_address_is_shown_and_lifted_on_the_command_line,
 );
@@ -72,6 +74,35 @@ async fn a_password_is_read_from_standard_input_and_refused_when_weak(db: TestDb
     let reset = ["admin", "reset-password", "ADA@demo.example"];
     assert_eq!(told(&db, &reset, "another sentence of my own").0, 0);
     assert_eq!(told(&db, &["admin", "reset-password", "nobody@demo.example"], "another sentence").0, 1);
+}
+
+async fn a_name_on_the_command_line_is_one_line(db: TestDb) {
+    for name in ["River\nbend", "River\r\nBcc: all", " "] {
+        let (code, _, why) = told(&db, &["admin", "create-agency", name, "--tz", "Europe/London"], "");
+        assert_eq!((code, why.contains("name")), (2, true), "{name:?}: {why}");
+    }
+    told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York"], "");
+    let args: Vec<&str> =
+        CREATE_ADA.iter().map(|arg| if *arg == "Ada Adams" { "Ada\r\nAdams" } else { *arg }).collect();
+    let (code, _, why) = told(&db, &args, "a long sentence of my own");
+    assert_eq!((code, why.contains("display_name")), (2, true), "{why}");
+}
+
+async fn an_errand_that_makes_no_sense_is_refused_with_a_line(db: TestDb) {
+    let simulate = |more: &[&str]| {
+        let args: Vec<&str> = ["worker", "simulate"].iter().chain(more).copied().collect();
+        told(&db, &args, "")
+    };
+    let (code, said, why) = simulate(&["--from", "2027-03-02", "--to", "2027-03-01"]);
+    assert_eq!((code, said.as_str(), why.contains("lies before --from")), (2, "", true), "{why}");
+    let (code, said, why) = simulate(&["--from", "2027-03-01", "--to", "2027-03-02", "--agency", "nobody"]);
+    assert_eq!((code, said.as_str(), why.contains("there is no agency")), (1, "", true), "{why}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = fieldstone(&["audit", "verify"]);
+    command.env("FIELDSTONE_DATABASE_URL", format!("sqlite://{}", folder.path().join("new.db").display()));
+    let done = command.output().expect("it ends");
+    let why = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!((done.status.code(), why.contains("run `fieldstone migrate up`")), (Some(1), true), "{why}");
 }
 
 async fn a_restored_database_is_confirmed_once(db: TestDb) {

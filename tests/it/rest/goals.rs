@@ -10,7 +10,13 @@ on_both!(
     a_goal_lives_from_draft_to_completed_and_back,
     a_goal_is_completed_as_its_last_rating_says,
     an_agreed_goal_keeps_its_scale,
+    an_agreed_goal_stays_smart_and_agreed,
+    a_goal_names_its_reminders_among_those_there_are,
     a_rating_is_added_and_never_changed,
+    a_contact_begins_as_planned_or_as_held,
+    a_contact_is_rescheduled_to_one_that_is_ahead,
+    a_closed_case_is_opened_again_with_a_worker_and_a_new_episode,
+    a_closed_case_is_opened_again_for_somebody_else,
     three_no_shows_in_a_row_are_counted_and_a_contact_starts_anew,
     a_no_show_is_recorded_a_quarter_of_an_hour_late_at_the_earliest,
     a_contact_that_took_place_stands_and_dates_the_case,
@@ -231,4 +237,136 @@ async fn a_case_says_what_its_workflow_waits_for_to_those_who_have_it(world: Wor
     ben.get(&path).await.refused(404);
     omar.get(&path).await.refused(404);
     ana.get("/cases/case-of-nobody/workflow").await.refused(404);
+}
+
+async fn an_agreed_goal_stays_smart_and_agreed(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    let path = format!("/goals/{goal}");
+    ana.patch(&path, json!({"measure": null})).await.ok();
+    ana.patch(&path, json!({"measure": "walks a week"})).await.ok();
+    verb(&ana, &goal, "agree", json!({})).await;
+    for then in ["", "start", "hold"] {
+        if !then.is_empty() {
+            verb(&ana, &goal, then, json!({})).await;
+        }
+        for (patch, pointer, code) in [
+            (json!({"statement": null}), "/statement", "smart_s"),
+            (json!({"statement": "short"}), "/statement", "smart_s"),
+            (json!({"measure": null}), "/measure", "smart_m"),
+            (json!({"unit": null}), "/unit", "smart_m"),
+            (json!({"strengths": []}), "/strengths", "smart_a"),
+            (json!({"why_it_matters": ""}), "/why_it_matters", "smart_r"),
+            (json!({"due_on": null}), "/due_on", "smart_t"),
+            (json!({"client_agreement": null}), "/client_agreement", "required"),
+        ] {
+            let problem = ana.patch(&path, patch).await.refused(422);
+            let error = &problem["errors"][0];
+            assert_eq!((&error["pointer"], &error["code"]), (&json!(pointer), &json!(code)), "{then} {problem}");
+        }
+    }
+    let all = json!({"statement": null, "measure": null, "due_on": null, "client_agreement": null});
+    assert_eq!(ana.patch(&path, all).await.refused(422)["errors"].as_array().map(Vec::len), Some(4));
+    ana.patch(&path, json!({"statement": "Walk to the market three times a week", "due_on": "2028-07-01"})).await.ok();
+}
+
+async fn a_goal_names_its_reminders_among_those_there_are(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let mut body = smart(&case);
+    body["reminder_offsets_days"] = json!([7, 0]);
+    let goal = text(&ana.post("/goals", body).await.ok()["id"]);
+    verb(&ana, &goal, "agree", json!({})).await;
+    let said = ana.get(&format!("/cases/{}/workflow", case.id)).await.ok();
+    let rule = said["rules"].as_array().expect("rules").iter().find(|rule| rule["subject_id"] == json!(goal));
+    let rule = rule.unwrap_or_else(|| panic!("a rule about the goal in {said}"));
+    assert_eq!(rule["next"]["step"], "d7", "{rule}");
+    assert!(rule["because"].to_string().contains("goals.reminder_offsets_days lacks 14"), "{rule}");
+    for wrong in [json!([21]), json!("weekly"), json!({"7": true})] {
+        let problem = ana.patch(&format!("/goals/{goal}"), json!({"reminder_offsets_days": wrong})).await.refused(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/reminder_offsets_days");
+    }
+}
+
+async fn a_contact_begins_as_planned_or_as_held(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    for status in ["confirmed", "in_progress", "client_cancelled", "worker_cancelled", "rescheduled", "no_show"] {
+        let body = json!({"case_id": case.id, "status": status});
+        assert_eq!(ana.post("/contacts", body).await.refused(422)["errors"][0]["code"], "illegal_start", "{status}");
+    }
+    for status in ["planned", "completed", "attempted"] {
+        ana.post("/contacts", json!({"case_id": case.id, "status": status})).await.ok();
+    }
+    let unplanned = text(&ana.post("/contacts", json!({"case_id": case.id})).await.ok()["id"]);
+    let problem = ana.post(&format!("/contacts/{unplanned}/no_show"), json!({})).await.refused(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/planned_start");
+}
+
+async fn a_contact_is_rescheduled_to_one_that_is_ahead(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let plans = async |start: &str| {
+        text(&ana.post("/contacts", json!({"case_id": case.id, "planned_start": start})).await.ok()["id"])
+    };
+    let missed = plans("2027-03-01T14:00:00Z").await;
+    ana.post(&format!("/contacts/{missed}/no_show"), json!({})).await.ok();
+    let (first, second) = (plans("2027-03-02T15:00:00Z").await, plans("2027-03-03T15:00:00Z").await);
+    let path = format!("/contacts/{first}/reschedule");
+    for (other, code) in [(&first, "itself"), (&missed, "not_ahead")] {
+        let problem = ana.post(&path, json!({"rescheduled_to": other})).await.refused(422);
+        assert_eq!(problem["errors"][0]["code"], code, "{problem}");
+    }
+    assert_eq!(ana.post(&path, json!({"rescheduled_to": second})).await.ok()["status"], "rescheduled");
+}
+
+/// Ana's case with one goal reached, closed by Sam.
+async fn closed(ana: &Person, sam: &Person) -> (String, String) {
+    let case = opens_a_case(ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    verb(ana, &goal, "agree", json!({})).await;
+    verb(ana, &goal, "complete", json!({"achievement": "achieved", "outcome_reason": "she says so"})).await;
+    let status = format!("/cases/{}/status", case.id);
+    ana.post(&status, json!({"to": "closing", "reason": "goals reached"})).await.ok();
+    sam.post(&status, json!({"to": "closed", "reason": "goals reached"})).await.ok();
+    (case.id, goal)
+}
+
+async fn a_closed_case_is_opened_again_with_a_worker_and_a_new_episode(world: World) {
+    let (ana, sam, sol) = (world.ana().await, world.sam().await, world.sol().await);
+    let (case, goal) = closed(&ana, &sam).await;
+    let reopen = format!("/cases/{case}/reopen");
+    ana.post(&reopen, json!({"status_reason": "x"})).await.refused(403);
+    sol.post(&reopen, json!({"status_reason": "x"})).await.refused(404);
+    assert_eq!(sam.post(&reopen, json!({})).await.refused(422)["errors"][0]["pointer"], "/status_reason");
+    let problem = sam.post(&reopen, json!({"status_reason": "x", "user_id": sol.user_id()})).await.refused(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/user_id");
+    ana.get(&format!("/cases/{case}")).await.refused(404);
+    let open = sam.post(&reopen, json!({"status_reason": "asks for help again"})).await.ok();
+    assert_eq!((&open["status"], &open["episode_no"], &open["closed_on"]), (&json!("active"), &json!(2), &Value::Null));
+    assert_eq!(sam.post(&reopen, json!({"status_reason": "x"})).await.refused(409)["code"], "illegal_move");
+    ana.get(&format!("/cases/{case}")).await.ok();
+    let held = sam.get(&format!("/case_assignments?case_id={case}&role=primary")).await.ok();
+    let open: Vec<_> = held["items"].as_array().expect("items").iter().filter(|row| row["to_ts"].is_null()).collect();
+    assert_eq!((open.len(), &open[0]["user_id"]), (1, &json!(ana.user_id())));
+    assert_eq!(ana.get(&format!("/goals/{goal}")).await.ok()["lifecycle"], "completed", "old goals stay closed");
+    let said = ana.get(&format!("/cases/{case}/workflow")).await.ok();
+    let ready = said["rules"].as_array().expect("rules").iter().find(|rule| rule["rule"] == "case.closure_ready");
+    assert_eq!(ready.map(|rule| &rule["state"]), Some(&json!("blocked")), "what was reached before is no news");
+}
+
+async fn a_closed_case_is_opened_again_for_somebody_else(world: World) {
+    let (ana, cleo, sam, ada) = (world.ana().await, world.cleo().await, world.sam().await, world.ada().await);
+    let (case, _) = closed(&ana, &sam).await;
+    ada.post(&format!("/users/{}/deactivate", ana.user_id()), json!({})).await.ok();
+    let status = format!("/cases/{case}/status");
+    let again = json!({"to": "active", "reason": "asks for help again"});
+    let problem = sam.post(&status, again.clone()).await.refused(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/user_id", "Ana has gone");
+    let mut named = again;
+    named["user_id"] = json!(cleo.user_id());
+    assert_eq!(sam.post(&status, named).await.ok()["status"], "active");
+    cleo.get(&format!("/cases/{case}")).await.ok();
+    sam.get(&format!("/cases/{case}")).await.refused(404); // it went along to the other team
 }

@@ -8,6 +8,8 @@ use crate::support::{Person, World, on_both};
 on_both!(
     nothing_is_shared_before_the_client_has_chosen_and_agreed,
     a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed,
+    an_agreement_is_a_record_that_can_be_read,
+    a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need,
     a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step,
     a_worker_records_an_answer_that_came_by_telephone,
     a_cancelled_referral_waits_for_the_other_side,
@@ -163,11 +165,64 @@ async fn an_administrator_keeps_the_partners(world: World) {
     ana.post("/organizations", json!({"name": "Harbor"})).await.refused(403);
     let org = ada.post("/organizations", json!({"name": "Harbor Food Bank", "email": "a@b.example"})).await.ok();
     let path = format!("/organizations/{}", text(&org["id"]));
-    for (field, value) in [("email", "no address"), ("email", "a@b\r\nBcc: c@d"), ("name", "a\nb"), ("tz", "Mars/Base")]
-    {
+    for (field, value) in [
+        ("email", "no address"),
+        ("email", "a@b\r\nBcc: c@d"),
+        ("email", "a@b"),
+        ("email", "a b@c.example"),
+        ("email", "\u{e1}@c.example"),
+        ("name", "a\nb"),
+        ("tz", "Mars/Base"),
+    ] {
         ada.patch(&path, json!({field: value})).await.refused(422);
     }
     assert_eq!(ana.get(&path).await.ok()["name"], "Harbor Food Bank");
     omar.get(&path).await.refused(404);
     assert_eq!(ada.patch(&path, json!({"status": "inactive"})).await.ok()["status"], "inactive");
+}
+
+async fn an_agreement_is_a_record_that_can_be_read(world: World) {
+    let ana = world.ana().await;
+    let (org, _) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    for (part, value) in [("how", "guessed"), ("on", "yesterday"), ("until", "soon"), ("withdrawn", "yes")] {
+        let mut body = ready(&case, &org);
+        body["client_consent"][part] = json!(value);
+        let problem = ana.post("/referrals", body).await.refused(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/client_consent", "{part}");
+    }
+    let mut body = ready(&case, &org);
+    body["client_consent"]["on"] = json!("2027-03-09");
+    let id = text(&ana.post("/referrals", body).await.ok()["id"]);
+    let problem = ana.post(&format!("/referrals/{id}/request"), json!({})).await.refused(422);
+    assert_eq!(problem["errors"][0]["code"], "in_future");
+}
+
+async fn a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let mut consent = ready(&case, &org)["client_consent"].clone();
+    consent["withdrawn"] = json!("2027-03-01");
+    for (steps, then) in
+        [(&[][..], "cancelled"), (&["accept"][..], "cancelled"), (&["accept", "start"][..], "in_progress")]
+    {
+        for gone in [consent.clone(), Value::Null] {
+            let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+            let path = format!("/referrals/{id}");
+            verb(&ana, &id, "request", json!({})).await;
+            for step in steps {
+                verb(&pat, &id, step, json!({})).await;
+            }
+            ana.patch(&path, json!({"client_consent": gone})).await.ok();
+            let seen = pat.get(&path).await.ok();
+            assert_eq!(seen["status"], then, "{seen}");
+            assert!(seen.get("need_category").is_none() && seen.get("reason").is_none(), "{seen}");
+            if then == "cancelled" {
+                assert_eq!(seen["status_reason"], "withdrawn", "{seen}");
+                let events = ana.get(&format!("/referral_events?referral_id={id}")).await.ok();
+                assert!(events.to_string().contains("\"cancelled\""), "{events}");
+            }
+        }
+    }
 }

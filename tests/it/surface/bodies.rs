@@ -1,11 +1,14 @@
 //! Bodies that are broken, wrong, too large or strangely packed.
 
 use std::io::Write;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Answer, Person, World, on_both};
 
@@ -13,6 +16,7 @@ on_both!(
     a_body_that_cannot_be_read_is_malformed,
     a_body_that_lacks_parts_names_them_all,
     text_with_a_nul_is_refused_with_its_place,
+    a_body_that_never_comes_ends_the_connection,
     a_body_over_the_limit_is_refused_packed_or_not,
     an_unknown_or_doubled_encoding_is_refused,
     a_packed_body_is_read_as_what_it_holds,
@@ -101,4 +105,21 @@ async fn tokens_that_are_not_ours_are_refused(world: World) {
     }
     let twice = client.get(format!("{}/api/v1/me", world.url)).bearer_auth(&good).header("authorization", "Bearer x");
     assert_eq!(twice.send().await.expect("an answer").status(), 401);
+}
+
+async fn a_body_that_never_comes_ends_the_connection(world: World) {
+    let ada = world.ada().await;
+    let host = world.url.trim_start_matches("http://").to_owned();
+    let mut line = TcpStream::connect(&host).await.expect("a connection");
+    let head = format!(
+        "POST /api/v1/teams HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ada.token()
+    );
+    line.write_all(head.as_bytes()).await.expect("it is read");
+    let mut said = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(25), line.read_to_string(&mut said)).await;
+    read.expect("the server hangs up").expect("text");
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert!(said.to_lowercase().contains("connection: close"), "{said}");
 }

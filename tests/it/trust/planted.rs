@@ -254,7 +254,14 @@ async fn plant(office: &Office) -> usize {
     for table in TABLES.iter() {
         for column in table.columns.iter().filter(|column| holds_words(table.name, column)) {
             let word = format!("PLANTED-{}-{}", table.name, column.name);
-            let value = if matches!(column.field.kind, Kind::Json(_)) { json!([word]).to_string() } else { word };
+            let value = match column.field.kind {
+                // Without an agreement nothing would be sent.
+                Kind::Json(_) if column.name == "client_consent" => {
+                    json!({"by": word, "until": "2028-03-01"}).to_string()
+                }
+                Kind::Json(_) => json!([word]).to_string(),
+                _ => word,
+            };
             let set = format!("update {} set {} = $1, seq = {}", table.name, column.name, write.seq() + planted);
             entities::sql::exec(write.conn(), &set, vec![value.into()]).await.expect("it is planted");
             planted += 1;

@@ -2,8 +2,10 @@
 
 use entities::casework::{case, contact, goal};
 use entities::partners::referral;
+use entities::workflow::simulate;
+use serde_json::json;
 
-use super::office::{ANA, BEN, Office, PAT, SAM, at, day};
+use super::office::{ANA, BEN, Office, PAT, SAM, at, consent, day};
 use crate::support::{World, on_both};
 
 on_both!(
@@ -17,6 +19,11 @@ on_both!(
     a_case_ready_to_close_is_told_once_and_taken_back_when_a_goal_reopens,
     the_morning_digest_says_what_stands_and_nothing_when_nothing_does,
     a_closed_case_has_nothing_pending_in_the_same_commit,
+    a_partner_is_not_told_once_the_agreement_has_ended_or_is_withdrawn,
+    a_digest_is_not_lost_when_its_hour_is_moved_earlier,
+    somebody_who_changes_their_hour_zone_or_absence_is_told_accordingly,
+    prompts_of_somebody_who_has_left_move_on,
+    an_agency_that_wants_counts_gets_counts,
 );
 
 /// Clocks in New York go forward on 14 March 2027: eight in the morning is 13:00Z before, 12:00Z after.
@@ -250,4 +257,113 @@ async fn a_closed_case_has_nothing_pending_in_the_same_commit(world: World) {
     assert_eq!(why, ["goals are reminded while the case is open and not on hold"]);
     office.change::<case::Entity>(&case, |case| case.status = "active".into()).await;
     assert_eq!(office.pending(&case).await, ["d14 2027-03-04T08:00 America/New_York"]);
+}
+
+async fn a_partner_is_not_told_once_the_agreement_has_ended_or_is_withdrawn(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    let sent = office.referral(&case).await;
+    assert_eq!(office.told_at(&["2027-03-01T15:00:01Z"]).await.len(), 1);
+    let until = |day: &str| {
+        let mut record = consent();
+        record.0["until"] = day.into();
+        Some(record)
+    };
+    office.change::<referral::Entity>(&sent, |referral| referral.client_consent = until("2027-03-03")).await;
+    let told = office.told_at(&["2027-03-04T13:00:00Z"]).await;
+    assert!(told.iter().all(|line| line.contains("deadlines")), "it ended the day before: {told:?}");
+    office.change::<referral::Entity>(&sent, |referral| referral.client_consent = until("2027-09-01")).await;
+    // In the outbox while no mail server is there, then it is withdrawn.
+    office.world.set_clock("2027-03-10T13:00:00Z");
+    let nowhere = worker::Mailer::to_server(None, "desk@riverbend.example", "https://desk.riverbend.example");
+    worker::drain_once(office.store(), &nowhere.expect("a mailer"), None).await.expect("it fires");
+    let queued = "select step from outbound_message where to_role = 'partner' and state = 'queued'";
+    assert_eq!(office.asks(queued, vec![]).await.len(), 1);
+    office.change::<referral::Entity>(&sent, |referral| referral.client_consent = None).await;
+    assert_eq!(office.asks(queued, vec![]).await, [""; 0]);
+    assert!(office.pending(&case).await.is_empty());
+    let told = office.told_at(&["2027-03-11T13:00:00Z", "2027-03-15T13:00:00Z"]).await;
+    assert!(told.iter().all(|line| line.contains("deadlines")), "{told:?}");
+}
+
+async fn a_digest_is_not_lost_when_its_hour_is_moved_earlier(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-05").await;
+    office.works().await;
+    office.works_at("2027-03-02T12:30:00Z").await;
+    let (sam, sam_id) = (office.world.sam().await, office.world.id_of(SAM).await);
+    // It is half past seven, and the digest would come at eight.
+    sam.patch(&format!("/users/{sam_id}"), json!({"digest_hour": 6})).await.ok();
+    let told = office.told_at(&["2027-03-02T12:31:00Z", "2027-03-02T13:00:00Z", "2027-03-03T11:00:00Z"]).await;
+    let digests: Vec<_> = told.iter().filter(|line| line.contains(SAM)).map(|line| &line[..10]).collect();
+    assert_eq!(digests, ["2027-03-02", "2027-03-03"], "{told:?}");
+    let snapshot = office.store().read().await.expect("a snapshot");
+    let lines = simulate::simulate(&*snapshot, None, day("2027-03-03"), day("2027-03-04"), snapshot.now()).await;
+    let lines = lines.expect("it answers");
+    let digests: Vec<_> =
+        lines.iter().filter(|line| line.rule == "supervisor.digest").map(|line| &*line.due_at).collect();
+    assert_eq!(digests, ["2027-03-04T11:00:00.000Z"], "what is out is not told again");
+}
+
+async fn somebody_who_changes_their_hour_zone_or_absence_is_told_accordingly(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-18").await;
+    let (ana, path) = (office.world.ana().await, format!("/users/{}", office.world.id_of(ANA).await));
+    assert_eq!(office.pending(&case).await, ["d14 2027-03-04T08:00 America/New_York"]);
+    ana.patch(&path, json!({"digest_hour": 6})).await.ok();
+    assert_eq!(office.pending(&case).await, ["d14 2027-03-04T06:00 America/New_York"]);
+    ana.patch(&path, json!({"tz": "America/Chicago"})).await.ok();
+    assert_eq!(office.pending(&case).await, ["d14 2027-03-04T06:00 America/Chicago"]);
+    // Ben covers while Ana is away, and what she was shown is shown to him.
+    office.works_at("2027-03-04T12:00:00Z").await;
+    let shown = "select recipient_user_id from prompts where status = 'pending'";
+    assert_eq!(office.asks(shown, vec![]).await, [office.world.id_of(ANA).await]);
+    let cover = json!({"user_id": office.world.id_of(BEN).await, "role": "covering", "reason": "leave"});
+    office.world.sam().await.post(&format!("/cases/{case}/assignments"), cover).await.ok();
+    ana.patch(&path, json!({"away_from": "2027-03-04", "away_to": "2027-03-12"})).await.ok();
+    assert_eq!(office.asks(shown, vec![]).await, [office.world.id_of(BEN).await]);
+}
+
+async fn prompts_of_somebody_who_has_left_move_on(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-18").await;
+    office.works_at("2027-03-04T13:00:00Z").await;
+    let (ada, ana) = (office.world.ada().await, office.world.id_of(ANA).await);
+    ada.post(&format!("/users/{ana}/deactivate"), json!({})).await.ok();
+    let shown = "select recipient_user_id from prompts where status = 'pending'";
+    assert_eq!(
+        office.asks(shown, vec![]).await,
+        [office.world.id_of(SAM).await],
+        "without a caseworker, the supervisor"
+    );
+    ada.post(&format!("/users/{ana}/reactivate"), json!({})).await.ok();
+    assert_eq!(office.asks(shown, vec![]).await, [ana]);
+}
+
+async fn an_agency_that_wants_counts_gets_counts(world: World) {
+    let office = Office::open(world).await;
+    let ada = office.world.ada().await;
+    ada.patch(&format!("/agencies/{}", office.world.riverbend), json!({"email_policy": 0})).await.ok();
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-18").await;
+    office.referral(&case).await;
+    for now in ["2027-03-01T15:00:01Z", "2027-03-04T13:00:00Z", "2027-03-11T13:00:00Z", "2027-03-12T13:00:00Z"] {
+        office.works_at(now).await;
+    }
+    let mails = office.post.mails();
+    assert!([ANA, SAM, PAT].iter().all(|email| mails.iter().any(|mail| mail.to == *email)), "{mails:?}");
+    let text = "select reference from cases union all select reference from referrals";
+    let references = office.asks(text, vec![]).await;
+    for mail in mails {
+        let all = mail.everything();
+        for reference in &references {
+            assert!(!all.contains(reference), "{reference} in {all}");
+        }
+        assert!(!mail.text.contains("/#/") && mail.text.contains("https://desk.riverbend.example"), "{}", mail.text);
+    }
+    let digests = office.mails_to(SAM);
+    assert!(digests.iter().any(|mail| mail.text.contains("Goals due within a week: 1")), "{digests:?}");
 }

@@ -20,6 +20,8 @@ on_both!(
     a_line_that_breaks_before_the_hand_over_is_simply_tried_again,
     a_message_that_the_server_will_not_have_dies_with_its_words,
     a_silent_server_holds_up_nobody_else,
+    a_silent_server_keeps_nothing_from_coming_due,
+    a_busy_database_after_the_final_dot_makes_no_second_copy,
     an_address_with_a_line_break_costs_that_one_mail,
     a_restored_database_sends_nothing_until_it_is_confirmed,
     a_worker_that_died_while_sending_leaves_a_mail_that_goes_once_more,
@@ -202,6 +204,63 @@ async fn a_silent_server_holds_up_nobody_else(world: World) {
     desk.queue(BEN).await;
     desk.works().await;
     assert_eq!(desk.states(BEN).await, ["sent 1"]);
+}
+
+async fn a_silent_server_keeps_nothing_from_coming_due(world: World) {
+    let desk = Desk::open(world).await;
+    desk.queue(ANA).await;
+    desk.server.tell("greeting", Script::SilentBefore);
+    let case = desk.office.case_of(BEN).await;
+    desk.office.goal(&case, "2027-03-18").await;
+    // A server's full patience is half a minute.
+    let mailer = super::office::mailer(&desk.server.url());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(worker::run(desk.office.store().clone(), mailer, async {
+        let _asked = stopped.await;
+    }));
+    let until = async |text: &str, wanted: &str| {
+        for _ in 0..400 {
+            if desk.office.asks(text, vec![]).await == [wanted] {
+                return;
+            }
+            // Waiting for the loop that is tested: there is nothing here to be told by.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{text} does not come to {wanted}");
+    };
+    until("select state from outbound_message where rule_id is null", "sending").await;
+    desk.office.world.set_clock("2027-03-04T13:00:00Z");
+    until("select step from prompts", "d14").await;
+    assert_eq!(desk.states(ANA).await, ["sending 0"], "the server still says nothing");
+    running.abort();
+    drop(stop);
+}
+
+async fn a_busy_database_after_the_final_dot_makes_no_second_copy(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    for email in [ANA, BEN] {
+        desk.server.tell(email, Script::Hesitate);
+    }
+    let mailer = super::office::mailer(&desk.server.url());
+    let store = desk.office.store().clone();
+    let sending = tokio::spawn(async move { drain_once(&store, &mailer, None).await });
+    while desk.server.taken().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let other = desk.office.world.db.store(desk.office.world.clock.clone()).await;
+    let side = other.side().await.expect("a transaction");
+    entities::sql::exec(&*side, "update outbound_message set reason = reason", vec![]).await.expect("it is locked");
+    for email in [ANA, BEN] {
+        desk.server.tell(email, Script::Take);
+    }
+    // Longer than either database waits for a lock.
+    tokio::time::sleep(Duration::from_millis(6500)).await;
+    drop(side);
+    let done = sending.await.expect("no panic").expect("it goes on when the database does");
+    assert_eq!(done.mail.sent, 2);
+    assert_eq!((desk.states(ANA).await, desk.states(BEN).await), (vec!["sent 1".into()], vec!["sent 1".into()]));
+    desk.works_after(3600).await;
+    assert_eq!(desk.server.taken().len(), 2);
 }
 
 async fn an_address_with_a_line_break_costs_that_one_mail(world: World) {

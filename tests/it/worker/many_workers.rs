@@ -1,13 +1,16 @@
 //! Several workers on one database, and what explain and simulate say beforehand.
 
 use entities::workflow::{explain, simulate};
+use serde_json::json;
 use worker::drain_once;
 
 use super::office::{ANA, BEN, Office, SAM, day};
-use crate::support::{World, on_both};
+use crate::rest::scene::{opens_a_case, smart};
+use crate::support::{Kind, World, on_both};
 
 on_both!(
     a_row_that_cannot_be_read_holds_up_nobody_else,
+    an_agency_that_is_held_keeps_no_other_from_its_turn,
     two_workers_tell_each_thing_once,
     draining_a_later_instant_moves_no_stamp,
     explain_says_when_or_why_not,
@@ -150,4 +153,31 @@ async fn a_row_that_cannot_be_read_holds_up_nobody_else(world: World) {
     office.works_at("2027-03-11T13:05:00Z").await;
     let digests = office.mails_to(SAM).into_iter().filter(|mail| mail.subject.contains("deadlines")).count();
     assert_eq!(digests, 1, "the supervisor reads of the others");
+}
+
+async fn an_agency_that_is_held_keeps_no_other_from_its_turn(world: World) {
+    if world.db.kind == Kind::Sqlite {
+        return; // there is one lock for all
+    }
+    let office = Office::open(world).await;
+    let ana = office.case_of(ANA).await;
+    office.goal(&ana, "2027-03-18").await;
+    let omar = office.world.omar().await;
+    let case = opens_a_case(&omar).await;
+    let goal = omar.post("/goals", smart(&case)).await.ok();
+    omar.post(&format!("/goals/{}/agree", goal["id"].as_str().expect("an id")), json!({})).await.ok();
+    office.works().await;
+    let other = office.world.db.store(office.world.clock.clone()).await;
+    let mut write = other.write(&entities::Actor::system(&office.world.riverbend)).await.expect("the door");
+    entities::workflow::timers::mark_agency(&write, "test").await.expect("a mark");
+    write.note("held", "");
+    office.world.set_clock("2027-05-18T12:00:00Z");
+    let why = drain_once(office.store(), &office.mailer, None).await.expect_err("Riverbend is held");
+    assert!(matches!(why, entities::Error::Busy(_)), "{why}");
+    let told: Vec<_> = office.mails_to("omar@other.example").into_iter().map(|mail| mail.subject).collect();
+    assert_eq!(told, ["A goal is due in 14 days"]);
+    assert!(office.mails_to(ANA).is_empty());
+    drop(write);
+    office.works().await;
+    assert_eq!(office.pending(&ana).await, [""; 0], "Riverbend's turn");
 }

@@ -1,6 +1,7 @@
 //! Riverbend at work: cases, goals, contacts and referrals made through the write door, a worker
 //! that does what is due, and the postbox it sends to.
 
+use entities::Doc;
 use entities::access::{Actor, Role};
 use entities::casework::{case, case_assignment, contact, goal};
 use entities::clock::{Day, Instant};
@@ -30,6 +31,11 @@ pub fn day(text: &str) -> Day {
 
 pub fn at(text: &str) -> Instant {
     Instant::parse(text).expect("an instant")
+}
+
+/// A client's agreement to share, good for a year.
+pub fn consent() -> Doc {
+    Doc(serde_json::json!({"by": "client", "on": "2027-03-01", "how": "signed", "until": "2028-03-01"}))
 }
 
 pub fn mailer(url: &str) -> Mailer {
@@ -131,6 +137,7 @@ impl Office {
             status: "requested".into(),
             reason: Some("CANARY-REASON".into()),
             need_category: Some("CANARY-NEED".into()),
+            client_consent: Some(consent()),
             sent_at: Some(self.world.clock.now()),
             ..referral::Model::default()
         };

@@ -7,7 +7,7 @@ use entities::people::user;
 use entities::workflow::{explain, refused};
 use serde_json::json;
 
-use super::office::{ANA, BEN, Office, PAT, SAM};
+use super::office::{ANA, BEN, Office, PAT, SAM, consent};
 use crate::support::{Mail, World, on_both};
 
 on_both!(
@@ -17,6 +17,8 @@ on_both!(
     a_partner_who_is_refused_is_told_to_the_supervisor_of_the_case_by_reference,
     another_address_for_the_organisation_lets_go_what_waited,
     one_refused_address_of_several_keeps_the_mail_from_nobody_else,
+    one_full_mailbox_of_several_keeps_the_mail_from_nobody_else,
+    a_partner_whom_no_mail_reaches_is_told_to_the_caseworker_at_the_request,
     a_refusal_of_the_message_or_of_the_sender_is_not_held_against_the_address,
     a_case_that_passes_on_is_told_to_its_new_holder,
     a_supervisor_who_cannot_be_reached_is_told_to_the_administrators,
@@ -137,6 +139,7 @@ async fn refers_to_clinic(office: &Office) -> String {
         partner_org_id: Some(clinic.clone()),
         priority: "routine".into(),
         status: "requested".into(),
+        client_consent: Some(consent()),
         sent_at: Some(office.world.clock.now()),
         ..referral::Model::default()
     };
@@ -160,9 +163,8 @@ async fn another_address_for_the_organisation_lets_go_what_waited(world: World) 
     assert_eq!(office.mails_to("intake@clinic.example").len(), 1);
 }
 
-async fn one_refused_address_of_several_keeps_the_mail_from_nobody_else(world: World) {
-    let office = Office::open(world).await;
-    office.post.refuses(PAT, GONE);
+/// A referral to an organisation with Pat, and with Pia as well.
+async fn refers_to_pat_and_pia(office: &Office) {
     let case = office.case_of(ANA).await;
     let referral = office.referral(&case).await;
     let org = office.asks("select partner_org_id from referrals where id = $1", vec![referral.into()]).await.remove(0);
@@ -171,6 +173,24 @@ async fn one_refused_address_of_several_keeps_the_mail_from_nobody_else(world: W
         user::Model { partner_org_id: Some(org), ..user::Model::new("Pia", "pia@partner.example", Role::Partner) };
     user::create(&mut write, pia).await.expect("Pia");
     write.commit().await.expect("a commit");
+}
+
+async fn one_full_mailbox_of_several_keeps_the_mail_from_nobody_else(world: World) {
+    let office = Office::open(world).await;
+    office.post.refuses(PAT, "452 4.2.2 mailbox full");
+    refers_to_pat_and_pia(&office).await;
+    office.works().await;
+    assert_eq!(office.mails_to("pia@partner.example").len(), 1);
+    assert!(office.refused().await.is_empty(), "a full mailbox is emptied some day");
+    let text = "select state || ': ' || reason from outbound_message where to_role = 'partner'";
+    let left_out = "left out those of the addresses that could take nothing at the time";
+    assert_eq!(office.asks(text, vec![]).await, [format!("sent: {left_out}")]);
+}
+
+async fn one_refused_address_of_several_keeps_the_mail_from_nobody_else(world: World) {
+    let office = Office::open(world).await;
+    office.post.refuses(PAT, GONE);
+    refers_to_pat_and_pia(&office).await;
     office.works().await;
     office.works().await;
     assert_eq!((office.mails_to("pia@partner.example").len(), office.refused().await), (1, vec![PAT.to_owned()]));
@@ -218,4 +238,27 @@ async fn a_supervisor_who_cannot_be_reached_is_told_to_the_administrators(world:
     let told = office.told_of_refusals("ada@demo.example");
     assert_eq!(told.len(), 1);
     assert!(told[0].text.contains("Sam Stone"));
+}
+
+async fn a_partner_whom_no_mail_reaches_is_told_to_the_caseworker_at_the_request(world: World) {
+    let office = Office::open(world).await;
+    let clinic = refers_to_clinic(&office).await;
+    office.change::<organization::Entity>(&clinic, |clinic| clinic.email = None).await;
+    let told = office.told_at(&["2027-03-01T15:00:01Z", "2027-03-04T13:00:00Z", "2027-03-10T13:00:00Z"]).await;
+    let told: Vec<_> = told.iter().filter(|line| !line.contains("deadlines")).collect();
+    assert_eq!(told, ["2027-03-01 ana@demo.example: A referral that the partner does not know of"]);
+    let told = office.told_at(&["2027-03-11T13:00:00Z"]).await;
+    assert!(told.contains(&"2027-03-11 ana@demo.example: A referral has no answer".to_owned()), "{told:?}");
+    let mail = office.mails_to(ANA).pop().expect("the last one");
+    assert!(mail.text.contains("no mail about it has reached the partner"), "{}", mail.text);
+    assert!(!mail.text.contains("reminded"), "{}", mail.text);
+    // With an address it is told after all.
+    let case = office.asks("select id from cases", vec![]).await.remove(0);
+    office.change::<organization::Entity>(&clinic, |clinic| clinic.email = Some("intake@clinic.example".into())).await;
+    let mut write = office.write().await;
+    write.replan(&case);
+    write.note("planned", "");
+    write.commit().await.expect("a commit");
+    office.works().await;
+    assert_eq!(office.mails_to("intake@clinic.example").len(), 1);
 }

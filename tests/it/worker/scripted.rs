@@ -24,6 +24,8 @@ pub enum Script {
     BreakAfter,
     /// Take it, and think about it for a moment before saying so.
     SlowAnswer,
+    /// Take it, and say so when it is told to do something else.
+    Hesitate,
     /// Silence after the final dot; the server has the mail.
     SilentAfter,
     /// Silence from the greeting on.
@@ -128,6 +130,12 @@ impl Scripted {
                             Script::SilentAfter => {
                                 std::future::pending::<()>().await;
                                 ""
+                            }
+                            Script::Hesitate => {
+                                while self.script(&to) == Script::Hesitate {
+                                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                                }
+                                "250 taken"
                             }
                             Script::SlowAnswer => {
                                 tokio::time::sleep(std::time::Duration::from_millis(60)).await;

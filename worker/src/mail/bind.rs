@@ -25,6 +25,8 @@ pub(super) struct Letter {
     pub(super) why: String,
     /// Values for the template.
     pub(super) data: Value,
+    /// The agency wants its mail to say how many and nothing more.
+    pub(super) counts_only: bool,
 }
 
 /// The answer.
@@ -108,7 +110,7 @@ async fn plain(
     {
         map.insert("link".into(), public_url.into());
     }
-    Ok(Bound::To(Letter { user_id, addresses: vec![address], why: String::new(), data }))
+    Ok(Bound::To(Letter { user_id, addresses: vec![address], why: String::new(), data, counts_only: false }))
 }
 
 async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
@@ -151,8 +153,10 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
         (false, None) => String::new(),
     };
     let zone = holder.zone.as_ref().unwrap_or_else(|| facts.case_zone());
-    let data = values(row, &facts, zone.day(due), public_url);
-    Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data }))
+    let mut data = values(row, &facts, zone.day(due), public_url);
+    sent_before(&**snapshot, row, &mut data).await?;
+    let counts_only = facts.agency.counts_only;
+    Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
 }
 
 /// The partner organisation of the referral: its users, or its own address where it has none.
@@ -175,7 +179,8 @@ async fn partner(
     for user in sql::all(&**snapshot, users, vec![org.as_str().into()]).await? {
         addresses.push(user.try_get_by_index::<String>(0)?);
     }
-    if addresses.is_empty() {
+    let account = !addresses.is_empty();
+    if !account {
         let own = "select email from organizations where id = $1 and deleted_at is null and email is not null";
         if let Some(found) = sql::one(&**snapshot, own, vec![org.as_str().into()]).await? {
             addresses.push(found.try_get_by_index(0)?);
@@ -184,8 +189,26 @@ async fn partner(
     if addresses.is_empty() {
         return Ok(Bound::Nobody("the partner has no user and no address".into()));
     }
-    let data = values(row, facts, facts.agency.zone.day(due), public_url);
-    Ok(Bound::To(Letter { user_id: None, addresses, why: String::new(), data }))
+    let mut data = values(row, facts, facts.agency.zone.day(due), public_url);
+    data["account"] = account.into();
+    let counts_only = facts.agency.counts_only;
+    Ok(Bound::To(Letter { user_id: None, addresses, why: String::new(), data, counts_only }))
+}
+
+/// What a mail up the line may say of those before it: how many of them went out, to the partner
+/// about a referral, to the caseworker about anything else.
+async fn sent_before(conn: &impl ConnectionTrait, row: &Claimed, data: &mut Value) -> Result<()> {
+    let to = if row.subject_kind.as_deref() == Some("referral") { Audience::Partner } else { Audience::Caseworker };
+    let text = "select count(*), coalesce(sum(case when step = 'told' then 0 else 1 end), 0) from outbound_message \
+                where rule_id = $1 and subject_id = $2 and anchor = $3 and to_role = $4 and state = 'sent'";
+    let part = |part: &Option<String>| part.clone().unwrap_or_default().into();
+    let bound = vec![part(&row.rule_id), part(&row.subject_id), part(&row.anchor), to.as_str().into()];
+    let (mut told, mut reminded): (i64, i64) = (0, 0);
+    if let Some(found) = sql::one(conn, text, bound).await? {
+        (told, reminded) = (found.try_get_by_index(0)?, found.try_get_by_index(1)?);
+    }
+    (data["told"], data["reminded"]) = (told.into(), reminded.into());
+    Ok(())
 }
 
 /// What the templates may say: references, days and a link. Nothing else about a case is passed.
@@ -204,6 +227,9 @@ fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Val
     let reference = referral.map_or(&facts.reference, |referral| &referral.reference);
     // The one that the mail names: staff look for the case, a partner knows the referral alone.
     let named = if row.to_role == Audience::Partner.as_str() { reference } else { &facts.reference };
+    if facts.agency.counts_only {
+        return json!({"link": public_url});
+    }
     json!({
         "reference": reference,
         "case_reference": facts.reference,
@@ -226,6 +252,7 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
     if said.is_empty() {
         return Ok(Bound::Nobody("there is nothing to say any more".into()));
     }
+    let counts_only = load::agency(&**snapshot, &row.agency_id).await?.is_some_and(|agency| agency.counts_only);
     let sections: Vec<Value> = [
         ("Overdue goals", &said.overdue),
         ("Goals due within a week", &said.due_soon),
@@ -240,11 +267,13 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
             .iter()
             .map(|line| json!({"reference": line.reference, "on": line.on.map(|on| on.to_string())}))
             .collect();
-        json!({"title": title, "lines": lines})
+        json!({"title": title, "count": lines.len(), "lines": if counts_only { Vec::new() } else { lines }})
     })
     .collect();
     let data = json!({"on": row.anchor, "today": row.anchor, "sections": sections, "link": public_url});
-    Ok(Bound::To(Letter { user_id: Some(user), addresses: vec![address], why: String::new(), data }))
+    let why = String::new();
+    // The digest counts by itself.
+    Ok(Bound::To(Letter { user_id: Some(user), addresses: vec![address], why, data, counts_only: false }))
 }
 
 async fn address_of(snapshot: &Snapshot, user: &str) -> Result<Option<String>> {

@@ -4,12 +4,15 @@
 //! `uncertain`, `held`, `dead`, `suppressed`. An attempt is finished only by whoever holds the
 //! fence, so that a worker that was thought dead and wakes up cannot write over what another did.
 
+use std::time::Duration;
+
 use entities::sql;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
 use entities::workflow::refused::{KNOWN, MET};
 use entities::workflow::timers::REASON_GONE;
-use entities::{Instant, Result, Store};
+use entities::{Error, Instant, Result, Store};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
+use tokio::time::Instant as Tick;
 
 use super::bind::Letter;
 use super::refused;
@@ -169,6 +172,7 @@ pub(super) async fn hand_over(store: &Store, row: &Claimed, letter: &Letter) -> 
     Ok(touched == 1)
 }
 
+#[derive(Clone)]
 struct End<'a> {
     state: &'a str,
     reason: String,
@@ -226,7 +230,8 @@ pub(super) async fn finish(
 ) -> Result<Verdict> {
     let mut said = End { state: "sent", reason: String::new(), code: None, error: None, next_at: None, words: keep };
     match &attempt.outcome {
-        Outcome::Sent => (),
+        Outcome::Sent if attempt.put_off.is_empty() => (),
+        Outcome::Sent => said.reason = "left out those of the addresses that could take nothing at the time".into(),
         Outcome::Refused { code, said: text } => {
             (said.state, said.code, said.error) = ("dead", *code, Some(text.clone()));
             said.reason = if attempt.refused.is_empty() { "the mail server refuses it" } else { MET }.into();
@@ -263,11 +268,24 @@ pub(super) async fn finish(
         tracing::warn!(message = row.id, state = said.state, code = said.code, "a mail was not sent");
     }
     metrics::counter!("fieldstone_mail_total", "state" => said.state.to_owned()).increment(1);
+    // The server has answered: what it said is worth waiting for the database, or the message goes
+    // out once more. As long as the lease lasts it is nobody else's.
+    let until = Tick::now() + Duration::from_secs(LEASE_SECS.unsigned_abs());
+    loop {
+        match finished(store, row, &said, attempt, public_url).await {
+            Err(Error::Busy(_) | Error::StorageFull) if Tick::now() < until => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            ended => return ended.map(|()| verdict),
+        }
+    }
+}
+
+async fn finished(store: &Store, row: &Claimed, said: &End<'_>, attempt: &Attempt, public_url: &str) -> Result<()> {
     let side = store.side().await?;
-    end_in(&*side, side.now(), row, said).await?;
+    end_in(&*side, side.now(), row, said.clone()).await?;
     refused::note(&side, row, &attempt.refused, public_url).await?;
-    side.commit().await?;
-    Ok(verdict)
+    side.commit().await
 }
 
 /// The reason is gone, or there is nobody to send it to.

@@ -19,10 +19,10 @@ pub use words::{NAMES, Templates, Unworded, Words};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use entities::{Instant, Result, Store, instance};
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use bind::Bound;
@@ -100,15 +100,15 @@ impl Mailer {
     /// what counts as due; leases and times of sending are the clock's.
     ///
     /// Each message has a task of its own, so that claiming the next never waits for a connection
-    /// that a message under way holds. When `stopping` becomes true no more are claimed and those
-    /// under way are finished.
+    /// that a message under way holds. When `stopping` becomes true, or the database fails, no more
+    /// are claimed and those under way are finished.
     pub(crate) async fn post(
         &self,
         store: &Store,
         worker: &str,
         due: Instant,
         limit: usize,
-        stopping: &AtomicBool,
+        stopping: &watch::Receiver<bool>,
     ) -> Result<Posted> {
         let mut posted = Posted::default();
         if matches!(self.route, Route::None) || !instance::sends(store.connection()).await? {
@@ -117,11 +117,15 @@ impl Mailer {
         claim::expire_leases(store).await?;
         let mut under_way: JoinSet<Result<Verdict>> = JoinSet::new();
         let mut left = limit;
+        let mut failed = None;
         let mut dry = false;
         loop {
-            while !dry && left > 0 && under_way.len() < AT_ONCE && !stopping.load(Ordering::Relaxed) {
+            while !dry && left > 0 && under_way.len() < AT_ONCE && !*stopping.borrow() {
                 let wanted = (AT_ONCE - under_way.len()).min(left);
-                let claimed = claim::claim(store, worker, due, wanted).await?;
+                let claimed = claim::claim(store, worker, due, wanted).await.unwrap_or_else(|why| {
+                    failed = Some(why);
+                    Vec::new()
+                });
                 dry = claimed.is_empty();
                 left -= claimed.len();
                 for row in claimed {
@@ -130,14 +134,12 @@ impl Mailer {
                 }
             }
             match under_way.join_next().await {
-                Some(Ok(verdict)) => match verdict? {
-                    Verdict::Sent => posted.sent += 1,
-                    Verdict::Suppressed => posted.suppressed += 1,
-                    Verdict::Troubled => posted.troubled += 1,
-                },
+                Some(Ok(Ok(Verdict::Sent))) => posted.sent += 1,
+                Some(Ok(Ok(Verdict::Suppressed))) => posted.suppressed += 1,
                 // A task that broke leaves its message under lease, from where it is found again.
-                Some(Err(_)) => posted.troubled += 1,
-                None => return Ok(posted),
+                Some(Ok(Ok(Verdict::Troubled)) | Err(_)) => posted.troubled += 1,
+                Some(Ok(Err(why))) => (failed, dry) = (Some(why), true),
+                None => return failed.map_or(Ok(posted), Err),
             }
         }
     }
@@ -164,7 +166,8 @@ impl Mailer {
             Bound::Refused => return claim::spare(store, row).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
         };
-        let words = match self.templates.render(&row.template, &bound.data) {
+        let template = if bound.counts_only { "something_waits" } else { row.template.as_str() };
+        let words = match self.templates.render(template, &bound.data) {
             Ok(words) => words,
             Err(why) => return claim::poison(store, row, &why.to_string()).await,
         };

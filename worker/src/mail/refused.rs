@@ -55,6 +55,14 @@ async fn of_a_partner(side: &Side, row: &Claimed, public_url: &str) -> Result<(V
         let data = json!({"name": null, "reference": null, "case_reference": null, "link": public_url});
         return Ok((administrators(side, &row.agency_id, "").await?, data));
     };
+    let holder = facts.holder(Audience::Supervisor, facts.case_zone().day(side.now())).0;
+    let readers = match holder {
+        Some(holder) => vec![holder.user_id.clone()],
+        None => administrators(side, &row.agency_id, "").await?,
+    };
+    if facts.agency.counts_only {
+        return Ok((readers, json!({"name": null, "reference": null, "case_reference": null, "link": public_url})));
+    }
     let subject = row.subject_id.as_deref().unwrap_or_default();
     let referral = facts.referrals.iter().find(|referral| referral.id == subject);
     let reference = &facts.reference;
@@ -65,11 +73,6 @@ async fn of_a_partner(side: &Side, row: &Claimed, public_url: &str) -> Result<(V
         "case_reference": facts.reference,
         "link": format!("{public_url}/#/{kind}s/{subject}?reference={reference}"),
     });
-    let today = facts.case_zone().day(side.now());
-    let readers = match facts.holder(Audience::Supervisor, today).0 {
-        Some(holder) => vec![holder.user_id.clone()],
-        None => administrators(side, &row.agency_id, "").await?,
-    };
     Ok((readers, data))
 }
 

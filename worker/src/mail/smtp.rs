@@ -79,12 +79,22 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Addresses that nothing more is to be sent to; the others may have been served.
     pub refused: Vec<Refusal>,
+    /// Addresses that could take nothing at the time, such as a full mailbox; where it was sent all
+    /// the same, the others were served.
+    pub put_off: Vec<String>,
 }
 
 impl From<Outcome> for Attempt {
     fn from(outcome: Outcome) -> Attempt {
-        Attempt { outcome, refused: Vec::new() }
+        Attempt { outcome, refused: Vec::new(), put_off: Vec::new() }
     }
+}
+
+/// The addresses that a message for several did not go to.
+#[derive(Debug, Default)]
+struct LeftOut {
+    refused: Vec<Refusal>,
+    put_off: Vec<String>,
 }
 
 /// The URL of a mail server that this program cannot use; says what is wrong, never the password.
@@ -144,14 +154,14 @@ impl Server {
         message: &[u8],
         hand_over: impl Future<Output = bool>,
     ) -> Attempt {
-        let (mut handed_over, mut refused) = (false, Vec::new());
-        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over, &mut refused);
+        let (mut handed_over, mut left_out) = (false, LeftOut::default());
+        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over, &mut left_out);
         let outcome = match tokio::time::timeout(self.patience, attempt).await {
             Ok(outcome) => outcome,
             Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot".into() },
             Err(_) => Outcome::Later { code: None, said: "no answer in time".into() },
         };
-        Attempt { outcome, refused }
+        Attempt { outcome, refused: left_out.refused, put_off: left_out.put_off }
     }
 
     async fn attempt(
@@ -161,14 +171,14 @@ impl Server {
         message: &[u8],
         hand_over: impl Future<Output = bool>,
         handed_over: &mut bool,
-        refused: &mut Vec<Refusal>,
+        left_out: &mut LeftOut,
     ) -> Outcome {
         let by = Tick::now() + self.patience * 5 / 6;
         let mut line = match self.connect().await {
             Ok(line) => line,
             Err(why) => return early(&why),
         };
-        let outcome = match ready(&mut line, from, to, message, refused).await {
+        let outcome = match ready(&mut line, from, to, message, left_out).await {
             Some(ended) => ended,
             None if Tick::now() > by => {
                 Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() }
@@ -211,7 +221,7 @@ async fn ready(
     from: &Address,
     to: &[Address],
     message: &[u8],
-    refused: &mut Vec<Refusal>,
+    left_out: &mut LeftOut,
 ) -> Option<Outcome> {
     let mut options = Vec::new();
     if !message.is_ascii() {
@@ -223,7 +233,7 @@ async fn ready(
     if let Err(why) = line.command(Mail::new(Some(from.clone()), options)).await {
         return Some(early(&why));
     }
-    let mut refusal = None;
+    let (mut refusal, mut later) = (None, None);
     let mut taken = 0;
     for address in to {
         match line.command(Rcpt::new(address.clone(), vec![])).await {
@@ -232,15 +242,20 @@ async fn ready(
             Err(why) if why.is_permanent() => {
                 let (code, words) = (why.status().map(u16::from), said(&why));
                 if code.is_some_and(|code| is_about_the_address(code, &words)) {
-                    refused.push(Refusal { address: address.to_string(), code, said: words });
+                    left_out.refused.push(Refusal { address: address.to_string(), code, said: words });
                 }
                 refusal = Some(early(&why));
+            }
+            // Nor does one that cannot take it now, such as a full mailbox.
+            Err(why) if why.status().is_some() => {
+                left_out.put_off.push(address.to_string());
+                later = Some(early(&why));
             }
             Err(why) => return Some(early(&why)),
         }
     }
     if taken == 0 {
-        return Some(refusal.unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() }));
+        return Some(later.or(refusal).unwrap_or(Outcome::Refused { code: None, said: "no recipient".into() }));
     }
     line.command(Data).await.err().map(|why| early(&why))
 }

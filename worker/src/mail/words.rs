@@ -58,7 +58,9 @@ templates!(
     "referral_reminder",
     "referral_requested",
     "referral_silent",
+    "referral_unreachable",
     "session_ended",
+    "something_waits",
 );
 
 /// The templates, parsed.
@@ -120,7 +122,8 @@ mod tests {
         json!({
             "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "today": "2027-03-07", "days": 7,
             "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "hours": 72, "minutes": 30, "own": false, "name": "Ana Ortiz",
-            "sections": [{"title": "Overdue goals", "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
+            "account": true, "told": 2, "reminded": 1,
+            "sections": [{"title": "Overdue goals", "count": 1, "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
         })
     }
 
@@ -160,6 +163,30 @@ mod tests {
         let templates = Templates::new().unwrap();
         assert!(templates.render("goal_overdue", &json!({"reference": "X"})).is_err());
         assert!(templates.render("no_such_template", &sample()).is_err());
+    }
+
+    #[test]
+    fn a_mail_says_of_the_partner_what_was_sent_to_them() {
+        let said = |told: i64, reminded: i64| {
+            let mut data = sample();
+            (data["told"], data["reminded"]) = (json!(told), json!(reminded));
+            Templates::new().unwrap().render("referral_silent", &data).unwrap().text
+        };
+        assert!(said(3, 2).contains("from the partner, who was reminded twice."), "{}", said(3, 2));
+        assert!(said(2, 1).contains("reminded once."), "{}", said(2, 1));
+        assert!(said(1, 0).contains("told of it by mail."), "{}", said(1, 0));
+        assert!(said(0, 0).contains("no mail about it has reached the partner"), "{}", said(0, 0));
+    }
+
+    #[test]
+    fn a_partner_without_an_account_is_not_asked_to_sign_in() {
+        let mut data = sample();
+        data["account"] = json!(false);
+        for name in ["referral_requested", "referral_reminder"] {
+            let words = Templates::new().unwrap().render(name, &data).unwrap();
+            assert!(!words.text.contains("Sign in") && !words.html.contains("Sign in"), "{}", words.text);
+            assert!(words.text.contains("has no account here yet"), "{}", words.text);
+        }
     }
 
     #[test]

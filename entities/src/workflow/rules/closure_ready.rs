@@ -2,7 +2,7 @@
 //! caseworker is told at once and again, with the supervisor, after two weeks. Withdrawn when a
 //! goal reopens or a new one is set; ready again is a new question.
 
-use crate::workflow::facts::CaseFacts;
+use crate::workflow::facts::{CaseFacts, GoalFact};
 use crate::workflow::rule::Audience::{Caseworker, Supervisor};
 use crate::workflow::rule::Offset::Days;
 use crate::workflow::rule::{Anchor, Because, CatchUp, Occurrence, Rule, Step};
@@ -33,7 +33,7 @@ pub fn stops(facts: &CaseFacts) -> Vec<Because> {
         Some(open) => {
             stops.push(Because::condition("every goal is settled", format!("goals.lifecycle = {}", open.lifecycle)))
         }
-        None if !facts.goals.iter().any(|goal| goal.lifecycle == "completed") => {
+        None if !facts.goals.iter().any(|goal| in_this_episode(facts, goal)) => {
             stops.push(Because::condition("at least one goal was completed", "goals.lifecycle = completed: none"));
         }
         None => (),
@@ -41,6 +41,18 @@ pub fn stops(facts: &CaseFacts) -> Vec<Because> {
     stops
 }
 
+/// What was completed before the case was closed is no reason to close it again.
+fn in_this_episode(facts: &CaseFacts, goal: &GoalFact) -> bool {
+    let since = |at| goal.completed_at.is_some_and(|completed| completed > at);
+    goal.lifecycle == "completed" && facts.reopened_at.is_none_or(since)
+}
+
 fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
-    vec![Occurrence { subject_id: facts.id.clone(), anchor: Anchor::Episode, steps: STEPS, stops: stops(facts) }]
+    vec![Occurrence {
+        subject_id: facts.id.clone(),
+        anchor: Anchor::Episode,
+        steps: STEPS,
+        left_out: Vec::new(),
+        stops: stops(facts),
+    }]
 }

@@ -59,6 +59,11 @@ pub fn schedule(hour: u32) -> Cron {
     Cron::daily(chrono::NaiveTime::from_hms_opt(hour.min(23), 0, 0).unwrap_or_default())
 }
 
+/// Identity for ever of one morning's digest: `anchor` is its day.
+pub fn key(user: &str, anchor: &str) -> String {
+    format!("{ID}|{user}|{anchor}|digest")
+}
+
 /// What there is to say about these cases at an instant.
 pub fn sections(cases: &[CaseFacts], now: Instant) -> Sections {
     let mut found = Sections::default();

@@ -41,7 +41,13 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
                     format!("contacts.status = {}", other.status),
                 ));
             }
-            Some(Occurrence { subject_id: contact.id.clone(), anchor: Anchor::Day(promised), steps: STEPS, stops })
+            Some(Occurrence {
+                subject_id: contact.id.clone(),
+                anchor: Anchor::Day(promised),
+                steps: STEPS,
+                left_out: Vec::new(),
+                stops,
+            })
         })
         .collect()
 }

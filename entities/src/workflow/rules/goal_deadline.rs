@@ -14,9 +14,23 @@ const STEPS: &[Step] = &[
     Step::new("late", WorkingDays(3), &[Supervisor], "goal_overdue"),
 ];
 
+/// The steps by what a goal's `reminder_offsets_days` calls them: days before the due day, and -3 for
+/// the working days after it.
+pub const OFFSETS: &[(i64, &str)] = &[(14, "d14"), (7, "d7"), (1, "d1"), (0, "d0"), (-3, "late")];
+
+/// The steps that a goal's own list does not name.
+fn left_out(wanted: &[i64]) -> Vec<(&'static str, Because)> {
+    let unwanted = OFFSETS.iter().filter(|(offset, _)| !wanted.contains(offset));
+    unwanted
+        .map(|(offset, step)| {
+            (*step, Because::condition("the goal asks for it", format!("goals.reminder_offsets_days lacks {offset}")))
+        })
+        .collect()
+}
+
 /// The rule.
 pub static RULE: Rule =
-    Rule { id: "goal.deadline", version: 1, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
+    Rule { id: "goal.deadline", version: 2, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
 
 fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
     facts
@@ -37,7 +51,13 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
                     format!("cases.status = {}", facts.status),
                 ));
             }
-            Some(Occurrence { subject_id: goal.id.clone(), anchor: Anchor::Day(due), steps: STEPS, stops })
+            Some(Occurrence {
+                subject_id: goal.id.clone(),
+                anchor: Anchor::Day(due),
+                steps: STEPS,
+                left_out: goal.offsets.as_deref().map(left_out).unwrap_or_default(),
+                stops,
+            })
         })
         .collect()
 }

@@ -23,10 +23,24 @@ const URGENT: &[Step] = &[
     Step::new("supervisor", WorkingDays(3), &[Supervisor], "referral_silent").unless_done(),
 ];
 
+/// Where no mail can reach the partner, the caseworker hears of it at the request and not after two
+/// reminders that nobody got.
+const UNREACHABLE: &[Step] = &[
+    Step::new("unreachable", Hours(0), &[Caseworker], "referral_unreachable"),
+    Step::new("caseworker", WorkingDays(8), &[Caseworker], "referral_silent"),
+    Step::new("supervisor", WorkingDays(10), &[Supervisor], "referral_silent").unless_done(),
+];
+
+const UNREACHABLE_URGENT: &[Step] = &[
+    Step::new("unreachable", Hours(0), &[Caseworker], "referral_unreachable"),
+    Step::new("caseworker", WorkingDays(2), &[Caseworker], "referral_silent"),
+    Step::new("supervisor", WorkingDays(3), &[Supervisor], "referral_silent").unless_done(),
+];
+
 /// The rule.
 pub static RULE: Rule = Rule {
     id: "referral.answer",
-    version: 1,
+    version: 2,
     subject_kind: "referral",
     at: None,
     catch_up: CatchUp::Latest,
@@ -46,6 +60,12 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
                     format!("referrals.status = {}", referral.status),
                 ));
             }
+            if !referral.agreed {
+                stops.push(Because::condition(
+                    "the client agrees to its being shared",
+                    "referrals.client_consent has ended or was withdrawn",
+                ));
+            }
             if !facts.is_open() {
                 stops.push(Because::condition("the case is open", format!("cases.status = {}", facts.status)));
             }
@@ -55,7 +75,13 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
                     id: format!("requested-{}", referral.requested_at.0),
                     at: referral.requested_at,
                 },
-                steps: if referral.priority == "urgent" { URGENT } else { ROUTINE },
+                steps: match (referral.reachable, referral.priority.as_str()) {
+                    (true, "urgent") => URGENT,
+                    (true, _) => ROUTINE,
+                    (false, "urgent") => UNREACHABLE_URGENT,
+                    (false, _) => UNREACHABLE,
+                },
+                left_out: Vec::new(),
                 stops,
             }
         })
