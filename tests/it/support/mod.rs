@@ -3,6 +3,7 @@
 mod answer;
 mod cluster;
 pub mod database;
+mod documented;
 mod person;
 mod phone;
 mod postbox;

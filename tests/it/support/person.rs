@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::database::uuid_text;
+use super::documented::is_documented;
 
 /// The password of everybody in tests, as in the sample agencies.
 pub const PASSWORD: &str = "fieldstone-demo";
@@ -58,7 +59,7 @@ impl Person {
             "email": self.email, "password": password, "device_id": self.device_id, "device_name": "Test phone",
         });
         let request = self.http.post(self.url("/auth/login")).json(&who);
-        Answer::of(format!("{} logs in", self.email), request.send().await).await
+        answers(format!("{} logs in", self.email), request).await
     }
 
     /// What the login answered: tokens, user, sync bounds.
@@ -96,7 +97,7 @@ impl Person {
     pub async fn send(&self, asked: &str, request: RequestBuilder) -> Answer {
         let asked = format!("{}: {asked}", self.email);
         let again = request.try_clone();
-        let answer = Answer::of(asked.clone(), request.send().await).await;
+        let answer = answers(asked.clone(), request).await;
         match again {
             Some(again) if answer.status == 401 && !self.session().is_null() => {
                 self.logs_in().await;
@@ -104,8 +105,7 @@ impl Person {
                 let (client, built) = again.build_split();
                 let mut built = built.unwrap_or_else(|why| panic!("{asked}: {why}"));
                 built.headers_mut().remove("authorization");
-                let again = RequestBuilder::from_parts(client, built).bearer_auth(token);
-                Answer::of(asked, again.send().await).await
+                answers(asked, RequestBuilder::from_parts(client, built).bearer_auth(token)).await
             }
             _ => answer,
         }
@@ -136,4 +136,14 @@ impl Person {
         let request = self.request(Method::PATCH, path).header("if-match", version).json(&body);
         self.send(&format!("PATCH {path} {body}"), request).await
     }
+}
+
+/// Sends it; the answer is one that the document promises.
+async fn answers(asked: String, request: RequestBuilder) -> Answer {
+    let (client, built) = request.build_split();
+    let built = built.unwrap_or_else(|why| panic!("{asked}: {why}"));
+    let (method, path) = (built.method().to_string(), built.url().path().to_owned());
+    let answer = Answer::of(asked, client.execute(built).await).await;
+    is_documented(&method, &path, answer.status);
+    answer
 }

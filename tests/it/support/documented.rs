@@ -1,0 +1,53 @@
+//! Every answer that a test gets is one that the OpenAPI document promises.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+struct Operation {
+    method: String,
+    /// Its path in parts, as `cases` and `{id}`.
+    parts: Vec<String>,
+    statuses: BTreeSet<u16>,
+}
+
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    let document = api::openapi::document(&api::operations(false));
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let statuses = operation["responses"].as_object().expect("responses").keys();
+            all.push(Operation {
+                method: method.to_uppercase(),
+                parts: parts(path),
+                statuses: statuses.map(|status| status.parse().expect("a status")).collect(),
+            });
+        }
+    }
+    all
+});
+
+fn parts(path: &str) -> Vec<String> {
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// Fails where the document knows the operation and does not know the status. What it does not know, such as a path that
+/// is not there, is nobody's promise.
+#[track_caller]
+pub fn is_documented(method: &str, path: &str, status: u16) {
+    let asked = parts(path);
+    let fits = |operation: &&Operation| {
+        let same = |(one, other): (&String, &String)| one == other || (one.starts_with('{') && !other.is_empty());
+        operation.method == method
+            && operation.parts.len() == asked.len()
+            && operation.parts.iter().zip(&asked).all(same)
+    };
+    // Where two fit, the one that is spelt out is meant.
+    let named = |operation: &&Operation| operation.parts.iter().filter(|part| part.starts_with('{')).count();
+    if let Some(operation) = OPERATIONS.iter().filter(fits).min_by_key(named) {
+        assert!(
+            operation.statuses.contains(&status),
+            "{method} {path} answered {status}, and the document promises {:?}",
+            operation.statuses
+        );
+    }
+}
