@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use entities::casework::{contact, goal};
+use entities::partners::organization;
 use entities::registry::{Column, Kind, TABLES};
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use entities::workflow::timers;
@@ -60,6 +61,13 @@ async fn no_mail_of_any_template_carries_anything_planted(world: World) {
     let case = office.case_of(ANA).await;
     office.goal(&case, "2027-03-18").await;
     office.referral(&case).await;
+    let mute = organization::Model {
+        name: "An office without mail".into(),
+        status: "active".into(),
+        ..organization::Model::default()
+    };
+    let mute = office.create::<organization::Entity>(mute, |row| &row.id).await;
+    office.referral_to(&case, mute, "routine").await;
     let (visited, missed, settled) = (office.case_of(ANA).await, office.case_of(ANA).await, office.case_of(ANA).await);
     let visit = |case: &str, status: &str| contact::Model {
         case_id: case.into(),
@@ -94,11 +102,18 @@ async fn no_mail_of_any_template_carries_anything_planted(world: World) {
         }
     }
 
+    // An agency that wants counts alone is sent one template in place of the others.
+    let path = format!("/agencies/{}", office.world.riverbend);
+    office.world.ada().await.patch(&path, json!({"email_policy": 0})).await.ok();
+    office.goal(&case, "2027-04-08").await;
+    office.works_at("2027-04-01T13:05:00Z").await;
+
     let sent = "select distinct template from outbound_message where state = 'sent'";
-    let sent: BTreeSet<String> = office.asks(sent, vec![]).await.into_iter().collect();
+    let mut sent: BTreeSet<String> = office.asks(sent, vec![]).await.into_iter().collect();
+    let mails = office.post.mails();
+    sent.extend(mails.iter().any(|mail| mail.text.contains("waits for you")).then(|| "something_waits".to_owned()));
     let all: BTreeSet<String> = worker::mail::NAMES.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(sent, all, "one of each template");
-    let mails = office.post.mails();
     assert_eq!(office.asks("select id from outbound_message where state = 'sent'", vec![]).await.len(), mails.len());
     for mail in mails {
         let all = mail.everything();

@@ -130,6 +130,11 @@ impl Office {
     /// The same of another priority.
     pub async fn referral_of(&self, case: &str, priority: &str) -> String {
         let org = self.harbor().await;
+        self.referral_to(case, org, priority).await
+    }
+
+    /// The same to a partner organisation of the test's own.
+    pub async fn referral_to(&self, case: &str, org: String, priority: &str) -> String {
         let row = referral::Model {
             case_id: case.into(),
             partner_org_id: Some(org),
