@@ -11,7 +11,8 @@ struct Operation {
 }
 
 static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
-    let document = api::openapi::document(&api::operations(false));
+    let today = entities::Instant::parse("2027-03-01T15:00:00Z").expect("an instant");
+    let document = api::openapi::document(&api::operations(false), today);
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
