@@ -119,7 +119,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         drop(snapshot);
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
-        state = State::load(&snapshot, actor, request).await?;
+        state = state.reload(&snapshot, actor, request).await?;
     }
     let mut page = Page::find(&snapshot, actor, request, &state).await?;
     // What has been forgotten cannot be seen to be held back.
@@ -133,7 +133,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         }
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
-        state = State::load(&snapshot, actor, request).await?;
+        state = state.reload(&snapshot, actor, request).await?;
         page = Page::find(&snapshot, actor, request, &state).await?;
     }
     Ok(Pull {

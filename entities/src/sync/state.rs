@@ -76,9 +76,12 @@ impl State {
         let replaces = (expired || salvaged) && !withholds;
         let since = if expired { 0 } else { cursor };
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
-        // A later cursor beyond this one says that the reply has arrived: those replies that deliver
-        // something lie beyond it for certain, since they take a number of their own.
-        if deliver_from.is_some() || ((replaces || lost) && !withholds && device.held_from.is_some()) {
+        // A cursor at or beyond this number says that the reply has arrived. One that delivers takes a
+        // number of its own, beyond every reply before it: the device may have had another since, where
+        // this request was held up on its way.
+        if deliver_from.is_some() {
+            device.held_reply = Some(horizon + 1);
+        } else if (replaces || lost) && !withholds && device.held_from.is_some() {
             device.held_reply = Some(cursor + 1);
         }
         if request.cursor == 0 && request.limit.is_some() {
@@ -112,6 +115,15 @@ impl State {
         };
         state.fresh =
             went_back || state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
+        Ok(state)
+    }
+
+    /// Goes on in a later view, after what the reply promises has been kept.
+    pub(super) async fn reload(self, snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
+        let mut state = State::load(snapshot, actor, request).await?;
+        if state.deliver_from.is_some() && self.deliver_from.is_some() {
+            state.device.held_reply = self.device.held_reply;
+        }
         Ok(state)
     }
 

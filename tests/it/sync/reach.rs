@@ -23,6 +23,7 @@ on_both!(
     a_cursor_from_nowhere_tells_of_no_restore,
     who_had_a_case_while_a_person_was_away_is_not_told_of_the_person,
     a_phone_that_was_promised_deletes_elsewhere_gets_them_here,
+    deletes_that_a_late_request_was_answered_with_come_again,
 );
 
 /// A case with a person in it; gives both ids.
@@ -425,4 +426,21 @@ async fn who_had_a_case_while_a_person_was_away_is_not_told_of_the_person(world:
     assert!(page["changes"]["cases"]["deleted"].to_string().contains(&case), "the case was Ben's for a moment");
     ana.pulls().await;
     assert!(ana.row("persons", &person).is_some());
+}
+
+async fn deletes_that_a_late_request_was_answered_with_come_again(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    phone.pulls().await;
+    let given_up = phone.clone();
+    hands_over(&world, &case, "ben@demo.example").await;
+    phone.creates("notes", json!({"case_id": case, "body": "unsent", "kind": "progress"}));
+    let withheld = phone.asks("&pending=1").await.ok();
+    assert_eq!(withheld["changes"]["cases"]["deleted"], json!([]), "held back");
+    phone.applies(&withheld);
+    phone.pushes().await.expect("something to push").ok();
+    // A request that the phone gave up long ago arrives now; its answer reaches nobody.
+    given_up.asks("").await.ok();
+    phone.pulls().await;
+    assert_eq!((phone.row("cases", &case), phone.ids("notes").len()), (None, 0));
 }
