@@ -104,23 +104,12 @@ pub fn among(backend: DbBackend, column: &str, mark: usize) -> String {
 
 /// Texts as one value, for [`among`].
 pub fn list<T: AsRef<str>>(backend: DbBackend, texts: &[T]) -> Value {
-    let mut list = String::with_capacity(texts.iter().map(|text| text.as_ref().len() + 3).sum::<usize>() + 2);
-    let (open, close) = if backend == DbBackend::Postgres { ('{', '}') } else { ('[', ']') };
-    list.push(open);
-    for (at, text) in texts.iter().enumerate() {
-        list.push_str(if at > 0 { ",\"" } else { "\"" });
-        match backend {
-            DbBackend::Postgres => put_quoted(&mut list, text.as_ref()),
-            // Between its quotes, as JSON writes it.
-            _ => {
-                let text = serde_json::Value::from(text.as_ref()).to_string();
-                list.push_str(&text[1..text.len() - 1]);
-            }
-        }
-        list.push('"');
+    let texts = texts.iter().map(AsRef::as_ref);
+    match backend {
+        DbBackend::Postgres => array(texts.map(Value::from).collect::<Vec<_>>().iter()),
+        _ => texts.collect::<serde_json::Value>().to_string(),
     }
-    list.push(close);
-    list.into()
+    .into()
 }
 
 /// Cells as the text of a PostgreSQL array.

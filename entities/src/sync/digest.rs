@@ -48,9 +48,9 @@ pub async fn by_case(conn: &impl ConnectionTrait, actor: &Actor) -> Result<Value
     let mut cases: BTreeMap<String, BTreeMap<&'static str, Sum>> = BTreeMap::new();
     let mut other: BTreeMap<&'static str, Sum> = BTreeMap::new();
     for table in TABLES.iter() {
-        let case = match table.name {
-            "cases" => "t.id",
-            _ if table.has_case() => "t.case_id",
+        let case = match (table.is_case(), table.has_case()) {
+            (true, _) => "t.id",
+            (_, true) => "t.case_id",
             _ => "''",
         };
         let text = format!(
@@ -77,8 +77,8 @@ pub async fn by_case(conn: &impl ConnectionTrait, actor: &Actor) -> Result<Value
 /// The rows behind one case's hashes: `{goals: [[id, updated_at], …]}`.
 pub async fn rows_of(conn: &impl ConnectionTrait, actor: &Actor, case_id: &str) -> Result<Value> {
     let mut tables = serde_json::Map::new();
-    for table in TABLES.iter().filter(|table| table.has_case() || table.name == "cases") {
-        let column = if table.name == "cases" { "id" } else { "case_id" };
+    for table in TABLES.iter().filter(|table| table.has_case() || table.is_case()) {
+        let column = if table.is_case() { "id" } else { "case_id" };
         let text = format!(
             "select t.id, t.updated_at from {} t where t.deleted_at is null and t.{column} = $2 and {} order by t.id",
             table.name,

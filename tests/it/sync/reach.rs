@@ -295,6 +295,11 @@ async fn an_odd_row_costs_itself_alone(world: World) {
     for words in ["words of mine", "under a short id"] {
         assert!(told.iter().any(|detail| detail.contains(words)), "{told:?}");
     }
+    // So on a phone that is about to lose its work.
+    let odd = json!({"notes": {"created": [{"id": 5, "body": "about to be lost"}], "updated": [], "deleted": []}});
+    ana.person.post("/sync/quarantine", odd).await.ok();
+    ana.pulls().await;
+    assert!(issues(&ana).iter().any(|issue| issue["detail"].to_string().contains("about to be lost")));
     // Made and changed in one body: both count.
     let body = json!({"notes": {
         "created": [{"id": "note-made-at-once", "case_id": case, "body": "first", "kind": "progress"}],

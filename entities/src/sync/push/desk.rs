@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::intake::{Incoming, Op};
+use super::intake::{Incoming, Op, Unfit};
 use super::reach::Reach;
 use super::{Conflict, merge, rights};
 use crate::access::Actor;
@@ -15,7 +15,7 @@ use crate::history;
 use crate::read;
 use crate::registry::{Checked, Row, Table, ask};
 use crate::sync::device;
-use crate::sync::quarantine::{self, Telling};
+use crate::sync::quarantine::{self, Telling, derived_id};
 use crate::write::Write;
 
 /// The reason given for a row that is not there as well as for one that is not the author's.
@@ -333,6 +333,20 @@ impl<'a> Desk<'a> {
         });
         self.quarantined += 1;
         Ok(())
+    }
+
+    /// Tells the author of rows that cannot be kept under their ids, each whole.
+    pub(super) fn tell_unfit(&mut self, rows: impl IntoIterator<Item = Unfit>) {
+        self.tellings.extend(rows.into_iter().map(|(table, id, sent)| Telling {
+            kind: "ignored",
+            table,
+            id: derived_id(&[table.name, &id]),
+            case_id: None,
+            message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
+            sent,
+            quarantine_id: None,
+            widely: false,
+        }));
     }
 
     /// Tells the author what was not stored as sent, and has the row sent back as it is stored.

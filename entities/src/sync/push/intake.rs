@@ -46,6 +46,9 @@ impl Incoming {
     }
 }
 
+/// A row whose id cannot be one: its table, that id, and what it holds.
+pub(crate) type Unfit = (&'static Table, String, Map<String, Value>);
+
 /// A body read: rows in order of dependency, and how much was not understood.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
@@ -53,7 +56,7 @@ pub(crate) struct Intake {
     /// Rows of tables this server does not know, and rows whose id cannot be one.
     pub(crate) ignored: usize,
     /// Of these the rows of known tables: they cannot be kept under their id, so their author is told.
-    pub(crate) unfit: Vec<(&'static Table, String, Map<String, Value>)>,
+    pub(crate) unfit: Vec<Unfit>,
 }
 
 /// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. `Err` says

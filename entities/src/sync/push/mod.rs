@@ -14,17 +14,15 @@ pub(super) mod replicate;
 mod rights;
 mod salvage;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::access::Actor;
 use crate::error::{Error, Result};
-use crate::registry::Table;
 use crate::store::Store;
 use crate::write::Write;
 
 use super::custody::{self, Kept};
 use super::device::Device;
-use super::quarantine::{Telling, derived_id};
 use desk::Desk;
 use intake::{Incoming, Op};
 pub use replay::Numbered;
@@ -106,7 +104,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     for incoming in &intake.rows {
         desk.take(incoming).await?;
     }
-    desk.tellings.extend(intake.unfit.into_iter().map(|(table, id, raw)| unfit_id(table, &id, raw)));
+    desk.tell_unfit(intake.unfit);
     if !desk.conflicts.is_empty() {
         let conflicts = std::mem::take(&mut desk.conflicts);
         drop(write);
@@ -132,20 +130,6 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     write.note("push", "");
     let seq = write.commit().await?;
     Ok(Push { seq, applied, quarantined, ignored: intake.ignored })
-}
-
-/// A row that cannot be kept under its id is told whole to its author.
-fn unfit_id(table: &'static Table, id: &str, sent: Map<String, Value>) -> Telling {
-    Telling {
-        kind: "ignored",
-        table,
-        id: derived_id(&[table.name, id]),
-        case_id: None,
-        message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
-        sent,
-        quarantine_id: None,
-        widely: false,
-    }
 }
 
 /// Keeps rows that a device is about to lose to a reply it has just received (S4): all of them,
@@ -177,6 +161,7 @@ async fn keep_all(
         let before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
         desk.keep(incoming, before.as_ref(), reason, true).await?;
     }
+    desk.tell_unfit(intake.unfit);
     let (_, kept) = desk.close().await?;
     write.note(action, "");
     write.commit().await?;

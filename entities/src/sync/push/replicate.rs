@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::desk::Desk;
 use super::mutate::{Mutation, MutationOp, incoming, whole};
-use super::{merge, rights, unfit_id};
+use super::{merge, rights};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
@@ -100,7 +100,7 @@ pub async fn push(
             refused.push(*row);
         }
     }
-    desk.tellings.extend(strange.into_iter().map(|row| unfit_id(table, &row.id, row.wanted.clone())));
+    desk.tell_unfit(strange.into_iter().map(|row| (table, row.id.clone(), row.wanted.clone())));
     desk.close().await?;
     write.settle_pending().await?;
     let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
