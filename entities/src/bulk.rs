@@ -87,7 +87,10 @@ impl Insert {
         if conn.get_database_backend() == DbBackend::Postgres {
             let mut values: Vec<Value> = Vec::with_capacity(self.own + self.shared);
             for at in 0..self.own {
-                values.push(sql::array(rows.iter().map(|row| cell(row, at))).into());
+                // Columns that nobody filled are left for `unnest` to fill, which reads them for nothing.
+                let empty = rows.iter().all(|row| sql::is_null(cell(row, at)));
+                let filled = if empty { &[] } else { rows };
+                values.push(sql::array(filled.iter().map(|row| cell(row, at))).into());
             }
             values.extend(shared.iter().cloned());
             sql::exec(conn, &self.postgres, values).await?;

@@ -112,6 +112,11 @@ pub fn list<T: AsRef<str>>(backend: DbBackend, texts: &[T]) -> Value {
     .into()
 }
 
+/// True for an empty cell of any type.
+pub(crate) fn is_null(cell: &Value) -> bool {
+    matches!(cell, Value::String(None) | Value::BigInt(None) | Value::Double(None) | Value::Bool(None))
+}
+
 /// Cells as the text of a PostgreSQL array.
 pub(crate) fn array<'a>(cells: impl Iterator<Item = &'a Value>) -> String {
     let mut array = String::from("{");

@@ -10,7 +10,7 @@
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value, json};
 
-use super::row::is_null;
+use crate::sql::is_null;
 
 /// The stored list with what was said laid over it, in the stored order. Saying nothing leaves it as
 /// it is; what is no list is given back, for the column's limits to refuse.

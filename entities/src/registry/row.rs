@@ -209,11 +209,6 @@ impl Row {
     }
 }
 
-/// True for an empty cell of any type.
-pub(crate) fn is_null(cell: &Value) -> bool {
-    matches!(cell, Value::String(None) | Value::BigInt(None) | Value::Double(None) | Value::Bool(None))
-}
-
 /// A row that passed every check and may be stored.
 #[derive(Clone, Debug)]
 pub struct Checked(Row);

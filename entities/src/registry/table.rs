@@ -10,6 +10,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::bulk::Insert;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
+use crate::sql::is_null;
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +114,7 @@ impl Table {
         let columns: Vec<Column> = E::Column::iter()
             .map(|column| {
                 let blank = sea_orm::ModelTrait::get(&blank_model, column);
-                Column { name: column.as_str(), field: E::field(column), nullable: super::row::is_null(&blank) }
+                Column { name: column.as_str(), field: E::field(column), nullable: is_null(&blank) }
             })
             .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect();

@@ -3,10 +3,10 @@
 use sea_orm::Value;
 use serde_json::Value as Json;
 
-use super::row::is_null;
 use super::{Column, Kind, Merge, Row};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
+use crate::sql::is_null;
 
 /// A dialect of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

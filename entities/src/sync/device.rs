@@ -3,6 +3,7 @@
 use sea_orm::ConnectionTrait;
 
 use crate::access::Actor;
+use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
 
@@ -105,15 +106,38 @@ impl Device {
         .map(|_| ())
     }
 
-    /// Writes back what a push counts; what pulls learn stays as it is.
-    pub(crate) async fn save_push(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
-        self.upsert(
-            conn,
-            agency_id,
-            "update set conflicts_in_a_row = excluded.conflicts_in_a_row, last_push_at = excluded.last_push_at",
-        )
-        .await
-        .map(|_| ())
+    /// Notes that a push of the actor's device went through; what pulls learn stays as it is.
+    pub(crate) async fn pushed(conn: &impl ConnectionTrait, actor: &Actor, at: Instant) -> Result<()> {
+        let set = "conflicts_in_a_row = 0, last_push_at = excluded.last_push_at";
+        Device::count(conn, actor, 0, Some(at), set).await
+    }
+
+    /// Counts a push that was answered with a conflict.
+    pub(crate) async fn sent_back(conn: &impl ConnectionTrait, actor: &Actor) -> Result<()> {
+        let set = "conflicts_in_a_row = sync_device.conflicts_in_a_row + 1";
+        Device::count(conn, actor, 1, None, set).await
+    }
+
+    async fn count(
+        conn: &impl ConnectionTrait,
+        actor: &Actor,
+        conflicts: i64,
+        at: Option<Instant>,
+        set: &str,
+    ) -> Result<()> {
+        let text = format!(
+            "insert into sync_device (device_id, user_id, agency_id, acked_cursor, schema_version, conflicts_in_a_row, \
+             last_push_at) values ($1, $2, $3, 0, 0, $4, $5) on conflict (device_id, user_id) do update set {set}"
+        );
+        let values = vec![
+            actor.device_id.clone().unwrap_or_default().into(),
+            actor.user().into(),
+            actor.agency_id.as_str().into(),
+            conflicts.into(),
+            at.map(|at| at.0).into(),
+        ];
+        sql::exec(conn, &text, values).await?;
+        Ok(())
     }
 
     /// As `save_pull`, unless the device's state has changed since it was read as `stored`.

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::history;
 use crate::read;
 use crate::registry::{Checked, Row, Table, ask};
-use crate::sync::device;
+use crate::sync::device::{self, Device};
 use crate::sync::quarantine::{self, Telling, derived_id};
 use crate::write::Write;
 
@@ -25,12 +25,16 @@ const NOT_YOUR_CASE: &str = "the case is not yours at this time";
 /// The reason given for a row that cannot do without another, which is not there for its author.
 const NO_SUCH_ROW: &str = "it names a row that is not there for you";
 
+/// Conflicts in a row after which a push is taken row by row instead (S10).
+const PATIENCE: i64 = 2;
+
 /// The desk on which a push is sorted.
 pub(super) struct Desk<'a> {
     pub(super) write: &'a mut Write,
     pub(super) since: i64,
-    /// The device has lost patience: conflicts are settled row by row.
-    pub(super) patient: bool,
+    /// Whether a conflict sends the push back, once that is known: not when the device was sent back too
+    /// often already, and then conflicts are settled row by row.
+    patient: Option<bool>,
     pub(super) stored: HashMap<(&'static str, String), Row>,
     pub(super) visible: HashSet<(&'static str, String)>,
     /// Cases that are the author's, or become so in this push.
@@ -54,7 +58,12 @@ pub(super) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub(super) async fn open(write: &'a mut Write, rows: &[Incoming], since: i64, worn_out: bool) -> Result<Desk<'a>> {
+    pub(super) async fn open(
+        write: &'a mut Write,
+        rows: &[Incoming],
+        since: i64,
+        patient: Option<bool>,
+    ) -> Result<Desk<'a>> {
         let mut stored = HashMap::new();
         for batch in rows.chunk_by(|a, b| a.table.name == b.table.name) {
             let ids: Vec<String> = batch.iter().map(|row| row.id.clone()).collect();
@@ -71,7 +80,7 @@ impl<'a> Desk<'a> {
             reach,
             author,
             since,
-            patient: !worn_out,
+            patient,
             stored,
             visible,
             cases,
@@ -182,7 +191,7 @@ impl<'a> Desk<'a> {
         let elsewhere =
             if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
         let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
-        if self.patient && !merged.conflicts.is_empty() {
+        if !merged.conflicts.is_empty() && self.is_patient().await? {
             self.conflicts.push(Conflict {
                 table: incoming.table.name,
                 id: incoming.id.clone(),
@@ -219,7 +228,10 @@ impl<'a> Desk<'a> {
         if before.is_deleted() {
             return Ok(());
         }
-        if self.patient && before.edit_seq() > self.since && !self.changed_elsewhere(incoming).await?.is_empty() {
+        if before.edit_seq() > self.since
+            && !self.changed_elsewhere(incoming).await?.is_empty()
+            && self.is_patient().await?
+        {
             self.conflicts.push(Conflict {
                 table: incoming.table.name,
                 id: incoming.id.clone(),
@@ -270,6 +282,16 @@ impl<'a> Desk<'a> {
         };
         self.keep(incoming, Some(before), reason, true).await?;
         self.write.take_from_author(incoming.table, &incoming.id, actor.user()).await
+    }
+
+    async fn is_patient(&mut self) -> Result<bool> {
+        if let Some(known) = self.patient {
+            return Ok(known);
+        }
+        let device = Device::load(self.write.conn(), self.write.actor()).await?;
+        let patient = device.conflicts_in_a_row < PATIENCE;
+        self.patient = Some(patient);
+        Ok(patient)
     }
 
     pub(super) fn visible_before(&self, before: &Row) -> bool {

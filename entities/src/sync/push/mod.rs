@@ -30,8 +30,6 @@ pub use salvage::salvage;
 
 /// Rows in one push.
 pub const MAX_ROWS: usize = 5000;
-/// Conflicts in a row after which a push is taken row by row instead (S10).
-const PATIENCE: i64 = 2;
 
 /// One push of the WatermelonDB face.
 #[derive(Clone, Debug, Default)]
@@ -94,13 +92,11 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
-    let mut device = Device::load(write.conn(), actor).await?;
     let counted = match request.numbered {
         Some(numbered) => Some(replay::Counted::take(&write, numbered, &mut intake.rows).await?),
         None => None,
     };
-    let mut desk =
-        Desk::open(&mut write, &intake.rows, request.last_pulled_at, device.conflicts_in_a_row >= PATIENCE).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, request.last_pulled_at, None).await?;
     for incoming in &intake.rows {
         desk.take(incoming).await?;
     }
@@ -109,9 +105,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         let conflicts = std::mem::take(&mut desk.conflicts);
         drop(write);
         let side = store.side().await?;
-        let mut device = Device::load(&*side, actor).await?;
-        device.conflicts_in_a_row += 1;
-        device.save_push(&*side, &actor.agency_id).await?;
+        Device::sent_back(&*side, actor).await?;
         side.commit().await?;
         return Err(PushRefusal::Conflict(conflicts));
     }
@@ -121,9 +115,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         write.settle_pending().await?;
         custody::release(&mut write, rows[0].table, &arrived).await?;
     }
-    device.conflicts_in_a_row = 0;
-    device.last_push_at = Some(write.now().0);
-    device.save_push(write.conn(), &actor.agency_id).await?;
+    Device::pushed(write.conn(), actor, write.now()).await?;
     if let Some(counted) = counted {
         counted.keep(&write).await?;
     }
@@ -156,7 +148,7 @@ async fn keep_all(
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
-    let mut desk = Desk::open(&mut write, &intake.rows, 0, true).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, 0, Some(false)).await?;
     for incoming in &intake.rows {
         let before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
         desk.keep(incoming, before.as_ref(), reason, true).await?;
@@ -184,7 +176,7 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     };
     let author = rights::author(write, &kept.author).await?;
     let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face }];
-    let mut desk = Desk::open(write, &incoming, i64::MAX, true).await?;
+    let mut desk = Desk::open(write, &incoming, i64::MAX, Some(false)).await?;
     desk.author = author;
     desk.take(&incoming[0]).await?;
     // Work that is there already, because its author could send it after all, is settled too.

@@ -120,9 +120,7 @@ pub async fn mutate(
         }
         answers[at] = Some(text);
     }
-    let mut device = Device::load(write.conn(), actor).await?;
-    device.last_push_at = Some(write.now().0);
-    device.save_push(write.conn(), &actor.agency_id).await?;
+    Device::pushed(write.conn(), actor, write.now()).await?;
     write.note("mutate", "");
     write.commit().await?;
     answers
@@ -199,7 +197,7 @@ impl<'a> Desk<'a> {
     pub(super) async fn for_mutations(write: &'a mut Write, mutations: &[Mutation]) -> Result<Desk<'a>> {
         let mut sorted: Vec<Incoming> = mutations.iter().map(|one| incoming(one, whole(one))).collect();
         sorted.sort_by_key(|row| (row.table.rank, row.table.name));
-        Desk::open(write, &sorted, i64::MAX, true).await
+        Desk::open(write, &sorted, i64::MAX, Some(false)).await
     }
 
     pub(super) async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {

@@ -106,9 +106,7 @@ pub async fn push(
     let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     custody::release(&mut write, table, &arrived).await?;
     let masters = masters(&write, table, &refused, schema_version).await?;
-    let mut device = Device::load(write.conn(), actor).await?;
-    device.last_push_at = Some(write.now().0);
-    device.save_push(write.conn(), &actor.agency_id).await?;
+    Device::pushed(write.conn(), actor, write.now()).await?;
     write.note("push", "");
     write.commit().await?;
     Ok(masters)

@@ -26,7 +26,7 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     }
     let mut write = store.write(actor).await?;
     let line = timeline(write.conn(), &actor.agency_id).await?;
-    let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, true).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, Some(false)).await?;
     desk.salvages = true;
     // What people were told is the server's to say again.
     let work = |row: &&Incoming| row.op != Op::Deleted && row.table.name != issue::Entity::NAME;
