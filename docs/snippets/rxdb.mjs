@@ -68,8 +68,11 @@ export function fieldstoneSync({
           const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? ''}&limit=${limit}`
           let page = await ask(path)
           // The server was restored from a backup: offer it what this device holds, then take its word for everything.
+          // (RxDB keeps no checkpoint of a page that brought nothing, so of rows made before the first that did, nobody
+          // knows.)
           let restored = false
-          for (let known = checkpoint?.epoch; known !== undefined && known !== page.epoch; restored = true) {
+          let known = checkpoint?.epoch ?? ((await collection.count().exec()) > 0 ? null : page.epoch)
+          for (; known !== page.epoch; restored = true) {
             known = page.epoch
             await salvage(known)
             page = await ask(path)

@@ -6,15 +6,16 @@
 //! table and never with an error, which that client would repeat for ever. `push/replicate.rs`
 //! takes in what such a device sends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Map, Value, json};
 
 use crate::access::{self, Actor};
 use crate::error::Result;
 use crate::read;
 use crate::registry::{Row, SCHEMA_VERSION, Table};
+use crate::sql;
 use crate::store::{Snapshot, Store};
 
 use super::device::{self, Device};
@@ -109,6 +110,9 @@ struct Plan {
     lost: bool,
     /// When the table was sent from the start; now, where that is this time.
     began: Option<i64>,
+    /// The device begins and has pushed before. It keeps no checkpoint of a page that brought nothing,
+    /// so it may hold what its user made here and has lost since.
+    own: bool,
 }
 
 impl Plan {
@@ -167,6 +171,8 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys:
         line = timeline(&*snapshot, &actor.agency_id).await?;
         plan = Plan::of(request, actor.user(), &line, keys);
     }
+    let stored = Device::load(&*snapshot, actor).await?;
+    plan.own = request.cursor.is_none() && stored.last_push_at.is_some();
     let limit = if plan.whole { usize::MAX } else { request.limit.max(1) };
     let (mut entries, upto) = collect(&snapshot, actor, request.table, &plan, line.head, limit).await?;
     entries.sort_by(|a, b| (a.position, &a.id).cmp(&(b.position, &b.id)));
@@ -183,7 +189,6 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys:
         table: request.table.name.into(),
         user: actor.user().into(),
     };
-    let stored = Device::load(&*snapshot, actor).await?;
     let mut device = stored.clone();
     device.is_heard(snapshot.now().0, &request.told);
     let note = Note::of(actor, device, stored, &request.told);
@@ -214,7 +219,9 @@ async fn collect(
         };
         let upto = end.unwrap_or(head).min(head);
         let entries = feed::entries(conn, user, table, from, upto).await?;
-        found.extend(entries.into_iter().filter(|entry| !again.contains_key(&entry.id) && plan.wants(entry)));
+        let own = if plan.own { made_by(conn, user, table, &entries).await? } else { HashSet::new() };
+        let wants = |entry: &Entry| plan.wants(entry) || own.contains(&entry.id);
+        found.extend(entries.into_iter().filter(|entry| !again.contains_key(&entry.id) && wants(entry)));
         found.extend(
             again.values().filter(|entry| (from + 1..=upto).contains(&entry.position) && plan.wants(entry)).cloned(),
         );
@@ -223,6 +230,24 @@ async fn collect(
         }
         from = upto;
     }
+}
+
+/// Those of the ended entries whose rows this user made.
+async fn made_by(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    table: &'static Table,
+    entries: &[Entry],
+) -> Result<HashSet<String>> {
+    let ended: Vec<&str> =
+        entries.iter().filter(|entry| !entry.live && entry.held).map(|entry| entry.id.as_str()).collect();
+    if ended.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let backend = conn.get_database_backend();
+    let text = format!("select id from {} where created_by = $1 and {}", table.name, sql::among(backend, "id", 2));
+    let rows = sql::all(conn, &text, vec![user.into(), sql::list(backend, &ended)]).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
 /// Rows to be sent to this device again: the push that asked is one more path to them (S2, S7).

@@ -38,6 +38,8 @@ pub struct Phone {
     pub schema_version: u32,
     /// What an app says once after it was updated: the new tables and columns; null else.
     pub migration: Value,
+    /// The number of the last push and of the last that was answered, for an app that counts its pushes.
+    pub counts: Option<(i64, i64)>,
     tables: BTreeMap<String, BTreeMap<String, Local>>,
     deleted: BTreeMap<String, BTreeSet<String>>,
 }
@@ -50,6 +52,7 @@ impl Phone {
             cursor: None,
             schema_version: 1,
             migration: Value::Null,
+            counts: None,
             tables: BTreeMap::new(),
             deleted: BTreeMap::new(),
         }
@@ -171,7 +174,9 @@ impl Phone {
 
     /// Sends these changes as the documentation's snippet does: JSON, under no JSON content type.
     pub async fn sends(&self, changes: &Value) -> Answer {
-        let path = format!("/sync?last_pulled_at={}", self.cursor.expect("no push before the first pull"));
+        let counted = self.counts.map(|(push, acked)| format!("&push={push}&acked={acked}")).unwrap_or_default();
+        let cursor = self.cursor.expect("no push before the first pull");
+        let path = format!("/sync?last_pulled_at={cursor}{counted}");
         let request = self.person.request(Method::POST, &path).body(changes.to_string());
         let request = request.header("content-type", "text/plain;charset=UTF-8");
         self.person.send(&format!("push {changes}"), request).await

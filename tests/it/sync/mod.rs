@@ -15,6 +15,7 @@ mod purge;
 mod races;
 mod reach;
 mod replays;
+mod replica;
 mod restored;
 mod rules;
 mod rxdb;

@@ -155,7 +155,10 @@ impl Device {
 
     /// The app is installed anew in a version that does not know a table.
     pub fn is_installed_without(&mut self, table: &'static str) {
+        // The app's count stays with the person: a number is never used twice.
+        let counts = self.phone.counts;
         self.phone = Phone::of(&self.phone.person);
+        self.phone.counts = counts;
         self.epoch = None;
         self.lacks = [table].into();
         self.grown.clear();
@@ -202,6 +205,9 @@ impl Device {
         if self.phone.cursor.is_none() {
             return false;
         }
+        if let Some((sent, _)) = &mut self.phone.counts {
+            *sent += 1;
+        }
         let mut answer = self.sends(agency).await;
         if twice {
             answer = self.sends(agency).await;
@@ -210,6 +216,9 @@ impl Device {
             Pushed::Stored if network == Network::LosesAnswer => false,
             Pushed::Stored => {
                 self.conflicts_in_a_row = 0;
+                if let Some((sent, acked)) = &mut self.phone.counts {
+                    *acked = *sent;
+                }
                 self.phone.marks_as_synced(&json!({}));
                 true
             }

@@ -12,7 +12,9 @@ on_both!(
     a_page_may_end_within_a_commit_and_goes_on_there,
     a_checkpoint_that_cannot_be_gone_on_from_brings_the_whole_table,
     a_row_that_is_lost_comes_as_its_id_and_nothing_else,
+    a_row_that_was_made_before_the_first_full_page_can_be_lost,
     a_replayed_push_is_known_by_its_content,
+    what_a_client_passed_over_in_a_pull_comes_again_after_its_push,
     different_fields_are_both_kept_and_the_same_field_keeps_the_stored_value,
     what_the_server_stamps_is_never_in_conflict,
     an_old_value_of_ones_own_does_not_come_back,
@@ -218,6 +220,58 @@ async fn a_row_that_is_lost_comes_as_its_id_and_nothing_else(world: World) {
     let ben = world.ben().await;
     let gained = Collection::of(&ben, "goals").pulls(100).await;
     assert_eq!(find(&gained, document["id"].as_str().expect("an id"))["statement"], document["statement"]);
+}
+
+async fn a_row_that_was_made_before_the_first_full_page_can_be_lost(world: World) {
+    let ana = world.ana().await;
+    let case = opens_case(&mut Phone::of(&ana)).await;
+    let (phone, laptop) = (ana.on_another_device(), ana.on_another_device());
+    phone.logs_in().await;
+    laptop.logs_in().await;
+    let mut goals = Collection::of(&phone, "goals");
+    assert_eq!(goals.pulls(100).await, Vec::<Value>::new());
+    assert_eq!(goals.cursor, "", "of an empty page no checkpoint is kept");
+    let new = with(&goal(&case, "Made before the first page"), json!({"id": "goal-00000001", "_deleted": false}));
+    assert_eq!(goals.pushes(None, &new).await, Vec::<Value>::new());
+    let bens = opens_case(&mut Phone::of(&world.ben().await)).await;
+    Collection::of(&laptop, "notes")
+        .pushes(
+            None,
+            &json!({"id": "note-00000001", "case_id": case, "kind": "progress", "body": "x", "_deleted": false}),
+        )
+        .await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    assert_eq!(goals.pulls(100).await, [json!({"id": "goal-00000001", "_deleted": true})]);
+    assert_eq!(goals.pulls(100).await, Vec::<Value>::new(), "and once");
+    // A device that never pushed holds nothing, and nobody hears of what others made.
+    let third = ana.on_another_device();
+    third.logs_in().await;
+    assert_eq!(Collection::of(&third, "goals").pulls(100).await, Vec::<Value>::new());
+    assert!(ids(&Collection::of(&laptop, "cases").pulls(100).await).iter().all(|id| *id != bens));
+}
+
+async fn what_a_client_passed_over_in_a_pull_comes_again_after_its_push(world: World) {
+    let (ana, mut phone, _, document) = a_goal(&world).await;
+    let id = document["id"].as_str().expect("an id");
+    let mut goals = Collection::of(&ana, "goals");
+    goals.pulls(100).await;
+    let edited = with(&document, json!({"measure": "steps"}));
+    goals.pushes(Some(&document), &edited).await;
+    phone.pulls().await;
+    phone.edits("goals", id, json!({"unit": "a day"}));
+    phone.syncs().await;
+    // The answer was lost, so the client holds an edit that it takes for unsent, and passes over what it pulls.
+    assert_eq!(goals.pulls(100).await.len(), 1);
+    assert_eq!(goals.pushes(Some(&document), &edited).await, Vec::<Value>::new());
+    let again = goals.pulls(100).await;
+    assert_eq!(
+        (&find(&again, id)["measure"], &find(&again, id)["unit"]),
+        (&json!("steps"), &json!("a day")),
+        "the row as it stands"
+    );
+    let stored = find(&again, id).clone();
+    assert_eq!(goals.pushes(Some(&document), &stored).await, Vec::<Value>::new());
+    assert_eq!(goals.pulls(100).await, Vec::<Value>::new(), "what is held whole is not sent again");
 }
 
 async fn a_replayed_push_is_known_by_its_content(world: World) {

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use entities::sync::{self, PullRequest, PushRefusal, PushRequest};
+use entities::sync::{self, Numbered, PullRequest, PushRefusal, PushRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -83,7 +83,8 @@ impl Device {
 
     fn push(&self) -> PushRequest {
         let last_pulled_at = self.phone.cursor.expect("no push before the first pull");
-        PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered: None }
+        let numbered = self.phone.counts.map(|(number, acked)| Numbered { number, acked });
+        PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered }
     }
 
     /// Hands over rows that a reply is about to take.
@@ -133,7 +134,7 @@ fn migration(migration: &sync::Migration) -> String {
 }
 
 /// Drops work that is not done when it has been looked at so many times.
-async fn cut_short<F: Future>(work: F, after: usize) {
+pub(super) async fn cut_short<F: Future>(work: F, after: usize) {
     let (mut work, mut left) = (pin!(work), after);
     poll_fn(|context| {
         if left == 0 || work.as_mut().poll(context).is_ready() {

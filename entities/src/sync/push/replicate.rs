@@ -16,7 +16,7 @@ use crate::read;
 use crate::registry::{Face, Row, Table, is_id};
 use crate::store::Store;
 use crate::sync::custody;
-use crate::sync::device::Device;
+use crate::sync::device::{self, Device};
 use crate::sync::quarantine::Telling;
 use crate::sync::rxdb::document;
 use crate::write::Write;
@@ -78,6 +78,11 @@ fn says(state: &Map<String, Value>, row: &Row) -> bool {
     row.table.wire_columns().filter(|(_, column)| column.field.writable()).all(|(at, column)| {
         state.get(column.name).is_none_or(|value| merge::clean(column, value, Face::Rest).0 == *row.cell(at))
     })
+}
+
+/// Whether a document says all that is stored.
+fn holds(document: &Map<String, Value>, row: &Row) -> bool {
+    row.object(Face::Rest).iter().all(|(name, value)| document.get(name) == Some(value))
 }
 
 /// Takes rows in and answers those that were not stored, as they stand for this user. All share
@@ -168,6 +173,18 @@ impl Desk<'_> {
             self.keep(&incoming, None, custody::WAITING, false).await?;
             return Ok(true);
         }
-        Ok(result.conflicts.is_empty() && !matches!(result.status, "conflict" | "quarantined"))
+        if !result.conflicts.is_empty() || matches!(result.status, "conflict" | "quarantined") {
+            return Ok(false);
+        }
+        // Such a client passes over what a pull says of a row that it has not sent yet. What it said then
+        // comes again with what is stored now, or, where nothing is, because it is asked for here.
+        if let Some(there) = self.stored.get(&key).filter(|there| there.seq() != self.write.seq())
+            && !there.is_deleted()
+            && !holds(&row.wanted, there)
+        {
+            let (conn, seq) = (self.write.conn(), self.write.seq());
+            device::resend(conn, self.write.actor(), seq, key.0, &key.1).await?;
+        }
+        Ok(true)
     }
 }

@@ -112,10 +112,17 @@ pub(super) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
     Ok(Arc::new(Actor { agency_id, user_id: Some(user_id.to_owned()), role, device_id: None }))
 }
 
-/// Whether the author had the case at some time: only then may anything be said of it.
+/// Whether the author had the case at some time: only then may anything be said of it. The end of an
+/// access is forgotten with time, an assignment is not.
 pub(super) async fn has_had(write: &Write, case_id: &str) -> Result<bool> {
-    let text = "select 1 from sync_access where user_id = $1 and scope = $2";
-    let values = vec![write.actor().user().into(), format!("case:{case_id}").into()];
+    let text = "select 1 where exists (select 1 from sync_access where user_id = $1 and scope = $2) \
+                or exists (select 1 from case_assignments where case_id = $3 and user_id = $1 and agency_id = $4)";
+    let values = vec![
+        write.actor().user().into(),
+        format!("case:{case_id}").into(),
+        case_id.into(),
+        write.actor().agency_id.as_str().into(),
+    ];
     Ok(is_id(case_id) && sql::one(write.conn(), text, values).await?.is_some())
 }
 

@@ -2,8 +2,8 @@
 
 use super::steps::Step;
 use super::steps::Step::{
-    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Restore, Sync,
-    TimePasses, WriteGoal, WriteNote,
+    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Replicate, Restore,
+    Sync, TimePasses, WriteGoal, WriteNote, WriteThere,
 };
 use super::{attempt, quietly};
 use crate::support::Kind;
@@ -120,5 +120,37 @@ fn an_edit_that_only_a_device_still_had_was_dropped_when_another_deleted_the_row
         DropGoal { device: 705_095, row: 81_223 },
         Sync { device: 507_386, limit: 954_114, pull: 475_447, push: 73_258, twice: false },
         Restore,
+    ]);
+}
+
+#[test]
+fn a_row_passed_over_while_it_was_unsent_stayed_as_it_was_when_its_answer_was_lost() {
+    holds(&[
+        Replicate { replica: 78_576, first: 851_391, tables: 405_171, limit: 789_844, pull: 71_463, push: 138_528 },
+        WriteThere { replica: 1_010_240, case: 21_916, goal: true },
+        Replicate { replica: 518_158, first: 963_883, tables: 378_629, limit: 43_403, pull: 829_144, push: 1_034_211 },
+    ]);
+}
+
+#[test]
+fn work_on_a_case_whose_loss_had_been_forgotten_waited_for_the_case() {
+    holds(&[
+        HandOver { case: 723_617, to: 345_325, immediate: true },
+        Replicate { replica: 404_307, first: 1_044_915, tables: 299_326, limit: 302_403, pull: 761_107, push: 322_056 },
+        HandOver { case: 457_693, to: 64_967, immediate: false },
+        WriteThere { replica: 492_963, case: 669_070, goal: false },
+        Purge { days: 3, hours: 77 },
+    ]);
+}
+
+#[test]
+fn a_row_made_before_the_first_full_page_stayed_when_its_case_was_lost() {
+    holds(&[
+        Cover { case: 337_954, who: 146_322, hours: 18 },
+        TimePasses { minutes: 643 },
+        Replicate { replica: 837_242, first: 390_735, tables: 84_725, limit: 296_854, pull: 67_424, push: 798_525 },
+        WriteThere { replica: 906_628, case: 866_219, goal: false },
+        Replicate { replica: 168_572, first: 240_319, tables: 491_346, limit: 125_042, pull: 839_042, push: 854_644 },
+        TimePasses { minutes: 699 },
     ]);
 }

@@ -73,6 +73,35 @@ pub(super) enum Step {
         pulls: bool,
         after: usize,
     },
+    /// A device of the other kind replicates some of its tables, each by itself.
+    Replicate {
+        replica: usize,
+        first: usize,
+        tables: usize,
+        limit: usize,
+        pull: usize,
+        push: usize,
+    },
+    WriteThere {
+        replica: usize,
+        case: usize,
+        goal: bool,
+    },
+    EditThere {
+        replica: usize,
+        row: usize,
+        column: usize,
+    },
+    DropThere {
+        replica: usize,
+        row: usize,
+    },
+    CrashThere {
+        replica: usize,
+        table: usize,
+        pulls: bool,
+        after: usize,
+    },
     Backup,
     /// The last backup takes the place of the database, as an operator does it.
     Restore,
@@ -115,7 +144,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        match self.roll(116) {
+        match self.roll(146) {
             0..30 => Step::Sync {
                 device: self.any(),
                 limit: self.any(),
@@ -146,6 +175,23 @@ impl Dice {
                 let years = self.roll(9) as i64 - 4;
                 Step::DeviceClock { device: self.any(), minutes: years * 525_600 + self.roll(600) as i64 }
             }
+            116..130 => Step::Replicate {
+                replica: self.any(),
+                first: self.any(),
+                tables: self.any(),
+                limit: self.any(),
+                pull: self.any(),
+                push: self.any(),
+            },
+            130..136 => Step::WriteThere { replica: self.any(), case: self.any(), goal: self.roll(2) == 0 },
+            136..143 => Step::EditThere { replica: self.any(), row: self.any(), column: self.any() },
+            143 => Step::DropThere { replica: self.any(), row: self.any() },
+            144..146 => Step::CrashThere {
+                replica: self.any(),
+                table: self.any(),
+                pulls: self.roll(3) == 0,
+                after: 1 + self.roll(60) as usize,
+            },
             _ => Step::ServerClock { minutes: self.roll(25) as i64 - 12 },
         }
     }
