@@ -60,6 +60,7 @@ async fn a_killed_worker_loses_no_mail_and_repeats_only_what_it_had_handed_over(
         repeated += copies.len() - 1;
     }
     assert!(unknown <= kills / 4, "{unknown} of {} mails never came: that is not chance", kills * EACH);
+    assert!(repeated <= kills, "{repeated} repeated by {kills} kills: more than one for each");
     assert!(repeated > 0, "no kill came between the final dot and the answer: the test shows nothing");
     let text = "select distinct state from outbound_message order by state";
     let rows = sql::all(world.store.connection(), text, vec![]).await.expect("states");

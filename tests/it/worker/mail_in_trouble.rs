@@ -15,6 +15,7 @@ use crate::support::{World, on_both};
 on_both!(
     a_server_that_is_down_costs_a_wait_and_no_mail,
     an_address_that_is_refused_for_good_is_the_only_mail_that_dies,
+    a_refused_login_or_greeting_is_nobodys_fault_and_no_mail_dies_of_it,
     a_server_that_puts_off_is_asked_again_six_times_and_then_no_more,
     silence_after_the_final_dot_is_answered_with_one_more_copy_and_then_with_a_question,
     a_line_that_breaks_before_the_hand_over_is_simply_tried_again,
@@ -123,6 +124,20 @@ async fn an_address_that_is_refused_for_good_is_the_only_mail_that_dies(world: W
     side.commit().await.expect("a commit");
     desk.works().await;
     assert_eq!(desk.states(BEN).await, ["sent 1"]);
+}
+
+async fn a_refused_login_or_greeting_is_nobodys_fault_and_no_mail_dies_of_it(world: World) {
+    let mut desk = Desk::with_mail_for(world, &[ANA, BEN]).await;
+    desk.mailer = impatient(&desk.server.url().replace("smtp://", "smtp://clerk:wrong@"));
+    for (refused, wait, code) in [("login", 75, "535"), ("greeting", 400, "554")] {
+        desk.server.tell(refused, Script::Never);
+        desk.works_after(wait).await;
+        let states = desk.office.asks("select distinct state || ' ' || last_code from outbound_message", vec![]).await;
+        assert_eq!(states, [format!("queued {code}")]);
+        desk.server.tell(refused, Script::Take);
+    }
+    desk.works_after(2200).await;
+    assert_eq!((desk.states(ANA).await, desk.states(BEN).await), (vec!["sent 3".into()], vec!["sent 3".into()]));
 }
 
 async fn a_server_that_puts_off_is_asked_again_six_times_and_then_no_more(world: World) {

@@ -14,7 +14,7 @@ pub enum Script {
     Take,
     /// 451 at RCPT.
     NotNow,
-    /// 550 at RCPT.
+    /// 550 at RCPT; of `greeting` and `login`, refused as soon as that is said.
     Never,
     /// 554 after the final dot.
     NotThis,
@@ -90,13 +90,18 @@ impl Scripted {
         if self.script("greeting") == Script::SilentBefore {
             std::future::pending::<()>().await;
         }
+        if self.script("greeting") == Script::Never {
+            return write.write_all(b"554 no service here\r\n").await;
+        }
         write.write_all(b"220 scripted\r\n").await?;
         let mut to = String::new();
         while let Some(line) = lines.next_line().await? {
             let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
             let script = self.script(&to);
             let answer = match verb.as_str() {
-                "EHLO" => "250-scripted\r\n250 8BITMIME",
+                "EHLO" => "250-scripted\r\n250-AUTH PLAIN\r\n250 8BITMIME",
+                "AUTH" if self.script("login") == Script::Never => "535 5.7.8 wrong password",
+                "AUTH" => "235 welcome",
                 "RCPT" => {
                     to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                     match self.script(&to) {

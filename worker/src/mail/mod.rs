@@ -19,11 +19,12 @@ pub use words::{NAMES, Templates, Unworded, Words};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use entities::{Instant, Result, Store, instance};
 use futures_util::FutureExt;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use bind::Bound;
 use claim::{Claimed, Verdict};
@@ -49,6 +50,29 @@ pub struct Mailer {
     sender: Sender,
     public_url: String,
     templates: Arc<Templates>,
+    turn: Arc<Semaphore>,
+}
+
+/// A message's turn to be handed over, until it is dropped. A crash repeats what it finds between the
+/// final dot and the record of the answer, so that is one message at a time; a server that takes long
+/// over its answer does not keep the others waiting.
+struct Turn(AbortHandle);
+
+impl Turn {
+    async fn take(turns: &Arc<Semaphore>, at_most: Duration) -> Turn {
+        let turn = Arc::clone(turns).acquire_owned().await;
+        let ends = async move {
+            tokio::time::sleep(at_most).await;
+            drop(turn);
+        };
+        Turn(tokio::spawn(ends).abort_handle())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Why a mailer cannot be made from its settings.
@@ -84,6 +108,7 @@ impl Mailer {
             sender: Sender::parse(from)?,
             public_url: public_url.trim_end_matches('/').to_owned(),
             templates: Arc::new(Templates::new()?),
+            turn: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -180,7 +205,13 @@ impl Mailer {
             Err(why) => return claim::poison(store, row, &why.to_string()).await,
         };
         // An error of the database here means: do not hand it over.
-        let hand_over = async { claim::hand_over(store, row, &bound).await.unwrap_or(false) };
+        let mut turn = None;
+        let hand_over = async {
+            if let Route::Smtp(server) = &self.route {
+                turn = Some(Turn::take(&self.turn, server.turn()).await);
+            }
+            claim::hand_over(store, row, &bound).await.unwrap_or(false)
+        };
         let attempt = match &self.route {
             Route::Smtp(server) => server.send(self.sender.address(), &to, &message, hand_over).await,
             Route::Capture if hand_over.await => Outcome::Sent.into(),
@@ -188,6 +219,8 @@ impl Mailer {
             Route::None => return Ok(Verdict::Troubled),
         };
         let keep = matches!(self.route, Route::Capture).then_some(&words);
-        claim::finish(store, row, &attempt, keep, due, &self.public_url).await
+        let verdict = claim::finish(store, row, &attempt, keep, due, &self.public_url).await;
+        drop(turn);
+        verdict
     }
 }

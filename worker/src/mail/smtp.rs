@@ -144,6 +144,11 @@ impl Server {
         Server { patience: patience.min(ATTEMPT), ..self }
     }
 
+    /// How long others wait for the answer to one message: a sixth of the patience.
+    pub(super) fn turn(&self) -> Duration {
+        self.patience / 6
+    }
+
     /// One attempt for one message. Never takes longer than the patience. `hand_over` is awaited
     /// when the server is ready to take the message and before the first byte of it is written;
     /// it writes down that from here on nobody can know, and says whether to go on.
@@ -176,7 +181,8 @@ impl Server {
         let by = Tick::now() + self.patience * 5 / 6;
         let mut line = match self.connect().await {
             Ok(line) => line,
-            Err(why) => return early(&why),
+            // Whatever is refused here is refused to us, and no message has been named yet.
+            Err(why) => return Outcome::Later { code: why.status().map(u16::from), said: said(&why) },
         };
         let outcome = match ready(&mut line, from, to, message, left_out).await {
             Some(ended) => ended,
@@ -293,10 +299,13 @@ async fn give(line: &mut AsyncSmtpConnection, message: &[u8]) -> Outcome {
     }
 }
 
+/// Codes that are about our login and not about the message (RFC 4954): mended in the settings, not in it.
+const OF_OUR_LOGIN: [u16; 4] = [530, 534, 535, 538];
+
 /// An error before anything was handed over.
 fn early(why: &lettre::transport::smtp::Error) -> Outcome {
     let code = why.status().map(u16::from);
-    if why.is_permanent() {
+    if why.is_permanent() && !code.is_some_and(|code| OF_OUR_LOGIN.contains(&code)) {
         Outcome::Refused { code, said: said(why) }
     } else {
         Outcome::Later { code, said: said(why) }
