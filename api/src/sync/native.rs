@@ -3,9 +3,8 @@
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::{is_id, table};
-use entities::sync::native::cursor::Cursor;
-use entities::sync::native::{Mutation, MutationOp, mutate, page};
-use entities::sync::{self, MAX_ROWS, PullRequest, Standing};
+use entities::sync::native::{self, Mutation, MutationOp, PullRefusal, mutate, page};
+use entities::sync::{MAX_ROWS, PullRequest};
 use serde_json::{Map, Value, json};
 
 use super::asked::Query;
@@ -68,39 +67,23 @@ pub(super) fn operations() -> Vec<Op> {
 
 async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
     let keys = state.config.keys.cursor_keys();
-    let mut request = PullRequest {
+    let request = PullRequest {
         told: told::read(&req),
         limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
         schema_version: asked::schema_version(query.get("schema_version"))?,
         ..PullRequest::default()
     };
-    if let Some(text) = query.get("cursor").filter(|text| !text.is_empty()) {
-        let cursor = keys
-            .iter()
-            .find_map(|key| Cursor::open(text, key))
-            .ok_or_else(|| Problem::malformed("cursor must be the next_cursor of an earlier page"))?;
-        let line = sync::timeline(state.store.connection(), &session.actor.agency_id).await?;
-        if cursor.user_id != session.user_id {
-            return Err(conflict("cursor_user_mismatch", "this cursor was made for another user"));
+    let sealed = query.get("cursor").filter(|text| !text.is_empty());
+    let pulled = native::pull(&state.store, &session.actor, request, sealed, &keys).await;
+    let mut pull = pulled.map_err(|refusal| match refusal {
+        PullRefusal::Unreadable => Problem::malformed("cursor must be the next_cursor of an earlier page"),
+        PullRefusal::AnotherUsers => conflict("cursor_user_mismatch", "this cursor was made for another user"),
+        PullRefusal::EpochChanged => {
+            conflict("epoch_changed", "a backup was restored: offer what you hold, then pull from the start")
         }
-        match line.standing(Some(cursor.epoch), cursor.seq) {
-            Standing::Lost => {
-                sync::restored::tell(&state.store, &session.actor).await?;
-                return Err(conflict(
-                    "epoch_changed",
-                    "a backup was restored: offer what you hold, then pull from the start",
-                ));
-            }
-            Standing::Forgotten
-                if sync::expired(state.store.connection(), &session.actor, &line, cursor.seq).await? =>
-            {
-                return Err(Problem::CursorExpired);
-            }
-            Standing::Forgotten | Standing::Current => (),
-        }
-        request.cursor = cursor.seq;
-    }
-    let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
+        PullRefusal::Expired => Problem::CursorExpired,
+        PullRefusal::Failed(why) => why.into(),
+    })?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;
     }

@@ -30,6 +30,6 @@ pub use device::Device;
 pub use pull::{Migration, Pull, PullRequest, Told, pull};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;
-pub use state::{Note, expired};
+pub use state::Note;
 pub use text::{bound, mend};
-pub use timeline::{Standing, Timeline, heads, timeline};
+pub use timeline::{Timeline, heads, timeline};

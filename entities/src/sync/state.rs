@@ -225,7 +225,7 @@ impl Note {
 
 /// Whether deletions that a device with this cursor has not heard of have been forgotten, so that
 /// it must begin afresh.
-pub async fn expired(
+pub(super) async fn expired(
     conn: &impl sea_orm::ConnectionTrait,
     actor: &Actor,
     line: &Timeline,

@@ -34,9 +34,14 @@ pub enum Standing {
 }
 
 impl Timeline {
-    /// How a cursor stands, with the epoch it was given in where it says so.
+    /// How a cursor stands, with the epoch it was given in where it says so: a first sync in pages gives
+    /// cursors of this epoch from before it began.
     pub fn standing(&self, epoch: Option<i64>, cursor: i64) -> Standing {
-        if epoch.is_some_and(|epoch| epoch != self.epoch) || self.has_lost(cursor) {
+        let lost = match epoch {
+            Some(epoch) => epoch != self.epoch || cursor > self.head,
+            None => self.has_lost(cursor),
+        };
+        if lost {
             Standing::Lost
         } else if cursor > 0 && cursor < self.purged_below {
             Standing::Forgotten
@@ -45,7 +50,7 @@ impl Timeline {
         }
     }
 
-    /// Whether a cursor belongs to a timeline that this database does not have.
+    /// Whether a cursor of no known epoch belongs to a timeline that this database does not have.
     pub fn has_lost(&self, cursor: i64) -> bool {
         cursor > 0 && (cursor < self.started || cursor > self.head)
     }

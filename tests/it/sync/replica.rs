@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entities::registry::{Face, Kind, SCHEMA_VERSION, TABLES, Table};
+use entities::registry::{Kind, SCHEMA_VERSION, TABLES, Table};
 use entities::sync::native::cursor::CursorKey;
 use entities::sync::{self, rxdb};
 use entities::{Actor, Instant};
@@ -18,7 +18,8 @@ use super::phones::Network;
 use super::ways::{cut_short, holder};
 use crate::support::Person;
 
-type Document = Map<String, Value>;
+/// A row as JSON.
+pub type Document = Map<String, Value>;
 
 /// One collection: what the app sees, and what it believes the server to have.
 #[derive(Clone, Debug, Default)]
@@ -293,8 +294,8 @@ impl Replica {
         self.collection(table).live().map(|(id, _)| id.clone()).collect()
     }
 
-    pub fn row(&self, table: &str, id: &str) -> &Document {
-        &self.collection(table).fork[id]
+    pub fn row(&self, table: &str, id: &str) -> Document {
+        self.collection(table).fork[id].clone()
     }
 }
 
@@ -312,7 +313,7 @@ fn read(rows: &[Value]) -> Vec<rxdb::Pushed> {
 }
 
 /// A document in the words of a push: instants as milliseconds, lists and objects as text.
-fn said(table: &'static Table, document: &Document) -> Value {
+pub(super) fn said(table: &'static Table, document: &Document) -> Value {
     let value = |column: &entities::registry::Column| {
         let value = document.get(column.name).cloned().unwrap_or_default();
         match (column.field.kind, &value) {
@@ -327,21 +328,14 @@ fn said(table: &'static Table, document: &Document) -> Value {
     row.into()
 }
 
-fn object(value: &Value) -> Document {
+pub(super) fn object(value: &Value) -> Document {
     value.as_object().expect("an object").clone()
 }
 
-fn text<'a>(document: &'a Document, name: &str) -> &'a str {
+pub(super) fn text<'a>(document: &'a Document, name: &str) -> &'a str {
     document.get(name).and_then(Value::as_str).expect("a text")
 }
 
 fn is_gone(document: &Document) -> bool {
     document.get("_deleted") == Some(&Value::Bool(true))
-}
-
-/// A stored row as such a device holds it.
-pub fn document_of(row: &entities::registry::Row) -> Document {
-    let mut document = row.object(Face::Rest);
-    document.insert("_deleted".into(), false.into());
-    document
 }

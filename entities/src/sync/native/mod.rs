@@ -7,4 +7,66 @@
 pub mod cursor;
 pub mod page;
 
+use crate::access::Actor;
+use crate::error::Error;
+use crate::store::Store;
+
+use super::pull::{Pull, PullRequest};
+use super::timeline::{Standing, timeline};
+use super::{restored, state};
+use cursor::{Cursor, CursorKey};
+
 pub use super::push::mutate::{Mutation, MutationOp, MutationResult, mutate};
+
+/// Why a pull is not answered; each has one recovery.
+#[derive(Debug)]
+pub enum PullRefusal {
+    /// The cursor is none of ours, or was edited.
+    Unreadable,
+    /// It was made for another user.
+    AnotherUsers,
+    /// A backup was restored: the device offers what it holds and pulls from the start.
+    EpochChanged,
+    /// Deletions beyond it have been forgotten: the device pulls from the start, and that takes the
+    /// place of what it holds.
+    Expired,
+    /// Anything else.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for PullRefusal {
+    fn from(err: E) -> PullRefusal {
+        PullRefusal::Failed(err.into())
+    }
+}
+
+/// Answers a pull from a sealed cursor; without one from the start. The request's own cursor is not looked at.
+pub async fn pull(
+    store: &Store,
+    actor: &Actor,
+    mut request: PullRequest,
+    sealed: Option<&str>,
+    keys: &[CursorKey],
+) -> Result<Pull, PullRefusal> {
+    request.cursor = 0;
+    if let Some(text) = sealed {
+        let cursor = keys.iter().find_map(|key| Cursor::open(text, key)).ok_or(PullRefusal::Unreadable)?;
+        if cursor.user_id != actor.user() {
+            return Err(PullRefusal::AnotherUsers);
+        }
+        let line = timeline(store.connection(), &actor.agency_id).await?;
+        match line.standing(Some(cursor.epoch), cursor.seq) {
+            Standing::Lost => {
+                restored::tell(store, actor).await?;
+                return Err(PullRefusal::EpochChanged);
+            }
+            Standing::Forgotten if state::expired(store.connection(), actor, &line, cursor.seq).await? => {
+                return Err(PullRefusal::Expired);
+            }
+            Standing::Forgotten | Standing::Current => {
+                (request.cursor, request.epoch) = (cursor.seq, Some(cursor.epoch));
+            }
+        }
+    }
+    Ok(super::pull(store, actor, &request).await?)
+}

@@ -4,6 +4,7 @@
 //! why not, and a failure of the database undoes all of them, results included, so that the same
 //! request can be sent again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
@@ -22,10 +23,14 @@ use crate::read;
 use crate::registry::{Face, Merge, Row, Table, items};
 use crate::sql;
 use crate::store::Store;
-use crate::sync::device::Device;
+use crate::sync::custody;
+use crate::sync::device::{self, Device};
 use crate::sync::feed;
 use crate::sync::quarantine::Telling;
 use crate::write::Write;
+
+/// Remembered of a mutation that was answered `retry`.
+const ASKED_AGAIN: &str = "";
 
 /// What a mutation does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,19 +96,35 @@ pub async fn mutate(
 ) -> Result<Vec<Box<serde_json::value::RawValue>>> {
     let mut write = store.write(actor).await?;
     let mut answers: Vec<Option<String>> = Vec::with_capacity(mutations.len());
-    for mutation in mutations {
-        answers.push(known(&write, mutation).await?);
+    let mut waited = HashSet::new();
+    for (at, mutation) in mutations.iter().enumerate() {
+        let told = match known(&write, mutation).await? {
+            Some(text) if text == ASKED_AGAIN => {
+                waited.insert(at);
+                None
+            }
+            told => told,
+        };
+        if told.is_some() {
+            // The row in that answer may be older than what the device has pulled since.
+            device::resend(write.conn(), actor, write.seq(), mutation.table.name, &mutation.row_id).await?;
+        }
+        answers.push(told);
     }
     let mut order: Vec<usize> = (0..mutations.len()).filter(|at| answers[*at].is_none()).collect();
     // Parents first, and otherwise as sent: two mutations of one row keep their order.
     order.sort_by_key(|at| mutations[*at].table.rank);
     let mut desk = Desk::for_mutations(&mut write, mutations).await?;
     let mut results = Vec::with_capacity(order.len());
-    for at in order {
-        results.push((at, desk.mutate(&mutations[at]).await?));
+    for at in order.iter().copied() {
+        results.push((at, desk.mutate(&mutations[at], waited.contains(&at)).await?));
     }
     desk.close().await?;
     write.settle_pending().await?;
+    for one in order.chunk_by(|a, b| mutations[*a].table.name == mutations[*b].table.name) {
+        let arrived: Vec<&str> = one.iter().map(|at| mutations[*at].row_id.as_str()).collect();
+        custody::release(&mut write, mutations[one[0]].table, &arrived).await?;
+    }
     for (at, mut result) in results {
         let mutation = &mutations[at];
         if result.status != "retry"
@@ -115,9 +136,7 @@ pub async fn mutate(
             result.row = Some(crate::sync::native::page::object(&row, schema_version));
         }
         let text = serde_json::to_string(&result).map_err(|err| crate::Error::Internal(err.to_string()))?;
-        if result.status != "retry" {
-            remember(&write, mutation, &text).await?;
-        }
+        remember(&write, mutation, if result.status == "retry" { ASKED_AGAIN } else { &text }).await?;
         answers[at] = Some(text);
     }
     Device::pushed(write.conn(), actor, write.now()).await?;
@@ -165,7 +184,8 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
     sql::exec(
         write.conn(),
         "insert into sync_mutation (user_id, device_id, id, hash, agency_id, seq, result) \
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (user_id, device_id, id, hash) do nothing",
+         values ($1, $2, $3, $4, $5, $6, $7) \
+         on conflict (user_id, device_id, id, hash) do update set seq = excluded.seq, result = excluded.result",
         vec![
             actor.user().into(),
             actor.device_id.clone().unwrap_or_default().into(),
@@ -178,6 +198,20 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
     )
     .await?;
     Ok(())
+}
+
+/// What tells of an action on a row that never came.
+fn not_here(mutation: &Mutation) -> Telling {
+    Telling {
+        kind: "ignored",
+        table: mutation.table,
+        id: mutation.row_id.clone(),
+        case_id: None,
+        message: "Not done: what it is about is not here.".into(),
+        sent: whole(mutation),
+        quarantine_id: None,
+        widely: false,
+    }
 }
 
 fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> MutationResult {
@@ -200,7 +234,9 @@ impl<'a> Desk<'a> {
         Desk::open(write, &sorted, i64::MAX, Some(false)).await
     }
 
-    pub(super) async fn mutate(&mut self, mutation: &Mutation) -> Result<MutationResult> {
+    /// Takes one mutation. One that has `waited` already is not put off again: what it hangs on may never
+    /// come, and it would be sent for ever.
+    pub(super) async fn mutate(&mut self, mutation: &Mutation, waited: bool) -> Result<MutationResult> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let before = self.stored.get(&key).cloned();
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
@@ -213,9 +249,15 @@ impl<'a> Desk<'a> {
             }
             (_, MutationOp::Action(_)) if !self.ever_seen(mutation).await? => {
                 // A row that its author never saw is as unknown as one that does not exist.
-                answer(mutation, "retry", Some("the row is not here yet".into()))
+                if waited {
+                    self.tellings.push(not_here(mutation));
+                }
+                answer(mutation, if waited { "conflict" } else { "retry" }, Some("the row is not here".into()))
             }
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
+                if waited {
+                    self.keep(&incoming(mutation, whole(mutation)), None, custody::WAITING, false).await?;
+                }
                 answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
             }
             _ => {

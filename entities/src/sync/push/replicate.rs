@@ -13,7 +13,7 @@ use super::{merge, rights};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
-use crate::registry::{Face, Row, Table, is_id};
+use crate::registry::{Column, Face, Row, Table, is_id};
 use crate::store::Store;
 use crate::sync::custody;
 use crate::sync::device::{self, Device};
@@ -61,11 +61,11 @@ impl Pushed {
 
     /// Whether the client knew the row as it stands. Only what a client may write is compared: what
     /// the server stamps changes with every write and would be in conflict for ever (M13).
-    fn knew(&self, master: Option<&Row>) -> bool {
+    fn knew(&self, master: Option<&Row>, version: u32) -> bool {
         match (&self.assumed, master) {
             (None, _) => false,
             (Some(assumed), None) => is_deleted(assumed),
-            (Some(assumed), Some(row)) => !is_deleted(assumed) && says(assumed, row),
+            (Some(assumed), Some(row)) => !is_deleted(assumed) && says(assumed, row, version),
         }
     }
 }
@@ -74,9 +74,12 @@ fn is_deleted(state: &Map<String, Value>) -> bool {
     state.get("_deleted") == Some(&Value::Bool(true))
 }
 
-fn says(state: &Map<String, Value>, row: &Row) -> bool {
-    row.table.wire_columns().filter(|(_, column)| column.field.writable()).all(|(at, column)| {
-        state.get(column.name).is_none_or(|value| merge::clean(column, value, Face::Rest).0 == *row.cell(at))
+/// A column that a document leaves out is one that it takes for empty, where its app knows the column.
+fn says(state: &Map<String, Value>, row: &Row, version: u32) -> bool {
+    let known = |column: &Column| column.field.writable() && column.field.since <= version;
+    row.table.wire_columns().filter(|(_, column)| known(column)).all(|(at, column)| {
+        let value = state.get(column.name).unwrap_or(&Value::Null);
+        merge::clean(column, value, Face::Rest).0 == *row.cell(at)
     })
 }
 
@@ -101,7 +104,7 @@ pub async fn push(
     desk.by_content = true;
     let mut refused = Vec::new();
     for (row, mutation) in rows.iter().zip(mutations) {
-        if !desk.replicates(row, mutation).await? {
+        if !desk.replicates(row, mutation, schema_version).await? {
             refused.push(*row);
         }
     }
@@ -131,7 +134,7 @@ async fn masters(
     for (row, key) in rows.iter().zip(&keys) {
         let master = stored.iter().find(|found| found.id() == row.id && !found.is_deleted());
         let master = master.filter(|_| visible.contains(key));
-        if !row.knew(master) {
+        if !row.knew(master, version) {
             masters.push(document(master, &row.id, version));
         }
     }
@@ -140,7 +143,7 @@ async fn masters(
 
 impl Desk<'_> {
     /// Takes one row; false when it was not stored, or not all of it.
-    async fn replicates(&mut self, row: &Pushed, mut mutation: Mutation) -> Result<bool> {
+    async fn replicates(&mut self, row: &Pushed, mut mutation: Mutation, version: u32) -> Result<bool> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let there = self.stored.get(&key).filter(|row| !row.is_deleted() && self.visible.contains(&key));
         if mutation.op == MutationOp::Delete && there.is_none() {
@@ -149,7 +152,7 @@ impl Desk<'_> {
         match (&mutation.op, there) {
             // Made on two devices, or made once and its answer lost: field by field, from nothing.
             (MutationOp::Create, Some(_)) => mutation.op = MutationOp::Update,
-            (MutationOp::Delete, Some(before)) if row.assumed.is_some() && !row.knew(Some(before)) => {
+            (MutationOp::Delete, Some(before)) if row.assumed.is_some() && !row.knew(Some(before), version) => {
                 let case_id = before.case_id().map(str::to_owned);
                 self.tellings.push(Telling {
                     kind: "conflict",
@@ -165,12 +168,15 @@ impl Desk<'_> {
             }
             _ => (),
         }
-        let result = self.mutate(&mutation).await?;
+        let result = self.mutate(&mutation, false).await?;
         if result.status == "retry" {
             // Such a client sends each table by itself, so a child may come before its case.
             let incoming = incoming(&mutation, whole(&mutation));
             custody::supersede(self.write, mutation.table, &mutation.row_id, Some(&incoming.raw)).await?;
             self.keep(&incoming, None, custody::WAITING, false).await?;
+            // It may never come: until it does, the device does not hold what the server does not have.
+            let (conn, seq) = (self.write.conn(), self.write.seq());
+            device::resend(conn, self.write.actor(), seq, key.0, &key.1).await?;
             return Ok(true);
         }
         if !result.conflicts.is_empty() || matches!(result.status, "conflict" | "quarantined") {

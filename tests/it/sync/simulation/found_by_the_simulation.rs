@@ -2,8 +2,8 @@
 
 use super::steps::Step;
 use super::steps::Step::{
-    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, HandOver, MovePerson, NarrowNote, Purge, Replicate, Restore,
-    Sync, TimePasses, WriteGoal, WriteNote, WriteThere,
+    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, EditThere, HandOver, MovePerson, NarrowNote, Purge, Replicate,
+    Restore, Sync, TimePasses, WriteGoal, WriteNote, WriteThere,
 };
 use super::{attempt, quietly};
 use crate::support::Kind;
@@ -126,9 +126,9 @@ fn an_edit_that_only_a_device_still_had_was_dropped_when_another_deleted_the_row
 #[test]
 fn a_row_passed_over_while_it_was_unsent_stayed_as_it_was_when_its_answer_was_lost() {
     holds(&[
-        Replicate { replica: 78_576, first: 851_391, tables: 405_171, limit: 789_844, pull: 71_463, push: 138_528 },
-        WriteThere { replica: 1_010_240, case: 21_916, goal: true },
-        Replicate { replica: 518_158, first: 963_883, tables: 378_629, limit: 43_403, pull: 829_144, push: 1_034_211 },
+        Replicate { laptop: 78_576, first: 851_391, parts: 405_171, limit: 789_844, pull: 71_463, push: 138_528 },
+        WriteThere { laptop: 1_010_240, case: 21_916, goal: true },
+        Replicate { laptop: 518_158, first: 963_883, parts: 378_629, limit: 43_403, pull: 829_144, push: 1_034_211 },
     ]);
 }
 
@@ -136,9 +136,9 @@ fn a_row_passed_over_while_it_was_unsent_stayed_as_it_was_when_its_answer_was_lo
 fn work_on_a_case_whose_loss_had_been_forgotten_waited_for_the_case() {
     holds(&[
         HandOver { case: 723_617, to: 345_325, immediate: true },
-        Replicate { replica: 404_307, first: 1_044_915, tables: 299_326, limit: 302_403, pull: 761_107, push: 322_056 },
+        Replicate { laptop: 404_307, first: 1_044_915, parts: 299_326, limit: 302_403, pull: 761_107, push: 322_056 },
         HandOver { case: 457_693, to: 64_967, immediate: false },
-        WriteThere { replica: 492_963, case: 669_070, goal: false },
+        WriteThere { laptop: 492_963, case: 669_070, goal: false },
         Purge { days: 3, hours: 77 },
     ]);
 }
@@ -148,9 +148,38 @@ fn a_row_made_before_the_first_full_page_stayed_when_its_case_was_lost() {
     holds(&[
         Cover { case: 337_954, who: 146_322, hours: 18 },
         TimePasses { minutes: 643 },
-        Replicate { replica: 837_242, first: 390_735, tables: 84_725, limit: 296_854, pull: 67_424, push: 798_525 },
-        WriteThere { replica: 906_628, case: 866_219, goal: false },
-        Replicate { replica: 168_572, first: 240_319, tables: 491_346, limit: 125_042, pull: 839_042, push: 854_644 },
+        Replicate { laptop: 837_242, first: 390_735, parts: 84_725, limit: 296_854, pull: 67_424, push: 798_525 },
+        WriteThere { laptop: 906_628, case: 866_219, goal: false },
+        Replicate { laptop: 168_572, first: 240_319, parts: 491_346, limit: 125_042, pull: 839_042, push: 854_644 },
         TimePasses { minutes: 699 },
     ]);
+}
+
+#[test]
+fn a_column_that_was_left_out_counted_as_known() {
+    holds(&[
+        Replicate { laptop: 370_000, first: 0, parts: 13, limit: 100, pull: 4, push: 7 },
+        WriteThere { laptop: 370_000, case: 957_254, goal: true },
+        Replicate { laptop: 370_000, first: 0, parts: 13, limit: 100, pull: 9, push: 3 },
+        DeskEditsGoal { row: 412_325, column: 2691 },
+        EditThere { laptop: 370_000, row: 557_228, column: 463_831 },
+    ]);
+}
+
+#[test]
+fn work_on_a_case_that_a_restored_server_never_gave_waited_for_it() {
+    for laptop in [0, 2] {
+        holds(&[
+            Backup,
+            HandOver { case: 2, to: laptop, immediate: false },
+            Replicate { laptop, first: 0, parts: 13, limit: 100, pull: 4, push: 7 },
+            Restore,
+            WriteThere { laptop, case: 2, goal: true },
+        ]);
+    }
+}
+
+#[test]
+fn a_first_sync_in_pages_of_a_restored_server_began_anew_with_each() {
+    holds(&[Backup, Restore, Replicate { laptop: 2, first: 0, parts: 0, limit: 3, pull: 4, push: 7 }]);
 }

@@ -1,6 +1,7 @@
 //! The real engine on a real database under random schedules; a part of them through the API, over HTTP.
 //!
-//! Five phones speak WatermelonDB's protocol, two of them counting their pushes, and two laptops RxDB's, table by table.
+//! Five phones speak WatermelonDB's protocol, two of them counting their pushes, two laptops RxDB's, table by table, and one the
+//! native one.
 //! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
 //! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
 //! server that dies in mid-push, a backup restored, deletions forgotten while devices are away, apps that are older or

@@ -75,29 +75,29 @@ pub(super) enum Step {
     },
     /// A device of the other kind replicates some of its tables, each by itself.
     Replicate {
-        replica: usize,
+        laptop: usize,
         first: usize,
-        tables: usize,
+        parts: usize,
         limit: usize,
         pull: usize,
         push: usize,
     },
     WriteThere {
-        replica: usize,
+        laptop: usize,
         case: usize,
         goal: bool,
     },
     EditThere {
-        replica: usize,
+        laptop: usize,
         row: usize,
         column: usize,
     },
     DropThere {
-        replica: usize,
+        laptop: usize,
         row: usize,
     },
     CrashThere {
-        replica: usize,
+        laptop: usize,
         table: usize,
         pulls: bool,
         after: usize,
@@ -176,18 +176,18 @@ impl Dice {
                 Step::DeviceClock { device: self.any(), minutes: years * 525_600 + self.roll(600) as i64 }
             }
             116..130 => Step::Replicate {
-                replica: self.any(),
+                laptop: self.any(),
                 first: self.any(),
-                tables: self.any(),
+                parts: self.any(),
                 limit: self.any(),
                 pull: self.any(),
                 push: self.any(),
             },
-            130..136 => Step::WriteThere { replica: self.any(), case: self.any(), goal: self.roll(2) == 0 },
-            136..143 => Step::EditThere { replica: self.any(), row: self.any(), column: self.any() },
-            143 => Step::DropThere { replica: self.any(), row: self.any() },
+            130..136 => Step::WriteThere { laptop: self.any(), case: self.any(), goal: self.roll(2) == 0 },
+            136..143 => Step::EditThere { laptop: self.any(), row: self.any(), column: self.any() },
+            143 => Step::DropThere { laptop: self.any(), row: self.any() },
             144..146 => Step::CrashThere {
-                replica: self.any(),
+                laptop: self.any(),
                 table: self.any(),
                 pulls: self.roll(3) == 0,
                 after: 1 + self.roll(60) as usize,

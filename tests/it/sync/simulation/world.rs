@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use entities::casework::goal;
-use entities::registry::{TABLES, Table};
+use entities::registry::{Face, TABLES, Table};
 use entities::sync::{self, purge};
 use entities::{Instant, read, sql};
 use serde_json::json;
@@ -12,8 +12,10 @@ use serde_json::json;
 use super::steps::Step;
 use crate::support::{Serving, TestDb};
 use crate::sync::agency::Agency;
+use crate::sync::laptop::{Conditions, Laptop};
+use crate::sync::native_device::NativeDevice;
 use crate::sync::phones::{Device, Habit, Network};
-use crate::sync::replica::{Replica, document_of};
+use crate::sync::replica::Replica;
 use crate::sync::restored::{backs_up, refills};
 use crate::sync::ways::Way;
 
@@ -23,7 +25,7 @@ const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
 pub(super) struct World {
     pub(super) agency: Agency,
     pub(super) devices: Vec<Device>,
-    replicas: Vec<Replica>,
+    laptops: Vec<Laptop>,
     persons: Vec<String>,
     words: u32,
     /// Every word typed on a device that uploads what it is about to lose, and every word any server answered for.
@@ -61,16 +63,17 @@ impl World {
             device.phone.counts = ["ana-phone-1", "cleo-phone"].contains(&name).then_some((0, 0));
             devices.push(device);
         }
-        let mut replicas = Vec::new();
-        for (owner, name) in [("ana", "ana-laptop-"), ("ben", "ben-laptop-")] {
-            replicas.push(Replica::new(&agency, owner, name).await);
-        }
+        let laptops = vec![
+            Laptop::Rxdb(Replica::new(&agency, "ana", "ana-laptop-").await),
+            Laptop::Rxdb(Replica::new(&agency, "ben", "ben-laptop-").await),
+            Laptop::Native(NativeDevice::new(&agency, "cleo", "cleo-laptop").await),
+        ];
         let ever = devices.iter().map(|_| BTreeSet::new()).collect();
         let latest = agency.clock.now();
         let (owed, backup) = (BTreeSet::new(), None);
         let (words, head) = (0, 0);
         let mut world =
-            World { agency, devices, replicas, persons, words, owed, ever, backup, latest, head, _served: served };
+            World { agency, devices, laptops, persons, words, owed, ever, backup, latest, head, _served: served };
         world.look().await;
         world
     }
@@ -202,58 +205,59 @@ impl World {
             Step::Crash { device, pulls, after } => {
                 self.devices[device % devices].is_cut_off(&self.agency, pulls, after).await;
             }
-            Step::Replicate { replica, first, tables, limit, pull, push } => {
-                let at = replica % self.replicas.len();
-                let mut all = self.replicas[at].tables();
-                let (first, some) = (first % all.len(), 1 + tables % all.len());
+            Step::Replicate { laptop, first, parts, limit, pull, push } => {
+                let at = laptop % self.laptops.len();
+                let mut all = self.laptops[at].parts();
+                let (first, some) = (first % all.len(), 1 + parts % all.len());
                 all.rotate_left(first);
-                let limit = if limit.is_multiple_of(3) { 1 + limit % 12 } else { 100 };
-                let fails = (pull / 10 % 3, network(pull));
-                for table in all.into_iter().take(some) {
-                    self.replicates(at, table, limit, Some(fails), network(push)).await;
+                let how = Conditions {
+                    limit: if limit.is_multiple_of(3) { 1 + limit % 12 } else { 100 },
+                    pull: Some((pull / 10 % 3, network(pull))),
+                    push: network(push),
+                };
+                for part in all.into_iter().take(some) {
+                    self.replicates(at, part, how).await;
                 }
             }
-            Step::WriteThere { replica, case, goal } => {
-                let (word, at) = (self.word(), replica % self.replicas.len());
-                let Some(case) = pick(&self.replicas[at].ids("cases"), case) else { return };
+            Step::WriteThere { laptop, case, goal } => {
+                let (word, at) = (self.word(), laptop % self.laptops.len());
+                let Some(case) = pick(&self.laptops[at].ids("cases"), case) else { return };
                 let id = self.agency.clock.mint();
                 let row = if goal {
                     json!({"id": id, "case_id": case, "statement": word, "level": "individual"})
                 } else {
                     json!({"id": id, "case_id": case, "body": word, "kind": "progress"})
                 };
-                self.replicas[at].creates(if goal { "goals" } else { "notes" }, row);
+                self.laptops[at].creates(if goal { "goals" } else { "notes" }, row);
                 self.owed.insert(word);
             }
-            Step::EditThere { replica, row, column } => {
-                let (word, at) = (self.word(), replica % self.replicas.len());
+            Step::EditThere { laptop, row, column } => {
+                let (word, at) = (self.word(), laptop % self.laptops.len());
                 let (table, column) = [("notes", "body"), ("goals", COLUMNS[column / 2 % 4])][column % 2];
-                let Some(id) = pick(&self.replicas[at].ids(table), row) else { return };
-                let before = self.replicas[at].row(table, &id).get(column).cloned().unwrap_or_default();
-                if let Some(before) = before.as_str().filter(|before| self.replicas[at].outgoing().contains(before)) {
+                let Some(id) = pick(&self.laptops[at].ids(table), row) else { return };
+                let before = self.laptops[at].row(table, &id).get(column).cloned().unwrap_or_default();
+                if let Some(before) = before.as_str().filter(|before| self.laptops[at].outgoing().contains(before)) {
                     self.owed.remove(before);
                 }
-                self.forgets(self.replicas[at].collection(table).epoch, &before.to_string()).await;
-                self.replicas[at].edits(table, &id, column, &word);
+                self.forgets(self.laptops[at].epoch(table), &before.to_string()).await;
+                self.laptops[at].edits(table, &id, column, &word);
                 self.owed.insert(word);
             }
-            Step::DropThere { replica, row } => {
-                let at = replica % self.replicas.len();
-                let replica = &self.replicas[at];
-                let seen = &self.ever[self.device_of(replica.owner)];
-                let outgoing = replica.outgoing();
+            Step::DropThere { laptop, row } => {
+                let at = laptop % self.laptops.len();
+                let laptop = &self.laptops[at];
+                let seen = &self.ever[self.device_of(laptop.owner())];
+                let outgoing = laptop.outgoing();
                 let settled = |id: &String| seen.contains(&("goals".into(), id.clone())) && !outgoing.contains(id);
-                let known: BTreeSet<String> = replica.ids("goals").into_iter().filter(settled).collect();
+                let known: BTreeSet<String> = laptop.ids("goals").into_iter().filter(settled).collect();
                 if let Some(id) = pick(&known, row) {
-                    let row = json!(replica.row("goals", &id)).to_string();
-                    self.forgets(replica.collection("goals").epoch, &row).await;
-                    self.replicas[at].deletes("goals", &id);
+                    let row = json!(laptop.row("goals", &id)).to_string();
+                    self.forgets(laptop.epoch("goals"), &row).await;
+                    self.laptops[at].deletes("goals", &id);
                 }
             }
-            Step::CrashThere { replica, table, pulls, after } => {
-                let replica = &self.replicas[replica % self.replicas.len()];
-                let tables = replica.tables();
-                replica.is_cut_off(&self.agency, tables[table % tables.len()], pulls, after).await;
+            Step::CrashThere { laptop, table, pulls, after } => {
+                self.laptops[laptop % self.laptops.len()].is_cut_off(&self.agency, table, pulls, after).await;
             }
             Step::Backup => {
                 self.agency.clock.set(self.latest);
@@ -297,10 +301,10 @@ impl World {
                 }
             }
         }
-        for replica in &self.replicas {
+        for laptop in &self.laptops {
             for table in ["goals", "notes", "cases"] {
-                for id in replica.ids(table) {
-                    known.push_str(&json!(replica.row(table, &id)).to_string());
+                for id in laptop.ids(table) {
+                    known.push_str(&json!(laptop.row(table, &id)).to_string());
                 }
             }
         }
@@ -421,20 +425,12 @@ impl World {
         done
     }
 
-    /// A table of a replica, pulled and pushed; both go their own ways when the network fails.
-    async fn replicates(
-        &mut self,
-        at: usize,
-        table: &'static Table,
-        limit: usize,
-        fails: Option<(usize, Network)>,
-        push: Network,
-    ) {
-        self.replicas[at].named.clear();
-        self.replicas[at].pulls(&self.agency, table, limit, fails).await;
-        let replica = &self.replicas[at];
-        self.could_see(replica.owner, &replica.name, &replica.named);
-        if self.replicas[at].pushes(&self.agency, table, push).await {
+    /// A part of what a laptop has, pulled and pushed; both go their own ways when the network fails.
+    async fn replicates(&mut self, at: usize, part: Option<&'static Table>, how: Conditions) {
+        self.laptops[at].pulls(&self.agency, part, how).await;
+        let named = self.laptops[at].named();
+        self.could_see(self.laptops[at].owner(), self.laptops[at].name(), &named);
+        if self.laptops[at].pushes(&self.agency, part, how).await {
             self.look().await;
         }
     }
@@ -449,7 +445,7 @@ impl World {
         for key in named {
             // A row that its author may not see is taken from the author, on whichever device it was made.
             let made = self.devices.iter().any(|other| other.owner == owner && other.made.contains(key))
-                || self.replicas.iter().any(|other| other.owner == owner && other.made.contains(key));
+                || self.laptops.iter().any(|other| other.owner() == owner && other.made().contains(key));
             let seen = ever.contains(key) || made;
             assert!(seen, "{name} was told of the deletion of {key:?}, which {owner} could never see");
         }
@@ -470,32 +466,34 @@ impl World {
                 assert!(!device.phone.has_unsynced_changes(), "{} is stuck in round {round}", device.name);
             }
             self.look().await;
-            for at in 0..self.replicas.len() {
-                for table in self.replicas[at].tables() {
-                    self.replicates(at, table, 100, None, Network::Works).await;
+            for at in 0..self.laptops.len() {
+                for part in self.laptops[at].parts() {
+                    self.replicates(at, part, Conditions::GOOD).await;
                 }
-                let replica = &self.replicas[at];
-                assert!(!replica.has_unsent_changes(), "{} is stuck in round {round}", replica.name);
+                let laptop = &self.laptops[at];
+                assert!(!laptop.has_unsent_changes(), "{} is stuck in round {round}", laptop.name());
             }
         }
         for at in 0..self.devices.len() {
             self.compare(at).await;
         }
-        for replica in &self.replicas {
-            self.compare_replica(replica).await;
+        for laptop in &self.laptops {
+            self.compare_laptop(laptop).await;
         }
     }
 
-    async fn compare_replica(&self, replica: &Replica) {
-        let view = self.agency.views().await.remove(replica.owner).expect("a view");
-        for table in replica.tables() {
+    async fn compare_laptop(&self, laptop: &Laptop) {
+        let view = self.agency.views().await.remove(laptop.owner()).expect("a view");
+        for table in laptop.tables() {
             let seen: BTreeSet<String> =
                 view.iter().filter(|(name, _)| name == table.name).map(|(_, id)| id.clone()).collect();
-            assert_eq!(replica.ids(table.name), seen, "{}, {}", replica.name, table.name);
+            assert_eq!(laptop.ids(table.name), seen, "{}, {}: held, and to be held", laptop.name(), table.name);
             let ids: Vec<String> = seen.into_iter().collect();
             for row in read::by_ids(self.agency.store.connection(), table, &ids).await.expect("rows") {
-                let (stored, local) = (document_of(&row), replica.row(table.name, row.id()));
-                assert_eq!(*local, stored, "{}, {}: held, and stored", replica.name, table.name);
+                let mut local = laptop.row(table.name, row.id());
+                assert!(local.remove("_deleted").is_none_or(|gone| gone == json!(false)));
+                let stored = row.object(Face::Rest);
+                assert_eq!(local, stored, "{}, {}: held, and stored", laptop.name(), table.name);
             }
         }
     }
@@ -538,8 +536,8 @@ impl World {
         for device in &self.devices {
             let _ = write!(everything, "{}", device.phone.outgoing());
         }
-        for replica in &self.replicas {
-            everything.push_str(&replica.outgoing());
+        for laptop in &self.laptops {
+            everything.push_str(&laptop.outgoing());
         }
         let lost: Vec<_> = self.owed.iter().filter(|word| !everything.contains(word.as_str())).collect();
         assert!(lost.is_empty(), "lost: {lost:?}");
