@@ -295,11 +295,13 @@ async fn an_odd_row_costs_itself_alone(world: World) {
     for words in ["words of mine", "under a short id"] {
         assert!(told.iter().any(|detail| detail.contains(words)), "{told:?}");
     }
-    // So on a phone that is about to lose its work.
-    let odd = json!({"notes": {"created": [{"id": 5, "body": "about to be lost"}], "updated": [], "deleted": []}});
-    ana.person.post("/sync/quarantine", odd).await.ok();
-    ana.pulls().await;
-    assert!(issues(&ana).iter().any(|issue| issue["detail"].to_string().contains("about to be lost")));
+    // So on a phone that is about to lose its work, and on one that offers a restored server what it holds.
+    for (path, words) in [("/sync/quarantine", "about to be lost"), ("/sync/salvage", "only copy there is")] {
+        let odd = json!({"notes": {"created": [], "updated": [{"id": 5, "body": words}], "deleted": []}});
+        ana.person.post(path, odd).await.ok();
+        ana.pulls().await;
+        assert!(issues(&ana).iter().any(|issue| issue["detail"].to_string().contains(words)), "{path}");
+    }
     // Made and changed in one body: both count.
     let body = json!({"notes": {
         "created": [{"id": "note-made-at-once", "case_id": case, "body": "first", "kind": "progress"}],

@@ -36,6 +36,7 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
             Some(stored) => desk.salvage(incoming, &stored, &line).await?,
         }
     }
+    desk.tell_unfit(intake.unfit);
     let (stored, _) = desk.close().await?;
     write.note("salvage", "");
     write.commit().await?;
