@@ -5,11 +5,12 @@
 //! our clock. A token only names a session; whether that session still stands is asked of the
 //! database in `session.rs`.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -109,7 +110,13 @@ pub struct Keys {
     keys: RwLock<Vec<Key>>,
     path: Option<PathBuf>,
     read_at: Mutex<Option<time::Instant>>,
+    /// What tokens say whose signature was found good: a phone sends the same one for ten minutes. Their
+    /// times are looked at each time.
+    good: RwLock<HashMap<String, Arc<Claims>>>,
 }
+
+/// Tokens remembered before the memory starts afresh.
+const REMEMBERED: usize = 20_000;
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,7 +133,7 @@ impl Keys {
         if create && !path.exists() {
             create_file(path)?;
         }
-        Ok(Keys { keys: RwLock::new(load(path)?), path: Some(path.to_owned()), read_at: Mutex::new(None) })
+        Ok(Keys::of(load(path)?, Some(path.to_owned())))
     }
 
     /// Keys that live as long as the process, for tests.
@@ -136,7 +143,11 @@ impl Keys {
     pub fn ephemeral() -> Result<Keys, KeyError> {
         let entry = fresh_entry("ephemeral")?;
         let key = Key::read(&entry).ok_or(KeyError::Random)?;
-        Ok(Keys { keys: RwLock::new(vec![key]), path: None, read_at: Mutex::new(None) })
+        Ok(Keys::of(vec![key], None))
+    }
+
+    fn of(keys: Vec<Key>, path: Option<PathBuf>) -> Keys {
+        Keys { keys: RwLock::new(keys), path, read_at: Mutex::new(None), good: RwLock::default() }
     }
 
     /// Signs a token for a session.
@@ -157,7 +168,24 @@ impl Keys {
     ///
     /// # Errors
     /// [`Refused`]; nothing in a refused token is to be believed.
-    pub fn verify(&self, token: &str, now: Instant) -> Result<Claims, Refused> {
+    pub fn verify(&self, token: &str, now: Instant) -> Result<Arc<Claims>, Refused> {
+        let known = self.good.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        let claims = match known {
+            Some(claims) => claims,
+            None => self.read(token)?,
+        };
+        let now = now.0.div_euclid(1000);
+        if claims.nbf > now + LEEWAY_SECS {
+            return Err(Refused::Early);
+        }
+        if claims.exp + LEEWAY_SECS <= now {
+            return Err(Refused::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// Checks a token in everything but its times.
+    fn read(&self, token: &str) -> Result<Arc<Claims>, Refused> {
         install();
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Invalid)?;
         let kid = header.kid.as_deref().ok_or(Refused::Invalid)?;
@@ -169,15 +197,18 @@ impl Keys {
             None => return Err(Refused::Invalid),
             Some(decoded) => decoded?,
         };
-        let now = now.0.div_euclid(1000);
         if claims.iss != ISSUER || claims.aud != AUDIENCE {
             return Err(Refused::Invalid);
         }
-        if claims.nbf > now + LEEWAY_SECS {
-            return Err(Refused::Early);
-        }
-        if claims.exp + LEEWAY_SECS <= now {
-            return Err(Refused::Expired);
+        let claims = Arc::new(claims);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        // Its key may have been taken out since, and what it signed been forgotten.
+        if keys.iter().any(|key| key.kid == kid) {
+            let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
+            if good.len() >= REMEMBERED {
+                good.clear();
+            }
+            good.insert(token.to_owned(), Arc::clone(&claims));
         }
         Ok(claims)
     }
@@ -208,6 +239,7 @@ impl Keys {
         let changed = fresh.iter().map(|key| &key.kid).ne(keys.iter().map(|key| &key.kid));
         if changed {
             *keys = fresh;
+            self.good.write().unwrap_or_else(PoisonError::into_inner).clear();
         }
         changed
     }
@@ -405,8 +437,8 @@ mod tests {
     fn a_token_reads_back_until_ten_minutes_and_five_seconds_later() {
         let keys = keys();
         let token = keys.sign(&claims()).unwrap_or_default();
-        assert_eq!(keys.verify(&token, NOW), Ok(claims()));
-        assert_eq!(keys.verify(&token, NOW.plus_secs(604)), Ok(claims()));
+        assert_eq!(keys.verify(&token, NOW), Ok(Arc::new(claims())));
+        assert_eq!(keys.verify(&token, NOW.plus_secs(604)), Ok(Arc::new(claims())));
         assert_eq!(keys.verify(&token, NOW.plus_secs(605)), Err(Refused::Expired));
         assert_eq!(keys.verify(&token, NOW.plus_secs(-6)), Err(Refused::Early));
     }
@@ -448,6 +480,15 @@ mod tests {
         let new = restarted.sign(&claims()).unwrap_or_default();
         assert!(restarted.verify(&old, NOW).is_ok());
         assert!(running.verify(&new, NOW).is_ok());
+        // A token that was found good is not when its key has been taken out.
+        let running = Keys::open(&path, false)?;
+        assert!(running.verify(&old, NOW).is_ok() && running.verify(&old, NOW).is_ok());
+        for later in 1..=4 {
+            rotate(&path, NOW.plus_secs(later))?;
+        }
+        let newest = Keys::open(&path, false)?.sign(&claims()).unwrap_or_default();
+        assert!(running.verify(&newest, NOW).is_ok());
+        assert_eq!(running.verify(&old, NOW), Err(Refused::Invalid));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
             .map_err(|error| KeyError::File(path.clone(), error))?;
         assert!(matches!(Keys::open(&path, false), Err(KeyError::Open(..))));

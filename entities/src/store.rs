@@ -103,10 +103,12 @@ impl Store {
         read_now(&self.reader, &self.clock).await
     }
 
-    /// SQL for the present in milliseconds, for statements that must not pay a round trip for it.
+    /// SQL for the present in milliseconds, for statements that must not pay a round trip for it. The text
+    /// is always the same, so that the statement is not made anew each time; a manual clock's is a number.
     pub(crate) fn now_sql(&self) -> String {
         match (self.backend(), &self.clock) {
             (DbBackend::Postgres, Clock::System) => "(extract(epoch from clock_timestamp())*1000)::bigint".into(),
+            (_, Clock::System) => "cast(round(unixepoch('subsec')*1000) as integer)".into(),
             _ => self.clock.now().0.to_string(),
         }
     }
@@ -240,12 +242,18 @@ async fn read_now(conn: &impl ConnectionTrait, clock: &Clock) -> Result<Instant>
     Ok(clock.now())
 }
 
+/// How long a connection that was used is taken for alive.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 fn postgres(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(wait)
+        // Asking a connection whether it is alive is a round trip, and most statements here are one. One that
+        // was in use a moment ago is asked nothing; what breaks then is answered 503, and asked again.
+        .test_before_acquire_if_idle_for(TRUSTED)
         .sqlx_logging(false)
         .map_sqlx_postgres_opts(|with| {
             with.options([

@@ -28,6 +28,11 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
     {
         return answer::json(&req, &sync::page::nothing(request.schema_version, timestamp, epoch)?);
     }
+    // On the heap, since most pulls end above and every one would have to carry the room for it.
+    Box::pin(changes(req, state, session, request)).await
+}
+
+async fn changes(req: HttpRequest, state: web::Data<State>, session: Session, request: PullRequest) -> Answer {
     let mut pull = sync::pull(&state.store, &session.actor, &request).await?;
     if !pull.live.is_empty() || !pull.gone.is_empty() {
         session.confirm(pull.connection(), state.store.clock().now()).await?;

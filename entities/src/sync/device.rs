@@ -1,6 +1,6 @@
 //! What the server remembers of one device of one user.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use crate::access::Actor;
 use crate::clock::Instant;
@@ -42,53 +42,58 @@ pub struct Device {
     pub clock_skew: Option<i64>,
 }
 
+/// What `Device::of` reads.
+pub(super) const COLUMNS: &str = "d.acked_cursor, d.held_from, d.held_since, d.held_reply, d.schema_version, \
+     d.schema_offered, d.schema_reply, d.conflicts_in_a_row, d.last_push_at, d.last_pull_at, d.filling_from, d.clock_skew";
+
 impl Device {
     /// Reads the state of the actor's device; a device never seen before has an empty one.
     pub async fn load(conn: &impl ConnectionTrait, actor: &Actor) -> Result<Device> {
-        let device_id = actor.device_id.clone().unwrap_or_default();
-        let row = sql::one(
-            conn,
-            "select acked_cursor, held_from, held_since, held_reply, schema_version, schema_offered, schema_reply, \
-             conflicts_in_a_row, last_push_at, last_pull_at, filling_from, clock_skew from sync_device \
-             where device_id = $1 and user_id = $2",
-            vec![device_id.as_str().into(), actor.user().into()],
-        )
-        .await?;
-        let user_id = actor.user().to_owned();
-        let Some(row) = row else {
-            return Ok(Device {
-                device_id,
-                user_id,
-                acked_cursor: 0,
-                held_from: None,
-                held_since: None,
-                held_reply: None,
-                schema_version: 0,
-                schema_offered: None,
-                schema_reply: None,
-                conflicts_in_a_row: 0,
-                last_push_at: None,
-                last_pull_at: None,
-                filling_from: None,
-                clock_skew: None,
-            });
-        };
+        let text = format!("select {COLUMNS} from sync_device d where d.device_id = $1 and d.user_id = $2");
+        let values = vec![actor.device_id.clone().unwrap_or_default().into(), actor.user().into()];
+        match sql::one(conn, &text, values).await? {
+            Some(row) => Device::of(&row, 0, actor),
+            None => Ok(Device::unseen(actor)),
+        }
+    }
+
+    /// Reads a row's cells from that place on; they are null for a device never seen before.
+    pub(super) fn of(row: &QueryResult, from: usize, actor: &Actor) -> Result<Device> {
+        let Some(acked_cursor) = row.try_get_by_index(from)? else { return Ok(Device::unseen(actor)) };
         Ok(Device {
-            device_id,
-            user_id,
-            acked_cursor: row.try_get_by_index(0)?,
-            held_from: row.try_get_by_index(1)?,
-            held_since: row.try_get_by_index(2)?,
-            held_reply: row.try_get_by_index(3)?,
-            schema_version: row.try_get_by_index(4)?,
-            schema_offered: row.try_get_by_index(5)?,
-            schema_reply: row.try_get_by_index(6)?,
-            conflicts_in_a_row: row.try_get_by_index(7)?,
-            last_push_at: row.try_get_by_index(8)?,
-            last_pull_at: row.try_get_by_index(9)?,
-            filling_from: row.try_get_by_index(10)?,
-            clock_skew: row.try_get_by_index(11)?,
+            acked_cursor,
+            held_from: row.try_get_by_index(from + 1)?,
+            held_since: row.try_get_by_index(from + 2)?,
+            held_reply: row.try_get_by_index(from + 3)?,
+            schema_version: row.try_get_by_index(from + 4)?,
+            schema_offered: row.try_get_by_index(from + 5)?,
+            schema_reply: row.try_get_by_index(from + 6)?,
+            conflicts_in_a_row: row.try_get_by_index(from + 7)?,
+            last_push_at: row.try_get_by_index(from + 8)?,
+            last_pull_at: row.try_get_by_index(from + 9)?,
+            filling_from: row.try_get_by_index(from + 10)?,
+            clock_skew: row.try_get_by_index(from + 11)?,
+            ..Device::unseen(actor)
         })
+    }
+
+    fn unseen(actor: &Actor) -> Device {
+        Device {
+            device_id: actor.device_id.clone().unwrap_or_default(),
+            user_id: actor.user().to_owned(),
+            acked_cursor: 0,
+            held_from: None,
+            held_since: None,
+            held_reply: None,
+            schema_version: 0,
+            schema_offered: None,
+            schema_reply: None,
+            conflicts_in_a_row: 0,
+            last_push_at: None,
+            last_pull_at: None,
+            filling_from: None,
+            clock_skew: None,
+        }
     }
 
     /// Writes back what a pull learns; what pushes count stays as it is, since one may be under way.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::access::{self, Actor};
+use crate::access::Actor;
 use crate::error::Result;
 use crate::registry::{TABLES, Table, table};
 use crate::store::{Snapshot, Store};
@@ -10,7 +10,7 @@ use crate::store::{Snapshot, Store};
 use super::device;
 use super::feed;
 use super::restored;
-use super::state::{Note, State};
+use super::state::{Look, Note, State};
 
 /// What an app that grew new tables or columns asks to be filled in.
 #[derive(Clone, Debug, Default)]
@@ -103,14 +103,13 @@ impl Pull {
 
 /// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
-    access::settle_due(store, &actor.agency_id).await?;
-    let mut snapshot = store.read().await?;
-    let mut state = State::load(&snapshot, actor, request).await?;
+    let (mut snapshot, look) = Look::open(store, actor).await?;
+    let mut state = State::of(look, &snapshot, request);
     if state.lost && !restored::told(&*snapshot, actor, state.epoch).await? {
         drop(snapshot);
         restored::tell(store, actor).await?;
         snapshot = store.read().await?;
-        state = State::load(&snapshot, actor, request).await?;
+        state = State::of(Look::take(store, &snapshot, actor).await?, &snapshot, request);
     }
     if state.promises() {
         // What the reply promises is kept before the view that answers it is opened, and no connection
@@ -119,7 +118,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         drop(snapshot);
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
-        state = state.reload(&snapshot, actor, request).await?;
+        state = state.reload(store, &snapshot, actor, request).await?;
     }
     let mut page = Page::find(&snapshot, actor, request, &state).await?;
     // What has been forgotten cannot be seen to be held back.
@@ -133,7 +132,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         }
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
-        state = state.reload(&snapshot, actor, request).await?;
+        state = state.reload(store, &snapshot, actor, request).await?;
         page = Page::find(&snapshot, actor, request, &state).await?;
     }
     Ok(Pull {
@@ -199,7 +198,7 @@ impl Page {
         for table in state.tables_to_fill(request) {
             page.live.entry(table.name).or_default().extend(feed::all_of(&**snapshot, user, table).await?);
         }
-        if request.cursor > 0 {
+        if request.cursor > 0 && state.resends {
             resend(snapshot, actor, state.since, &mut page.live, &mut page.gone).await?;
         }
         Ok(page)

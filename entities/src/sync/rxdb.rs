@@ -11,21 +11,21 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Map, Value, json};
 
-use crate::access::{self, Actor};
+use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
 use crate::registry::{Row, SCHEMA_VERSION, Table};
 use crate::sql;
 use crate::store::{Snapshot, Store};
 
-use super::device::{self, Device};
+use super::device;
 use super::feed::{self, Entry};
 use super::native::cursor::CursorKey;
 use super::native::page::object;
 use super::pull::Told;
 use super::restored;
-use super::state::Note;
-use super::timeline::{Standing, Timeline, timeline};
+use super::state::{Look, Note};
+use super::timeline::{Standing, Timeline};
 
 pub use super::push::replicate::{Pushed, push};
 
@@ -160,18 +160,16 @@ fn grown(table: &Table, from: u32, to: u32) -> bool {
 
 /// Finds a page. One consistent view; the checkpoint covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest<'_>, keys: &[CursorKey]) -> Result<Page> {
-    access::settle_due(store, &actor.agency_id).await?;
-    let mut snapshot = store.read().await?;
-    let mut line = timeline(&*snapshot, &actor.agency_id).await?;
-    let mut plan = Plan::of(request, actor.user(), &line, keys);
-    if plan.lost && !restored::told(&*snapshot, actor, line.epoch).await? {
+    let (mut snapshot, mut look) = Look::open(store, actor).await?;
+    let mut plan = Plan::of(request, actor.user(), &look.line, keys);
+    if plan.lost && !restored::told(&*snapshot, actor, look.line.epoch).await? {
         drop(snapshot);
         restored::tell(store, actor).await?;
         snapshot = store.read().await?;
-        line = timeline(&*snapshot, &actor.agency_id).await?;
-        plan = Plan::of(request, actor.user(), &line, keys);
+        look = Look::take(store, &snapshot, actor).await?;
+        plan = Plan::of(request, actor.user(), &look.line, keys);
     }
-    let stored = Device::load(&*snapshot, actor).await?;
+    let Look { line, device: stored, .. } = look;
     plan.own = request.cursor.is_none() && stored.last_push_at.is_some();
     let limit = if plan.whole { usize::MAX } else { request.limit.max(1) };
     let (mut entries, upto) = collect(&snapshot, actor, request.table, &plan, line.head, limit).await?;

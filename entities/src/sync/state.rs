@@ -1,15 +1,15 @@
 //! What the server knows of a device before it looks at the feed: where it stands, what was held back from
 //! it, what it has missed, and what a reply to it will promise.
 
-use crate::access::Actor;
-use crate::error::Result;
+use crate::access::{self, Actor};
+use crate::error::{Error, Result};
 use crate::registry::{MIN_SCHEMA_VERSION, SCHEMA_VERSION, TABLES, Table};
 use crate::sql;
 use crate::store::{Snapshot, Store};
 
-use super::device::Device;
+use super::device::{self, Device};
 use super::pull::{PullRequest, Told};
-use super::timeline::{Standing, Timeline, timeline};
+use super::timeline::{self, Standing, Timeline};
 
 /// Deletes are held back for at most this long.
 const HOLD_MS: i64 = 24 * 3600 * 1000;
@@ -17,6 +17,57 @@ const HOLD_MS: i64 = 24 * 3600 * 1000;
 const PULL_TIME_MS: i64 = 5 * 60 * 1000;
 /// How fine a device's clock is measured.
 const SKEW_MS: u64 = 5000;
+
+/// What has to be known before the feed is looked at, in one look: on either database a statement costs
+/// more than what it finds.
+pub(super) struct Look {
+    pub(super) line: Timeline,
+    pub(super) device: Device,
+    /// Something has come due by time alone and waits to be settled.
+    pub(super) due: bool,
+    /// Rows wait to be sent to this device again.
+    pub(super) resends: bool,
+}
+
+impl Look {
+    /// Opens a view and looks, once all that is due has been settled.
+    pub(super) async fn open(store: &Store, actor: &Actor) -> Result<(Snapshot, Look)> {
+        let snapshot = store.read().await?;
+        let look = Look::take(store, &snapshot, actor).await?;
+        if !look.due {
+            return Ok((snapshot, look));
+        }
+        drop(snapshot);
+        access::settle_due(store, &actor.agency_id).await?;
+        let snapshot = store.read().await?;
+        let look = Look::take(store, &snapshot, actor).await?;
+        Ok((snapshot, look))
+    }
+
+    pub(super) async fn take(store: &Store, snapshot: &Snapshot, actor: &Actor) -> Result<Look> {
+        let text = format!(
+            "select {}, exists (select 1 from sync_due u where u.agency_id = $1 and u.at <= {}), \
+             exists (select 1 from sync_resend r where r.device_id = $2 and r.user_id = $3), {} \
+             from {} left join sync_device d on d.device_id = $2 and d.user_id = $3 where c.agency_id = $1",
+            timeline::COLUMNS,
+            store.now_sql(),
+            device::COLUMNS,
+            timeline::CLOCK
+        );
+        let values = vec![
+            actor.agency_id.as_str().into(),
+            actor.device_id.clone().unwrap_or_default().into(),
+            actor.user().into(),
+        ];
+        let row = sql::one(&**snapshot, &text, values).await?.ok_or(Error::NotFound)?;
+        Ok(Look {
+            line: Timeline::of(&row)?,
+            due: row.try_get_by_index(5)?,
+            resends: row.try_get_by_index(6)?,
+            device: Device::of(&row, 7, actor)?,
+        })
+    }
+}
 
 /// What the server knows before it looks at the feed.
 pub(super) struct State {
@@ -45,16 +96,17 @@ pub(super) struct State {
     pub(super) withholds: bool,
     /// Held deletes are delivered, beginning after this number.
     pub(super) deliver_from: Option<i64>,
+    /// Rows wait to be sent to this device again.
+    pub(super) resends: bool,
     /// The reply has a commit number of its own: it sends rows that stand behind the cursor, or answers an app that
     /// went back to an older version, which no process may take for quiet.
     pub(super) fresh: bool,
 }
 
 impl State {
-    pub(super) async fn load(snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
-        let line = timeline(&**snapshot, &actor.agency_id).await?;
+    pub(super) fn of(look: Look, snapshot: &Snapshot, request: &PullRequest) -> State {
+        let Look { line, device: stored, resends, .. } = look;
         let (horizon, epoch) = (line.head, line.epoch);
-        let stored = Device::load(&**snapshot, actor).await?;
         let mut device = stored.clone();
         // After a restore everything is sent again, and what was deleted after the point to which
         // both timelines agree (S6).
@@ -111,16 +163,23 @@ impl State {
             deletes_after,
             withholds,
             deliver_from,
+            resends,
             fresh: false,
         };
         state.fresh =
             went_back || state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
-        Ok(state)
+        state
     }
 
     /// Goes on in a later view, after what the reply promises has been kept.
-    pub(super) async fn reload(self, snapshot: &Snapshot, actor: &Actor, request: &PullRequest) -> Result<State> {
-        let mut state = State::load(snapshot, actor, request).await?;
+    pub(super) async fn reload(
+        self,
+        store: &Store,
+        snapshot: &Snapshot,
+        actor: &Actor,
+        request: &PullRequest,
+    ) -> Result<State> {
+        let mut state = State::of(Look::take(store, snapshot, actor).await?, snapshot, request);
         if state.deliver_from.is_some() && self.deliver_from.is_some() {
             state.device.held_reply = self.device.held_reply;
         }

@@ -2,7 +2,7 @@
 //! backup begins a new epoch, a purge raises the horizon; every face asks here what that means for
 //! a cursor and gives its own answer.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use crate::error::{Error, Result};
 use crate::sql;
@@ -34,6 +34,17 @@ pub enum Standing {
 }
 
 impl Timeline {
+    /// Reads the first of a row's cells.
+    pub(super) fn of(row: &QueryResult) -> Result<Timeline> {
+        Ok(Timeline {
+            epoch: row.try_get_by_index(0)?,
+            head: row.try_get_by_index(1)?,
+            purged_below: row.try_get_by_index(2)?,
+            restored_to: row.try_get_by_index::<Option<i64>>(3)?.unwrap_or_default(),
+            started: row.try_get_by_index::<Option<i64>>(4)?.unwrap_or_default(),
+        })
+    }
+
     /// How a cursor stands, with the epoch it was given in where it says so: a first sync in pages gives
     /// cursors of this epoch from before it began.
     pub fn standing(&self, epoch: Option<i64>, cursor: i64) -> Standing {
@@ -58,17 +69,14 @@ impl Timeline {
 
 /// Reads where an agency's timeline stands.
 pub async fn timeline(conn: &impl ConnectionTrait, agency_id: &str) -> Result<Timeline> {
-    let text = "select c.epoch, c.seq, c.purged_below, e.restored_to_seq, e.started_seq from sync_clock c \
-                left join sync_epoch e on e.agency_id = c.agency_id and e.epoch = c.epoch where c.agency_id = $1";
-    let row = sql::one(conn, text, vec![agency_id.into()]).await?.ok_or(Error::NotFound)?;
-    Ok(Timeline {
-        epoch: row.try_get_by_index(0)?,
-        head: row.try_get_by_index(1)?,
-        purged_below: row.try_get_by_index(2)?,
-        restored_to: row.try_get_by_index::<Option<i64>>(3)?.unwrap_or_default(),
-        started: row.try_get_by_index::<Option<i64>>(4)?.unwrap_or_default(),
-    })
+    let text = format!("select {COLUMNS} from {CLOCK} where c.agency_id = $1");
+    let row = sql::one(conn, &text, vec![agency_id.into()]).await?.ok_or(Error::NotFound)?;
+    Timeline::of(&row)
 }
+
+/// What `Timeline::of` reads, and from where.
+pub(super) const COLUMNS: &str = "c.epoch, c.seq, c.purged_below, e.restored_to_seq, e.started_seq";
+pub(super) const CLOCK: &str = "sync_clock c left join sync_epoch e on e.agency_id = c.agency_id and e.epoch = c.epoch";
 
 /// The newest commit number of every agency.
 pub async fn heads(conn: &impl ConnectionTrait) -> Result<Vec<(String, i64)>> {
