@@ -7,10 +7,13 @@
 //! kept in memory until a notice drops it would be cheaper still, and behind by the notice's way.)
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::task::yield_now;
 
 use crate::error::Result;
 use crate::sql;
@@ -40,10 +43,24 @@ pub(crate) struct Heads(Mutex<HashMap<String, Looks>>);
 
 #[derive(Debug, Default)]
 struct Looks {
-    /// May have begun.
-    now: Option<WeakShared<BoxFuture<'static, Option<Head>>>>,
+    /// Has begun, or is about to.
+    now: Option<Held>,
     /// Begins when the other has ended.
-    next: Option<WeakShared<BoxFuture<'static, Option<Head>>>>,
+    next: Option<Held>,
+}
+
+/// A look, for as long as somebody waits for it, and whether it has begun.
+#[derive(Clone, Debug)]
+struct Held {
+    look: WeakShared<BoxFuture<'static, Option<Head>>>,
+    begun: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// The look, for one more: `None` when it has begun or nobody waits for it any more.
+    fn joined(&self) -> Option<Look> {
+        self.look.upgrade().filter(|_| !self.begun.load(SeqCst))
+    }
 }
 
 impl Heads {
@@ -64,10 +81,10 @@ impl Heads {
 }
 
 impl Looks {
-    /// The look that may have begun and has not ended.
+    /// The look that has begun or is about to, and has not ended.
     fn under_way(&mut self) -> Option<Look> {
         loop {
-            match self.now.as_ref()?.upgrade() {
+            match self.now.as_ref()?.look.upgrade() {
                 Some(look) if look.peek().is_none() => return Some(look),
                 _ => self.now = self.next.take(),
             }
@@ -76,27 +93,33 @@ impl Looks {
 
     /// A look that begins after this call.
     fn join(&mut self, store: &Store, agency_id: &str) -> Look {
-        let Some(now) = self.under_way() else {
-            let look = look(store.clone(), agency_id.to_owned()).boxed().shared();
-            self.now = look.downgrade();
-            return look;
-        };
-        if let Some(next) = self.next.as_ref().and_then(WeakShared::upgrade) {
-            return next;
+        let now = self.under_way();
+        for held in self.now.iter().chain(&self.next) {
+            if let Some(look) = held.joined() {
+                return look;
+            }
         }
-        let (store, agency_id) = (store.clone(), agency_id.to_owned());
-        let next = async move {
-            now.await;
-            look(store, agency_id).await
+        let begun = Arc::new(AtomicBool::new(false));
+        let (store, agency_id, begins) = (store.clone(), agency_id.to_owned(), Arc::clone(&begun));
+        let follows = now.is_some();
+        let look = async move {
+            if let Some(now) = now {
+                now.await;
+            }
+            // Whoever asks at this very moment can still come along.
+            yield_now().await;
+            begins.store(true, SeqCst);
+            read(&store, agency_id).await.ok().flatten()
         };
-        let next = next.boxed().shared();
-        self.next = next.downgrade();
-        next
+        let look = look.boxed().shared();
+        let held = look.downgrade().map(|look| Held { look, begun });
+        if follows {
+            self.next = held;
+        } else {
+            self.now = held;
+        }
+        look
     }
-}
-
-async fn look(store: Store, agency_id: String) -> Option<Head> {
-    read(&store, agency_id).await.ok().flatten()
 }
 
 async fn read(store: &Store, agency_id: String) -> Result<Option<Head>> {
@@ -117,27 +140,36 @@ mod tests {
     use super::*;
 
     /// A look that ends as soon as somebody waits for it.
-    fn made() -> Look {
-        std::future::ready(None).boxed().shared()
+    fn made(begun: bool) -> (Look, Option<Held>) {
+        let look: Look = std::future::ready(None).boxed().shared();
+        let held = look.downgrade().map(|look| Held { look, begun: Arc::new(AtomicBool::new(begun)) });
+        (look, held)
     }
 
     #[test]
     fn a_look_that_ended_or_was_given_up_is_not_under_way() {
-        let first = made();
-        let mut looks = Looks { now: first.downgrade(), next: None };
+        let (first, now) = made(true);
+        let mut looks = Looks { now, next: None };
         assert!(looks.under_way().is_some());
         assert!(first.clone().now_or_never().is_some());
         assert!(looks.under_way().is_none(), "it has ended");
-        let second = made();
-        looks.now = second.downgrade();
+        let (second, now) = made(true);
+        looks.now = now;
         drop(second);
         assert!(looks.under_way().is_none(), "nobody waits for it");
     }
 
     #[test]
-    fn nobody_joins_a_look_that_may_have_begun() {
-        let (first, second) = (made(), made());
-        let mut looks = Looks { now: first.downgrade(), next: second.downgrade() };
+    fn nobody_joins_a_look_that_has_begun() {
+        let ((_first, now), (second, next)) = (made(true), made(false));
+        assert!(now.as_ref().is_some_and(|held| held.joined().is_none()));
+        assert!(next.as_ref().and_then(Held::joined).is_some_and(|look| look.ptr_eq(&second)));
+    }
+
+    #[test]
+    fn the_next_one_has_its_turn_when_the_first_has_ended() {
+        let ((first, now), (second, next)) = (made(true), made(false));
+        let mut looks = Looks { now, next };
         assert!(first.clone().now_or_never().is_some());
         assert!(looks.under_way().is_some_and(|look| look.ptr_eq(&second)), "the next one's turn has come");
         assert!(looks.next.is_none());
