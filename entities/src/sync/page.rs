@@ -75,6 +75,9 @@ fn row(table: &Table, version: u32, backend: DbBackend) -> String {
         let name = format!("\"{}\"", column.name);
         cells.push_str(&match (column.field.kind, backend) {
             (Kind::Bool, _) => format!(", case when {name} then 'true' else 'false' end"),
+            // What holds nothing that JSON would escape is not searched for it.
+            (Kind::Id | Kind::Code(_) | Kind::Date, _) => format!(", coalesce('\"' || {name} || '\"', 'null')"),
+            (Kind::Int(..) | Kind::Instant, _) => format!(", coalesce(cast({name} as text), 'null')"),
             (_, DbBackend::Postgres) => format!(", coalesce(to_json({name})::text, 'null')"),
             (_, _) => format!(", json_quote({name})"),
         });
