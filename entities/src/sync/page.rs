@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::error::{Error, Result};
-use crate::registry::{Kind, SCHEMA_VERSION, TABLES, Table};
+use crate::registry::{Column, Kind, SCHEMA_VERSION, TABLES, Table};
 use crate::sql;
 
 use super::pull::Pull;
@@ -66,20 +66,27 @@ async fn rows(pull: &Pull, table: &Table, ids: &[String], out: &mut impl Write) 
 /// An expression for a row as JSON in the WatermelonDB dialect: strings, numbers, booleans and
 /// null only.
 fn row(table: &Table, version: u32, backend: DbBackend) -> String {
+    let columns = table.wire_columns().map(|(_, column)| column).filter(|column| column.field.since <= version);
+    if backend == DbBackend::Sqlite {
+        let cell = |column: &Column| match column.field.kind {
+            Kind::Bool => format!("'{0}', iif(\"{0}\", json('true'), json('false'))", column.name),
+            _ => format!("'{0}', \"{0}\"", column.name),
+        };
+        return format!("json_object({})", columns.map(cell).collect::<Vec<_>>().join(", "));
+    }
     let (mut form, mut cells) = (String::from("{"), String::new());
-    for (_, column) in table.wire_columns().filter(|(_, column)| column.field.since <= version) {
+    for column in columns {
         if form.len() > 1 {
             form.push(',');
         }
         form.push_str(&format!("\"{}\":%s", column.name));
         let name = format!("\"{}\"", column.name);
-        cells.push_str(&match (column.field.kind, backend) {
-            (Kind::Bool, _) => format!(", case when {name} then 'true' else 'false' end"),
+        cells.push_str(&match column.field.kind {
+            Kind::Bool => format!(", case when {name} then 'true' else 'false' end"),
             // What holds nothing that JSON would escape is not searched for it.
-            (Kind::Id | Kind::Code(_) | Kind::Date, _) => format!(", coalesce('\"' || {name} || '\"', 'null')"),
-            (Kind::Int(..) | Kind::Instant, _) => format!(", coalesce(cast({name} as text), 'null')"),
-            (_, DbBackend::Postgres) => format!(", coalesce(to_json({name})::text, 'null')"),
-            (_, _) => format!(", json_quote({name})"),
+            Kind::Id | Kind::Code(_) | Kind::Date => format!(", coalesce('\"' || {name} || '\"', 'null')"),
+            Kind::Int(..) | Kind::Instant => format!(", coalesce({name}::text, 'null')"),
+            _ => format!(", coalesce(to_json({name})::text, 'null')"),
         });
     }
     form.push('}');
