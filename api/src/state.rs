@@ -134,7 +134,7 @@ impl State {
             config,
             passwords: Passwords::default(),
             recent: Recent::default(),
-            quiet: Quiet::default(),
+            quiet: Quiet::new(|| Box::pin(tokio::task::yield_now())),
             heads: Heads::default(),
             stopping: watch::Sender::new(false),
             ahead: AtomicI64::new(0),

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
-use tokio::task::yield_now;
 
 use crate::error::Result;
 use crate::sql;
@@ -36,10 +35,16 @@ pub(crate) struct Head {
 /// `None` where the look failed: whoever asks goes the long way, which says why.
 type Look = Shared<BoxFuture<'static, Option<Head>>>;
 
+/// How the caller's runtime lets whatever is ready go first.
+pub type Pause = fn() -> BoxFuture<'static, ()>;
+
 /// The looks under way, by agency. They belong to those who wait for them: when all have gone, so
 /// has the look, with its connection.
-#[derive(Debug, Default)]
-pub(crate) struct Heads(Mutex<HashMap<String, Looks>>);
+#[derive(Debug)]
+pub(crate) struct Heads {
+    agencies: Mutex<HashMap<String, Looks>>,
+    pause: Pause,
+}
 
 #[derive(Debug, Default)]
 struct Looks {
@@ -64,17 +69,21 @@ impl Held {
 }
 
 impl Heads {
+    pub(crate) fn new(pause: Pause) -> Heads {
+        Heads { agencies: Mutex::default(), pause }
+    }
+
     /// The agency's head at some moment after this call; `None` when it could not be read.
     pub(crate) async fn newest(&self, store: &Store, agency_id: &str) -> Option<Head> {
         let look = {
-            let mut agencies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut agencies = self.agencies.lock().unwrap_or_else(PoisonError::into_inner);
             if agencies.len() >= REMEMBERED && !agencies.contains_key(agency_id) {
                 agencies.retain(|_, looks| looks.under_way().is_some());
             }
             if !agencies.contains_key(agency_id) {
                 agencies.insert(agency_id.to_owned(), Looks::default());
             }
-            agencies.get_mut(agency_id)?.join(store, agency_id)
+            agencies.get_mut(agency_id)?.join(store, agency_id, self.pause)
         };
         look.await
     }
@@ -92,7 +101,7 @@ impl Looks {
     }
 
     /// A look that begins after this call.
-    fn join(&mut self, store: &Store, agency_id: &str) -> Look {
+    fn join(&mut self, store: &Store, agency_id: &str, pause: Pause) -> Look {
         let now = self.under_way();
         for held in self.now.iter().chain(&self.next) {
             if let Some(look) = held.joined() {
@@ -107,7 +116,7 @@ impl Looks {
                 now.await;
             }
             // Whoever asks at this very moment can still come along.
-            yield_now().await;
+            pause().await;
             begins.store(true, SeqCst);
             read(&store, agency_id).await.ok().flatten()
         };

@@ -27,6 +27,7 @@ mod text;
 mod timeline;
 
 pub use device::Device;
+pub use heads::Pause;
 pub use pull::{Migration, Pull, PullRequest, Told, pull};
 pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
 pub use quiet::Quiet;

@@ -13,7 +13,7 @@ use crate::access::Actor;
 use crate::error::Result;
 use crate::store::Store;
 
-use super::heads::Heads;
+use super::heads::{Heads, Pause};
 use super::pull::{Pull, PullRequest};
 
 /// Devices remembered before the memory starts afresh.
@@ -23,7 +23,7 @@ const REMEMBERED: usize = 100_000;
 const LONG_WAY_MS: i64 = 5 * 60 * 1000;
 
 /// Devices for which nothing is pending.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Quiet {
     devices: Mutex<HashMap<(String, String), Known>>,
     heads: Heads,
@@ -38,6 +38,11 @@ struct Known {
 }
 
 impl Quiet {
+    /// Nothing is known yet. Before it looks it pauses, so that all who ask at that moment share the look.
+    pub fn new(pause: Pause) -> Quiet {
+        Quiet { devices: Mutex::default(), heads: Heads::new(pause) }
+    }
+
     /// The timestamp and epoch to answer with when this pull brings nothing for certain.
     pub async fn unchanged(&self, store: &Store, actor: &Actor, request: &PullRequest) -> Result<Option<(i64, i64)>> {
         if request.cursor == 0 || request.migration.is_some() {
