@@ -50,6 +50,7 @@ export function fieldstoneSync({
 }) {
   const pokes = new Subject()
   const replications = {}
+  const epochs = {}
   const listening = new AbortController()
   const tables = described.tables.filter(({ name }) => database.collections[name])
   let salvaging = null
@@ -68,10 +69,10 @@ export function fieldstoneSync({
           const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? ''}&limit=${limit}`
           let page = await ask(path)
           // The server was restored from a backup: offer it what this device holds, then take its word for everything.
-          // (RxDB keeps no checkpoint of a page that brought nothing, so of rows made before the first that did, nobody
-          // knows.)
+          // (RxDB keeps no checkpoint of a page that brought nothing: then what other tables belong to tells.)
           let restored = false
-          let known = checkpoint?.epoch ?? ((await collection.count().exec()) > 0 ? null : page.epoch)
+          if (checkpoint) epochs[table] = checkpoint.epoch
+          let known = checkpoint?.epoch ?? Math.min(page.epoch, ...Object.values(epochs))
           for (; known !== page.epoch; restored = true) {
             known = page.epoch
             await salvage(known)
@@ -79,7 +80,7 @@ export function fieldstoneSync({
           }
           // In both cases the server cannot tell what is gone: it is what the page does not name. (RxDB leaves rows alone
           // that have unsent edits, and pushes them.)
-          if (page.replace || restored) page.documents.push(...(await strays(collection, page.documents)))
+          if (page.replace || (restored && checkpoint)) page.documents.push(...(await strays(collection, page.documents)))
           // The epoch is kept with the rows: a device that stops in between finds the old one and does it again.
           return { documents: page.documents, checkpoint: { ...page.checkpoint, epoch: page.epoch } }
         },

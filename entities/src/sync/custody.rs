@@ -104,11 +104,22 @@ pub(super) const SUPERSEDED: &str = "a later state of it has come";
 
 /// The actor's work that waits for other rows, in the order in which it must be stored.
 async fn waiting(write: &Write) -> Result<Vec<Kept>> {
-    let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2");
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2 order by at, id"
+    );
     let rows = sql::all(write.conn(), &text, vec![write.actor().user().into(), WAITING.into()]).await?;
     let mut waiting = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
-    waiting.sort_by(|a, b| (a.table.rank, &a.row_id).cmp(&(b.table.rank, &b.row_id)));
+    // A row before what was changed in it, and that in the order in which it came.
+    waiting
+        .sort_by(|a, b| (a.table.rank, &a.row_id, a.op != "create").cmp(&(b.table.rank, &b.row_id, b.op != "create")));
     Ok(waiting)
+}
+
+/// Whether the actor has work that waits under this row's id.
+pub(super) async fn waits(write: &Write, table: &'static Table, row_id: &str) -> Result<bool> {
+    let text = "select 1 from sync_quarantine where user_id = $1 and state = 'open' and reason = $2 and tbl = $3 and row_id = $4";
+    let values = vec![write.actor().user().into(), WAITING.into(), table.name.into(), row_id.into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
 /// Applies the actor's work that was waiting for rows of this table, or for what came with it in
@@ -119,7 +130,8 @@ pub(super) async fn release(write: &mut Write, table: &'static Table, arrived: &
     }
     let mut there: Vec<(&'static str, String)> = arrived.iter().map(|id| (table.name, (*id).to_owned())).collect();
     for kept in waiting(write).await? {
-        if !there.iter().any(|(name, id)| kept.names(name, id)) {
+        let itself = |name: &str, id: &str| kept.table.name == name && kept.row_id == id;
+        if !there.iter().any(|(name, id)| kept.names(name, id) || itself(name, id)) {
             continue;
         }
         match write.attempt(async |write| apply_kept(write, &kept, None).await).await {

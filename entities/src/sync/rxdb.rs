@@ -206,8 +206,8 @@ async fn collect(
 ) -> Result<(Vec<Entry>, i64)> {
     let (conn, user) = (&**snapshot, actor.user());
     let again = match plan.deletes_after {
-        Some(_) => resent(snapshot, actor, table, plan.start()).await?,
-        None => HashMap::new(),
+        None if !plan.own => HashMap::new(),
+        _ => resent(snapshot, actor, table, plan.start()).await?,
     };
     let (mut from, mut found) = (plan.start(), Vec::new());
     loop {
@@ -221,7 +221,10 @@ async fn collect(
         let wants = |entry: &Entry| plan.wants(entry) || own.contains(&entry.id);
         found.extend(entries.into_iter().filter(|entry| !again.contains_key(&entry.id) && wants(entry)));
         found.extend(
-            again.values().filter(|entry| (from + 1..=upto).contains(&entry.position) && plan.wants(entry)).cloned(),
+            again
+                .values()
+                .filter(|entry| (from + 1..=upto).contains(&entry.position) && (plan.own || plan.wants(entry)))
+                .cloned(),
         );
         if upto >= head || found.len() >= limit {
             return Ok((found, upto));

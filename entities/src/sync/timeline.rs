@@ -46,10 +46,11 @@ impl Timeline {
     }
 
     /// How a cursor stands, with the epoch it was given in where it says so: a first sync in pages gives
-    /// cursors of this epoch from before it began.
+    /// cursors of this epoch from before it began, and from before the backup was made. What lies between
+    /// was never given in it, whatever an app says.
     pub fn standing(&self, epoch: Option<i64>, cursor: i64) -> Standing {
         let lost = match epoch {
-            Some(epoch) => epoch != self.epoch || cursor > self.head,
+            Some(epoch) => epoch != self.epoch || (cursor > self.restored_to && self.has_lost(cursor)),
             None => self.has_lost(cursor),
         };
         if lost {

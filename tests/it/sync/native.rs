@@ -12,6 +12,7 @@ on_both!(
     the_same_mutation_gets_the_same_answer,
     an_action_is_checked_against_the_state,
     a_child_waits_for_its_case,
+    what_follows_a_row_that_waits_waits_with_it,
     losing_a_case_is_a_revocation,
 );
 
@@ -168,6 +169,35 @@ async fn a_child_waits_for_its_case(world: World) {
         "{both:?}"
     );
     assert_eq!(both[0]["row"]["author_id"], json!(ana.user_id()));
+}
+
+async fn what_follows_a_row_that_waits_waits_with_it(world: World) {
+    let ana = world.ana().await;
+    let statuses = |results: &[Value]| results.iter().map(|one| one["status"].clone()).collect::<Vec<_>>();
+    let note = |at: u8| {
+        json!({"id": format!("mutation-{at}-create"), "op": "create", "table": "notes", "row_id": format!("note-0000000{at}"),
+            "set": {"case_id": "case-00000001", "body": "first words"}})
+    };
+    let follows = |at: u8, op: &str, set: Value| {
+        json!({"id": format!("mutation-{at}-follows"), "op": op, "table": "notes",
+            "row_id": format!("note-0000000{at}"), "set": set})
+    };
+    let edit = follows(1, "update", json!({"body": {"from": "first words", "to": "better words"}}));
+    let sent = json!([note(1), edit, note(2), follows(2, "delete", json!({}))]);
+    let retry = json!("retry");
+    assert_eq!(statuses(&mutates(&ana, sent.clone()).await), [&retry, &retry, &retry, &retry].map(Clone::clone));
+    // Nobody is put off twice: it is kept, in order, and what was deleted meanwhile is not.
+    let again = mutates(&ana, sent.clone()).await;
+    let kept = json!("quarantined");
+    assert_eq!(statuses(&again), [kept.clone(), kept.clone(), kept, json!("duplicate")], "{again:?}");
+    assert_eq!(mutates(&ana, sent).await, again, "to the byte");
+    let parent = json!({"id": "mutation-parent", "op": "create", "table": "cases", "row_id": "case-00000001",
+        "set": {"unit": "family"}});
+    assert_eq!(statuses(&mutates(&ana, json!([parent])).await), [json!("applied")]);
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    assert_eq!(phone.column("notes", "note-00000001", "body"), json!("better words"));
+    assert!(phone.row("notes", "note-00000002").is_none(), "it was deleted before it came");
 }
 
 async fn losing_a_case_is_a_revocation(world: World) {

@@ -122,8 +122,9 @@ impl Replica {
             }
             let mut page = self.asks(agency, table, limit).await;
             let epoch = page["epoch"].as_i64().expect("an epoch");
-            let held = self.collection(table.name);
-            let restored = held.epoch.map_or(held.live().next().is_some(), |known| known != epoch);
+            let others = self.collections.values().filter_map(|other| other.epoch).min();
+            let own = self.collection(table.name).epoch;
+            let restored = own.or(others).is_some_and(|known| known != epoch);
             if restored {
                 if self.salvaged != Some(epoch) {
                     self.salvages(agency).await;
@@ -142,7 +143,7 @@ impl Replica {
             }
             let replaced = page["replace"] == json!(true);
             let held = self.held(table.name);
-            if replaced || restored {
+            if replaced || (restored && own.is_some()) {
                 let sent: BTreeSet<&str> = documents.iter().map(|document| text(document, "id")).collect();
                 let strays: Vec<Document> = held
                     .live()

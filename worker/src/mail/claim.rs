@@ -236,10 +236,12 @@ pub(super) async fn finish(
             (said.state, said.code, said.error) = ("dead", *code, Some(text.clone()));
             said.reason = if attempt.refused.is_empty() { "the mail server refuses it" } else { MET }.into();
         }
-        Outcome::Later { code, said: text } => {
+        Outcome::Later { code, said: text } | Outcome::Unreached { code, said: text } => {
             (said.code, said.error) = (*code, Some(text.clone()));
             let tried = usize::try_from(row.attempts).unwrap_or(usize::MAX);
-            match BACK_OFF_SECS.get(tried) {
+            // What is wrong with the server or with our settings is no fault of the message: it waits on.
+            let last = BACK_OFF_SECS.last().filter(|_| matches!(attempt.outcome, Outcome::Unreached { .. }));
+            match BACK_OFF_SECS.get(tried).or(last) {
                 Some(wait) => {
                     said.state = "queued";
                     said.reason = "the mail server could not take it; tried again later".into();

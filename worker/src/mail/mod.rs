@@ -25,6 +25,7 @@ use entities::{Instant, Result, Store, instance};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant as Tick;
 
 use bind::Bound;
 use claim::{Claimed, Verdict};
@@ -206,15 +207,15 @@ impl Mailer {
         };
         // An error of the database here means: do not hand it over.
         let mut turn = None;
-        let hand_over = async {
+        let mut hand_over = async |by: Option<Tick>| {
             if let Route::Smtp(server) = &self.route {
                 turn = Some(Turn::take(&self.turn, server.turn()).await);
             }
-            claim::hand_over(store, row, &bound).await.unwrap_or(false)
+            by.is_none_or(|by| Tick::now() <= by) && claim::hand_over(store, row, &bound).await.unwrap_or(false)
         };
         let attempt = match &self.route {
             Route::Smtp(server) => server.send(self.sender.address(), &to, &message, hand_over).await,
-            Route::Capture if hand_over.await => Outcome::Sent.into(),
+            Route::Capture if hand_over(None).await => Outcome::Sent.into(),
             Route::Capture => return Ok(Verdict::Troubled),
             Route::None => return Ok(Verdict::Troubled),
         };

@@ -47,6 +47,13 @@ pub enum Outcome {
         /// What was said or what broke.
         said: String,
     },
+    /// The server did not come to hear of it: it is down, or will not have us.
+    Unreached {
+        /// The server's code, if it gave one.
+        code: Option<u16>,
+        /// What was said or what broke.
+        said: String,
+    },
     /// The server refuses it for good.
     Refused {
         /// The server's code.
@@ -144,20 +151,22 @@ impl Server {
         Server { patience: patience.min(ATTEMPT), ..self }
     }
 
-    /// How long others wait for the answer to one message: a sixth of the patience.
+    /// How long others wait for the answer to one message: a thirtieth of the patience, so that who
+    /// comes last has most of its own left.
     pub(super) fn turn(&self) -> Duration {
-        self.patience / 6
+        self.patience / 30
     }
 
     /// One attempt for one message. Never takes longer than the patience. `hand_over` is awaited
     /// when the server is ready to take the message and before the first byte of it is written;
-    /// it writes down that from here on nobody can know, and says whether to go on.
+    /// it writes down that from here on nobody can know, and says whether to go on: not after the
+    /// instant that it is given.
     pub async fn send(
         &self,
         from: &Address,
         to: &[Address],
         message: &[u8],
-        hand_over: impl Future<Output = bool>,
+        hand_over: impl AsyncFnOnce(Option<Tick>) -> bool,
     ) -> Attempt {
         let (mut handed_over, mut left_out) = (false, LeftOut::default());
         let attempt = self.attempt(from, to, message, hand_over, &mut handed_over, &mut left_out);
@@ -174,7 +183,7 @@ impl Server {
         from: &Address,
         to: &[Address],
         message: &[u8],
-        hand_over: impl Future<Output = bool>,
+        hand_over: impl AsyncFnOnce(Option<Tick>) -> bool,
         handed_over: &mut bool,
         left_out: &mut LeftOut,
     ) -> Outcome {
@@ -182,18 +191,21 @@ impl Server {
         let mut line = match self.connect().await {
             Ok(line) => line,
             // Whatever is refused here is refused to us, and no message has been named yet.
-            Err(why) => return Outcome::Later { code: why.status().map(u16::from), said: said(&why) },
+            Err(why) => return Outcome::Unreached { code: why.status().map(u16::from), said: said(&why) },
         };
         let outcome = match ready(&mut line, from, to, message, left_out).await {
             Some(ended) => ended,
             None if Tick::now() > by => {
                 Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() }
             }
-            None if hand_over.await => {
+            None if hand_over(Some(by)).await => {
                 *handed_over = true;
                 give(&mut line, message).await
             }
-            None => Outcome::Later { code: None, said: "another worker has it".into() },
+            None => Outcome::Later {
+                code: None,
+                said: "not handed over: another worker has it, or it took too long".into(),
+            },
         };
         if outcome == Outcome::Sent {
             // The message is theirs already; how the farewell goes changes nothing.
@@ -305,7 +317,9 @@ const OF_OUR_LOGIN: [u16; 4] = [530, 534, 535, 538];
 /// An error before anything was handed over.
 fn early(why: &lettre::transport::smtp::Error) -> Outcome {
     let code = why.status().map(u16::from);
-    if why.is_permanent() && !code.is_some_and(|code| OF_OUR_LOGIN.contains(&code)) {
+    if code.is_some_and(|code| OF_OUR_LOGIN.contains(&code)) {
+        Outcome::Unreached { code, said: said(why) }
+    } else if why.is_permanent() {
         Outcome::Refused { code, said: said(why) }
     } else {
         Outcome::Later { code, said: said(why) }

@@ -55,6 +55,8 @@ pub(super) struct Desk<'a> {
     pub(super) salvages: bool,
     /// What was sent before is recognised by its content.
     pub(super) by_content: bool,
+    /// Rows of which a mutation was put off in this request: what follows of them is too.
+    pub(super) put_off: HashSet<(&'static str, String)>,
 }
 
 impl<'a> Desk<'a> {
@@ -92,6 +94,7 @@ impl<'a> Desk<'a> {
             quarantined: 0,
             salvages: false,
             by_content: false,
+            put_off: HashSet::new(),
         })
     }
 

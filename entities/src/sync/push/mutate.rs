@@ -185,7 +185,8 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
         write.conn(),
         "insert into sync_mutation (user_id, device_id, id, hash, agency_id, seq, result) \
          values ($1, $2, $3, $4, $5, $6, $7) \
-         on conflict (user_id, device_id, id, hash) do update set seq = excluded.seq, result = excluded.result",
+         on conflict (user_id, device_id, id, hash) do update set seq = excluded.seq, result = excluded.result \
+         where sync_mutation.result = $8",
         vec![
             actor.user().into(),
             actor.device_id.clone().unwrap_or_default().into(),
@@ -194,6 +195,7 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
             actor.agency_id.as_str().into(),
             write.seq().into(),
             result.into(),
+            ASKED_AGAIN.into(),
         ],
     )
     .await?;
@@ -257,8 +259,18 @@ impl<'a> Desk<'a> {
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
                 if waited {
                     self.keep(&incoming(mutation, whole(mutation)), None, custody::WAITING, false).await?;
+                    device::resend(self.write.conn(), self.write.actor(), self.write.seq(), key.0, &key.1).await?;
+                } else {
+                    self.put_off.insert(key.clone());
                 }
                 answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
+            }
+            (None, MutationOp::Delete) if self.put_off.contains(&key) => {
+                answer(mutation, "retry", Some("what it deletes is not here yet".into()))
+            }
+            (None, MutationOp::Delete) => {
+                custody::supersede(self.write, mutation.table, &mutation.row_id, None).await?;
+                answer(mutation, "duplicate", None)
             }
             _ => {
                 self.take(&incoming(mutation, whole(mutation))).await?;
@@ -394,6 +406,15 @@ impl<'a> Desk<'a> {
     /// rather than refused (H18). So is one of a case that its author never had: nothing tells them
     /// whether it exists.
     async fn parent_missing(&self, mutation: &Mutation) -> Result<bool> {
+        // What changes a row that waits, waits with it.
+        let (name, id) = (mutation.table.name, &mutation.row_id);
+        if self.put_off.contains(&(name, id.clone())) || custody::waits(self.write, mutation.table, id).await? {
+            return Ok(mutation.op == MutationOp::Update || self.lacks_parent(mutation).await?);
+        }
+        self.lacks_parent(mutation).await
+    }
+
+    async fn lacks_parent(&self, mutation: &Mutation) -> Result<bool> {
         let named = |column: &str| mutation.set.get(column).map(to).and_then(|id| id.as_str().map(str::to_owned));
         for column in mutation.table.columns.iter().filter(|column| column.field.required) {
             let (Some(target), Some(id)) = (column.field.refers, named(column.name)) else { continue };

@@ -116,12 +116,14 @@ pub(super) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
 /// access is forgotten with time, an assignment is not.
 pub(super) async fn has_had(write: &Write, case_id: &str) -> Result<bool> {
     let text = "select 1 where exists (select 1 from sync_access where user_id = $1 and scope = $2) \
-                or exists (select 1 from case_assignments where case_id = $3 and user_id = $1 and agency_id = $4)";
+                or exists (select 1 from case_assignments where case_id = $3 and user_id = $1 and agency_id = $4 \
+                and deleted_at is null and from_ts <= $5)";
     let values = vec![
         write.actor().user().into(),
         format!("case:{case_id}").into(),
         case_id.into(),
         write.actor().agency_id.as_str().into(),
+        write.now().0.into(),
     ];
     Ok(is_id(case_id) && sql::one(write.conn(), text, values).await?.is_some())
 }

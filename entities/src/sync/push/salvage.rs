@@ -13,7 +13,7 @@ use crate::history;
 use crate::registry::{Face, Row, Synced};
 use crate::store::Store;
 use crate::sync::timeline::{Timeline, timeline};
-use crate::sync::{issue, restored};
+use crate::sync::{custody, issue, restored};
 
 /// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
 /// there, and what was changed in others after the backup was made. The latest state that any device
@@ -38,6 +38,11 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     }
     desk.tell_unfit(intake.unfit);
     let (stored, _) = desk.close().await?;
+    write.settle_pending().await?;
+    for rows in intake.rows.chunk_by(|a, b| a.table.name == b.table.name) {
+        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        custody::release(&mut write, rows[0].table, &arrived).await?;
+    }
     write.note("salvage", "");
     write.commit().await?;
     Ok(stored)
@@ -60,7 +65,9 @@ impl Desk<'_> {
         }
         let known = restored::salvaged(self.write, name, id, line.epoch).await?;
         let stored = before.int("updated_at").unwrap_or_default();
+        // What a device has had of this timeline is no part of the one that was lost.
         let later = match known {
+            _ if line.started > 0 && held >= line.started => false,
             Some(known) => held > known,
             None if held > line.restored_to => held > stored,
             None => held == stored,
