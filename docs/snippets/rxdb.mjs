@@ -66,10 +66,12 @@ export function fieldstoneSync({
         batchSize,
         stream$: pokes.asObservable(),
         async handler(checkpoint, limit) {
-          const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? ''}&limit=${limit}`
+          // RxDB keeps no checkpoint of a page that brought nothing. Where there are rows and none, the whole table comes.
+          const begins = checkpoint || (await collection.count().exec()) === 0 ? '' : 'none'
+          const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? begins}&limit=${limit}`
           let page = await ask(path)
           // The server was restored from a backup: offer it what this device holds, then take its word for everything.
-          // (RxDB keeps no checkpoint of a page that brought nothing: then what other tables belong to tells.)
+          // (Without a checkpoint, what other tables belong to tells.)
           let restored = false
           if (checkpoint) epochs[table] = checkpoint.epoch
           let known = checkpoint?.epoch ?? Math.min(page.epoch, ...Object.values(epochs))
@@ -80,7 +82,7 @@ export function fieldstoneSync({
           }
           // In both cases the server cannot tell what is gone: it is what the page does not name. (RxDB leaves rows alone
           // that have unsent edits, and pushes them.)
-          if (page.replace || (restored && checkpoint)) page.documents.push(...(await strays(collection, page.documents)))
+          if (page.replace || restored) page.documents.push(...(await strays(collection, page.documents)))
           // The epoch is kept with the rows: a device that stops in between finds the old one and does it again.
           return { documents: page.documents, checkpoint: { ...page.checkpoint, epoch: page.epoch } }
         },

@@ -233,7 +233,8 @@ async fn collect(
     }
 }
 
-/// Those of the ended entries whose rows this user made.
+/// Those of the ended entries whose rows this user made. Where there is no row, they made it and it was
+/// kept in quarantine.
 async fn made_by(
     conn: &impl ConnectionTrait,
     user: &str,
@@ -246,9 +247,14 @@ async fn made_by(
         return Ok(HashSet::new());
     }
     let backend = conn.get_database_backend();
-    let text = format!("select id from {} where created_by = $1 and {}", table.name, sql::among(backend, "id", 2));
+    let text = format!(
+        "select id from {} where coalesce(created_by, '') <> $1 and {}",
+        table.name,
+        sql::among(backend, "id", 2)
+    );
     let rows = sql::all(conn, &text, vec![user.into(), sql::list(backend, &ended)]).await?;
-    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+    let others = rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect::<Result<HashSet<String>>>()?;
+    Ok(ended.into_iter().filter(|id| !others.contains(*id)).map(str::to_owned).collect())
 }
 
 /// Rows to be sent to this device again: the push that asked is one more path to them (S2, S7).

@@ -143,7 +143,7 @@ impl Replica {
             }
             let replaced = page["replace"] == json!(true);
             let held = self.held(table.name);
-            if replaced || (restored && own.is_some()) {
+            if replaced || restored {
                 let sent: BTreeSet<&str> = documents.iter().map(|document| text(document, "id")).collect();
                 let strays: Vec<Document> = held
                     .live()
@@ -189,7 +189,9 @@ impl Replica {
     }
 
     async fn asks(&self, agency: &Agency, table: &'static Table, limit: usize) -> Value {
-        let cursor = self.collection(table.name).cursor.as_deref();
+        let held = self.collection(table.name);
+        // Where there are rows and no checkpoint, the snippet asks for the whole table.
+        let cursor = held.cursor.as_deref().or_else(|| held.live().next().map(|_| "none"));
         match agency.url {
             None => {
                 let key = key();

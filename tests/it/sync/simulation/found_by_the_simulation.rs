@@ -183,3 +183,26 @@ fn work_on_a_case_that_a_restored_server_never_gave_waited_for_it() {
 fn a_first_sync_in_pages_of_a_restored_server_began_anew_with_each() {
     holds(&[Backup, Restore, Replicate { laptop: 2, first: 0, parts: 0, limit: 3, pull: 4, push: 7 }]);
 }
+
+#[test]
+fn a_row_that_was_kept_when_it_was_salvaged_stayed_where_no_checkpoint_was() {
+    holds(&[
+        Replicate { laptop: 550_785, first: 626_218, parts: 475_179, limit: 74_236, pull: 366_857, push: 242_405 },
+        WriteThere { laptop: 56_505, case: 563_158, goal: true },
+        Backup,
+        Replicate { laptop: 632_727, first: 362_029, parts: 520_107, limit: 967_510, pull: 63_442, push: 210_607 },
+        Restore,
+        HandOver { case: 282_652, to: 477_775, immediate: false },
+    ]);
+}
+
+#[test]
+fn a_row_made_before_the_first_full_page_stayed_when_its_loss_had_been_forgotten() {
+    holds(&[
+        Replicate { laptop: 89_442, first: 742_683, parts: 360_947, limit: 121_090, pull: 207_078, push: 633_623 },
+        WriteThere { laptop: 1_034_331, case: 680_641, goal: false },
+        Replicate { laptop: 514_164, first: 441_308, parts: 380_839, limit: 624_172, pull: 490_184, push: 473_856 },
+        HandOver { case: 4745, to: 866_056, immediate: false },
+        Purge { days: 1, hours: 77 },
+    ]);
+}
