@@ -126,7 +126,15 @@ impl Store {
                 ..Default::default()
             },
         };
-        let tx = self.reader.begin_with_options(options).await?;
+        let mut left = 3;
+        let tx = loop {
+            match self.reader.begin_with_options(options).await {
+                // Who went away in the middle of a `begin` left the connection in a transaction that nobody knows
+                // of. This attempt has ended it.
+                Err(why) if left > 0 && why.to_string().contains("must be called before any query") => left -= 1,
+                begun => break begun?,
+            }
+        };
         Ok(Snapshot { tx, now: self.clock.now() })
     }
 
