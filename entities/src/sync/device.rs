@@ -6,6 +6,7 @@ use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
+use crate::write::Write;
 
 /// A device's state of sync. It belongs to (device, user): another user on the same phone starts
 /// with nothing (S15).
@@ -212,13 +213,21 @@ impl Device {
 
 /// Asks for a row to be sent to this device again although its position lies behind its cursor:
 /// what was stored differs from what it pushed (S7).
-pub(crate) async fn resend(conn: &impl ConnectionTrait, actor: &Actor, seq: i64, table: &str, id: &str) -> Result<()> {
+pub(super) async fn resend(write: &Write, table: &str, id: &str) -> Result<()> {
+    let actor = write.actor();
     let Some(device) = actor.device_id.as_deref() else { return Ok(()) };
     sql::exec(
-        conn,
+        write.conn(),
         "insert into sync_resend (device_id, user_id, tbl, row_id, agency_id, seq) values ($1, $2, $3, $4, $5, $6) \
          on conflict (device_id, user_id, tbl, row_id) do update set seq = excluded.seq",
-        vec![device.into(), actor.user().into(), table.into(), id.into(), actor.agency_id.as_str().into(), seq.into()],
+        vec![
+            device.into(),
+            actor.user().into(),
+            table.into(),
+            id.into(),
+            actor.agency_id.as_str().into(),
+            write.seq().into(),
+        ],
     )
     .await?;
     Ok(())

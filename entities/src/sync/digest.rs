@@ -103,7 +103,7 @@ pub async fn repair(store: &Store, actor: &Actor, rows: &[(String, String)]) -> 
     let mut count = 0;
     for (name, id) in rows.iter().collect::<BTreeSet<_>>() {
         if let Some(table) = table(name) {
-            device::resend(write.conn(), actor, write.seq(), table.name, id).await?;
+            device::resend(&write, table.name, id).await?;
             count += 1;
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::agency::Agency;
 use super::phones::Network;
 use super::replica::{Document, object, said, text};
-use super::ways::{cut_short, holder};
+use super::ways::{cut_short, holder, offer};
 use crate::support::Person;
 
 /// What a pull was answered.
@@ -217,14 +217,7 @@ impl NativeDevice {
         for table in TABLES.iter() {
             let rows: Vec<Value> =
                 self.base.get(table.name).into_iter().flatten().map(|(_, row)| said(table, row)).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let offered = json!({table.name: {"created": [], "updated": rows, "deleted": []}});
-            match agency.url {
-                None => sync::salvage(&agency.store, &self.actor, offered).await.map(|_| ()).expect("salvage"),
-                Some(_) => drop(self.person.post("/sync/salvage", offered).await.ok()),
-            }
+            offer(agency, &self.actor, &self.person, table.name, rows).await;
         }
     }
 

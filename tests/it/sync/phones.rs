@@ -8,7 +8,7 @@ use entities::{Actor, Instant};
 use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
-use super::ways::{Pushed, holder};
+use super::ways::{Pushed, holder, offer};
 use crate::support::Phone;
 
 /// How an app treats a reply that would take rows it has not sent yet.
@@ -147,8 +147,7 @@ impl Device {
         let mut held = self.phone.once_synced();
         for table in TABLES.iter() {
             if let Some(rows) = held.remove(table.name) {
-                let offered = json!({table.name: {"created": [], "updated": rows, "deleted": []}});
-                self.offers(agency, offered).await;
+                offer(agency, &self.actor, &self.phone.person, table.name, rows).await;
             }
         }
     }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
 use super::phones::Network;
-use super::ways::{cut_short, holder};
+use super::ways::{cut_short, holder, offer};
 use crate::support::Person;
 
 /// A row as JSON.
@@ -236,14 +236,7 @@ impl Replica {
             let once = |id: &String| collection.known.get(id).is_some_and(|known| !is_gone(known));
             let rows: Vec<Value> =
                 collection.live().filter(|(id, _)| once(id)).map(|(_, document)| said(table, document)).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let offered = json!({table.name: {"created": [], "updated": rows, "deleted": []}});
-            match agency.url {
-                None => sync::salvage(&agency.store, &self.actor, offered).await.map(|_| ()).expect("salvage"),
-                Some(_) => drop(self.person.post("/sync/salvage", offered).await.ok()),
-            }
+            offer(agency, &self.actor, &self.person, table.name, rows).await;
         }
     }
 

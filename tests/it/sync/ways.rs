@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use entities::Actor;
 use entities::sync::{self, Numbered, PullRequest, PushRefusal, PushRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -95,14 +96,6 @@ impl Device {
         }
     }
 
-    /// Offers a restored server rows that it may have lost.
-    pub(super) async fn offers(&self, agency: &Agency, rows: Value) {
-        match agency.url {
-            None => sync::salvage(&agency.store, &self.actor, rows).await.map(|_| ()).expect("salvage"),
-            Some(_) => drop(self.phone.person.post("/sync/salvage", rows).await.ok()),
-        }
-    }
-
     /// A server dies in the middle of a push or a pull: its work is dropped where it stands, and the device hears
     /// nothing. Where the device speaks to an API this is another process of it, which is not heard of again.
     pub async fn is_cut_off(&self, agency: &Agency, pulls: bool, after: usize) {
@@ -112,6 +105,18 @@ impl Device {
         } else if self.phone.has_unsynced_changes() && self.phone.cursor.is_some() {
             cut_short(sync::push(&agency.store, &self.actor, self.push()), after).await;
         }
+    }
+}
+
+/// Offers a restored server rows of a table that it may have lost.
+pub(super) async fn offer(agency: &Agency, actor: &Actor, person: &Person, table: &str, rows: Vec<Value>) {
+    if rows.is_empty() {
+        return;
+    }
+    let offered = json!({table: {"created": [], "updated": rows, "deleted": []}});
+    match agency.url {
+        None => sync::salvage(&agency.store, actor, offered).await.map(|_| ()).expect("salvage"),
+        Some(_) => drop(person.post("/sync/salvage", offered).await.ok()),
     }
 }
 

@@ -28,13 +28,22 @@ const NO_SUCH_ROW: &str = "it names a row that is not there for you";
 /// Conflicts in a row after which a push is taken row by row instead (S10).
 const PATIENCE: i64 = 2;
 
+/// What becomes of a push in which a row is in conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnConflict {
+    /// It hangs on how often the device was sent back already, which is looked up when there is one.
+    AskDevice,
+    /// The device merges and comes back.
+    SendBack,
+    /// The push is taken, row by row.
+    Settle,
+}
+
 /// The desk on which a push is sorted.
 pub(super) struct Desk<'a> {
     pub(super) write: &'a mut Write,
     pub(super) since: i64,
-    /// Whether a conflict sends the push back, once that is known: not when the device was sent back too
-    /// often already, and then conflicts are settled row by row.
-    patient: Option<bool>,
+    on_conflict: OnConflict,
     pub(super) stored: HashMap<(&'static str, String), Row>,
     pub(super) visible: HashSet<(&'static str, String)>,
     /// Cases that are the author's, or become so in this push.
@@ -64,7 +73,7 @@ impl<'a> Desk<'a> {
         write: &'a mut Write,
         rows: &[Incoming],
         since: i64,
-        patient: Option<bool>,
+        on_conflict: OnConflict,
     ) -> Result<Desk<'a>> {
         let mut stored = HashMap::new();
         for batch in rows.chunk_by(|a, b| a.table.name == b.table.name) {
@@ -82,7 +91,7 @@ impl<'a> Desk<'a> {
             reach,
             author,
             since,
-            patient,
+            on_conflict,
             stored,
             visible,
             cases,
@@ -194,7 +203,7 @@ impl<'a> Desk<'a> {
         let elsewhere =
             if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
         let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
-        if !merged.conflicts.is_empty() && self.is_patient().await? {
+        if !merged.conflicts.is_empty() && self.sends_back().await? {
             self.conflicts.push(Conflict {
                 table: incoming.table.name,
                 id: incoming.id.clone(),
@@ -233,7 +242,7 @@ impl<'a> Desk<'a> {
         }
         if before.edit_seq() > self.since
             && !self.changed_elsewhere(incoming).await?.is_empty()
-            && self.is_patient().await?
+            && self.sends_back().await?
         {
             self.conflicts.push(Conflict {
                 table: incoming.table.name,
@@ -247,7 +256,7 @@ impl<'a> Desk<'a> {
             self.applied += 1;
             return self.write.delete(before).await;
         }
-        device::resend(self.write.conn(), &actor, self.write.seq(), before.table.name, before.id()).await?;
+        device::resend(self.write, before.table.name, before.id()).await?;
         self.tellings.push(Telling {
             kind: "delete_refused",
             table: incoming.table,
@@ -271,7 +280,7 @@ impl<'a> Desk<'a> {
             if merged.row == *before {
                 // Its end may have been forgotten since, and no pull would take it from the device.
                 let (name, id) = (incoming.table.name, incoming.id.as_str());
-                return device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await;
+                return device::resend(self.write, name, id).await;
             }
         }
         let named = incoming.raw.get("case_id").and_then(serde_json::Value::as_str);
@@ -287,14 +296,14 @@ impl<'a> Desk<'a> {
         self.write.take_from_author(incoming.table, &incoming.id, actor.user()).await
     }
 
-    async fn is_patient(&mut self) -> Result<bool> {
-        if let Some(known) = self.patient {
-            return Ok(known);
+    /// Whether a conflict sends the push back.
+    async fn sends_back(&mut self) -> Result<bool> {
+        if self.on_conflict == OnConflict::AskDevice {
+            let device = Device::load(self.write.conn(), self.write.actor()).await?;
+            let patient = device.conflicts_in_a_row < PATIENCE;
+            self.on_conflict = if patient { OnConflict::SendBack } else { OnConflict::Settle };
         }
-        let device = Device::load(self.write.conn(), self.write.actor()).await?;
-        let patient = device.conflicts_in_a_row < PATIENCE;
-        self.patient = Some(patient);
-        Ok(patient)
+        Ok(self.on_conflict == OnConflict::SendBack)
     }
 
     pub(super) fn visible_before(&self, before: &Row) -> bool {
@@ -319,7 +328,7 @@ impl<'a> Desk<'a> {
         let actor = self.write.actor().clone();
         let (name, id) = (incoming.table.name, &incoming.id);
         if before.is_some() {
-            device::resend(self.write.conn(), &actor, self.write.seq(), name, id).await
+            device::resend(self.write, name, id).await
         } else {
             self.write.take_from_author(incoming.table, id, actor.user()).await
         }
@@ -379,8 +388,7 @@ impl<'a> Desk<'a> {
         if merged.kept.is_empty() && merged.mended.is_empty() && !merged.again {
             return Ok(());
         }
-        let actor = self.write.actor().clone();
-        device::resend(self.write.conn(), &actor, self.write.seq(), incoming.table.name, &incoming.id).await?;
+        device::resend(self.write, incoming.table.name, &incoming.id).await?;
         let names: Vec<&'static str> = merged.kept.iter().chain(&merged.mended).copied().collect();
         let told: Vec<&'static str> = names
             .into_iter()

@@ -23,7 +23,7 @@ use crate::write::Write;
 
 use super::custody::{self, Kept};
 use super::device::Device;
-use desk::Desk;
+use desk::{Desk, OnConflict};
 use intake::{Incoming, Op};
 pub use replay::Numbered;
 pub use salvage::salvage;
@@ -96,7 +96,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         Some(numbered) => Some(replay::Counted::take(&write, numbered, &mut intake.rows).await?),
         None => None,
     };
-    let mut desk = Desk::open(&mut write, &intake.rows, request.last_pulled_at, None).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, request.last_pulled_at, OnConflict::AskDevice).await?;
     for incoming in &intake.rows {
         desk.take(incoming).await?;
     }
@@ -148,7 +148,7 @@ async fn keep_all(
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
-    let mut desk = Desk::open(&mut write, &intake.rows, 0, Some(false)).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, 0, OnConflict::Settle).await?;
     for incoming in &intake.rows {
         let before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
         desk.keep(incoming, before.as_ref(), reason, true).await?;
@@ -176,7 +176,7 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     };
     let author = rights::author(write, &kept.author).await?;
     let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face }];
-    let mut desk = Desk::open(write, &incoming, i64::MAX, Some(false)).await?;
+    let mut desk = Desk::open(write, &incoming, i64::MAX, OnConflict::Settle).await?;
     desk.author = author;
     desk.take(&incoming[0]).await?;
     // Work that is there already, because its author could send it after all, is settled too.

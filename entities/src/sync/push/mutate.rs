@@ -12,7 +12,7 @@ use sea_orm::Value as Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::desk::Desk;
+use super::desk::{Desk, OnConflict};
 use super::intake::{Incoming, Op};
 use super::{merge, rights};
 use crate::access::{self, Actor};
@@ -107,7 +107,7 @@ pub async fn mutate(
         };
         if told.is_some() {
             // The row in that answer may be older than what the device has pulled since.
-            device::resend(write.conn(), actor, write.seq(), mutation.table.name, &mutation.row_id).await?;
+            device::resend(&write, mutation.table.name, &mutation.row_id).await?;
         }
         answers.push(told);
     }
@@ -233,7 +233,7 @@ impl<'a> Desk<'a> {
     pub(super) async fn for_mutations(write: &'a mut Write, mutations: &[Mutation]) -> Result<Desk<'a>> {
         let mut sorted: Vec<Incoming> = mutations.iter().map(|one| incoming(one, whole(one))).collect();
         sorted.sort_by_key(|row| (row.table.rank, row.table.name));
-        Desk::open(write, &sorted, i64::MAX, Some(false)).await
+        Desk::open(write, &sorted, i64::MAX, OnConflict::Settle).await
     }
 
     /// Takes one mutation. One that has `waited` already is not put off again: what it hangs on may never
@@ -259,7 +259,7 @@ impl<'a> Desk<'a> {
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
                 if waited {
                     self.keep(&incoming(mutation, whole(mutation)), None, custody::WAITING, false).await?;
-                    device::resend(self.write.conn(), self.write.actor(), self.write.seq(), key.0, &key.1).await?;
+                    device::resend(self.write, key.0, &key.1).await?;
                 } else {
                     self.put_off.insert(key.clone());
                 }

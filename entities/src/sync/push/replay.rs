@@ -55,14 +55,14 @@ impl Counted {
         if kept.iter().any(|push| push.number == numbered.number && push.hash == hash) {
             // A copy of a push that was taken in: whatever has been said since, it says nothing new.
             for row in std::mem::take(rows) {
-                device::resend(write.conn(), &actor, write.seq(), row.table.name, &row.id).await?;
+                device::resend(write, row.table.name, &row.id).await?;
             }
         } else if !kept.is_empty() {
             let mut left = Vec::with_capacity(rows.len());
             for mut row in std::mem::take(rows) {
                 let again = said_before(write, &actor, &kept, &sent, &mut row).await?;
                 if again != Said::Nothing {
-                    device::resend(write.conn(), &actor, write.seq(), row.table.name, &row.id).await?;
+                    device::resend(write, row.table.name, &row.id).await?;
                 }
                 if again != Said::Everything {
                     left.push(row);

@@ -175,8 +175,7 @@ impl Desk<'_> {
             custody::supersede(self.write, mutation.table, &mutation.row_id, Some(&incoming.raw)).await?;
             self.keep(&incoming, None, custody::WAITING, false).await?;
             // It may never come: until it does, the device does not hold what the server does not have.
-            let (conn, seq) = (self.write.conn(), self.write.seq());
-            device::resend(conn, self.write.actor(), seq, key.0, &key.1).await?;
+            device::resend(self.write, key.0, &key.1).await?;
             return Ok(true);
         }
         if !result.conflicts.is_empty() || matches!(result.status, "conflict" | "quarantined") {
@@ -188,8 +187,7 @@ impl Desk<'_> {
             && !there.is_deleted()
             && !holds(&row.wanted, there)
         {
-            let (conn, seq) = (self.write.conn(), self.write.seq());
-            device::resend(conn, self.write.actor(), seq, key.0, &key.1).await?;
+            device::resend(self.write, key.0, &key.1).await?;
         }
         Ok(true)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::desk::{Desk, NOT_YOURS};
+use super::desk::{Desk, NOT_YOURS, OnConflict};
 use super::intake::{self, Incoming, Op};
 use super::{MAX_ROWS, PushRefusal, merge};
 use crate::access::Actor;
@@ -26,7 +26,7 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     }
     let mut write = store.write(actor).await?;
     let line = timeline(write.conn(), &actor.agency_id).await?;
-    let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, Some(false)).await?;
+    let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, OnConflict::Settle).await?;
     desk.salvages = true;
     // What people were told is the server's to say again.
     let work = |row: &&Incoming| row.op != Op::Deleted && row.table.name != issue::Entity::NAME;
