@@ -165,9 +165,11 @@ struct Page {
 impl Page {
     async fn find(snapshot: &Snapshot, actor: &Actor, request: &PullRequest, state: &State) -> Result<Page> {
         let user = actor.user();
+        let fill = state.tables_to_fill(request);
         let end = match request.limit {
-            // A full set that a restore or a purge makes necessary comes whole (S5).
-            Some(_) if state.lost || state.expired => None,
+            // A full set that a restore or a purge makes necessary comes whole, and so does what an app that
+            // has grown lacks (S5).
+            Some(_) if state.lost || state.expired || !fill.is_empty() => None,
             Some(limit) => feed::page_end(&**snapshot, user, state.since, limit.max(1)).await?,
             None => None,
         };
@@ -195,7 +197,7 @@ impl Page {
                 }
             }
         }
-        for table in state.tables_to_fill(request) {
+        for table in fill {
             page.live.entry(table.name).or_default().extend(feed::all_of(&**snapshot, user, table).await?);
         }
         if request.cursor > 0 && state.resends {

@@ -146,7 +146,9 @@ impl State {
         device.schema_version = device.schema_version.min(version);
         if version != device.schema_version {
             device.schema_offered = Some(version);
-            device.schema_reply = Some(cursor + 1);
+            // A first sync in pages brings its own rows in the new form with each page; what is filled in later
+            // comes in one reply, and only that one's number says that it has arrived.
+            device.schema_reply = Some(if request.cursor == 0 { 1 } else { horizon + 1 });
         }
         device.is_heard(now, &request.told);
         let mut state = State {
@@ -182,6 +184,9 @@ impl State {
         let mut state = State::of(Look::take(store, snapshot, actor).await?, snapshot, request);
         if state.deliver_from.is_some() && self.deliver_from.is_some() {
             state.device.held_reply = self.device.held_reply;
+        }
+        if state.device.schema_offered == self.device.schema_offered {
+            state.device.schema_reply = self.device.schema_reply;
         }
         Ok(state)
     }

@@ -14,6 +14,7 @@ alone_on_both!(
     an_app_of_the_first_version_sees_nothing_newer_and_leaves_it_alone,
     an_updated_app_is_sent_what_is_new_whether_it_says_so_or_not,
     a_lost_reply_loses_nothing_of_what_is_new,
+    a_late_request_of_a_newer_app_is_not_taken_for_arrived,
     an_app_that_went_back_and_is_updated_again_is_sent_it_again,
     an_app_that_went_back_counts_as_such_though_the_note_of_it_was_lost,
     an_app_that_went_back_counts_as_such_in_every_process,
@@ -166,14 +167,29 @@ async fn a_lost_reply_loses_nothing_of_what_is_new(world: World) {
         scene.tablet.creates("notes", note(&scene.case, "And another"));
         scene.tablet.syncs().await;
     }
-    // Pages that are cut short bring it with the first.
+    // Whatever the limit, it comes in one reply, which alone says that it has arrived.
     let page = scene.phone.asks("&limit=1").await.ok();
     whole(&page, &scene);
+    assert_eq!(page["has_more"], json!(false));
     scene.phone.applies(&page);
     // Nor is a reply taken for one that brought it because it came to the older app.
     scene.are_equal().await;
     let page = scene.phone.pulls().await;
     assert_eq!((brings(&page, "notes"), brings(&page, "goals")), (vec![], vec![]), "once");
+}
+
+async fn a_late_request_of_a_newer_app_is_not_taken_for_arrived(world: World) {
+    let mut scene = Scene::at(&world).await;
+    let held_up = scene.phone.cursor.expect("it has pulled");
+    world.pass_secs(1);
+    scene.tablet.creates("goals", goal(&scene.case, "Sow sunflowers"));
+    scene.tablet.syncs().await;
+    // The app was updated, asked, and went back before its request came out of a tunnel; nobody heard the answer.
+    scene.phone.pulls().await;
+    assert!(scene.phone.cursor > Some(held_up));
+    scene.phone.person.get(&format!("/sync?last_pulled_at={held_up}&schema_version=2&migration=null")).await.ok();
+    scene.phone.schema_version = 2;
+    scene.are_equal().await;
 }
 
 async fn an_app_that_went_back_and_is_updated_again_is_sent_it_again(world: World) {
