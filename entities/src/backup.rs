@@ -21,9 +21,10 @@ use crate::instance;
 use crate::sql;
 use crate::store::Store;
 
-/// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh.
+/// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh, and the newest number of each
+/// scope follows from the feed.
 const LEFT_OUT: &[&str] =
-    &["seaql_migrations", "sessions", "throttle", "address_rates", "one_time_links", "wf_heartbeat"];
+    &["seaql_migrations", "sessions", "throttle", "address_rates", "one_time_links", "wf_heartbeat", "sync_scope"];
 /// Tables that others refer to, in the order in which they must be there.
 const FIRST: &[&str] = &["agencies", "teams", "users"];
 /// Rows stored by one statement.

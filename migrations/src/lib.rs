@@ -17,6 +17,7 @@ mod m0007_time;
 mod m0008_housekeeping;
 mod m0009_instance;
 mod m0010_stays;
+mod m0011_scopes;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_housekeeping::Migration),
             Box::new(m0009_instance::Migration),
             Box::new(m0010_stays::Migration),
+            Box::new(m0011_scopes::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

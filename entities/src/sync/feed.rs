@@ -49,19 +49,31 @@ const POSITION: &str = "case when a.visible and f.seq > a.seq then f.seq else a.
 /// Narrows a feed to the table named by the last value.
 const OF_TABLE: &str = "and f.tbl = $4";
 
-/// Joins the user's accesses with the entries of each scope beyond `$2`, or all of them where the
-/// access itself changed beyond it. Each scope is probed in the index: left to itself PostgreSQL
-/// reads the whole feed once there are many scopes, and SQLite may start at the wrong end.
+/// Where an access begins to be read: from the start where it changed beyond `$2` itself.
+const SINCE: &str = "case when a.seq > $2 then 0 else $2 end";
+
+/// The user's scopes in which something happened beyond `$2`, or which opened or closed since. What else the user has
+/// open is not looked into: it is what a page would cost most with, where there are many scopes.
+const NEWS: &str = "a.user_id = $1 and s.scope = a.scope and (a.seq > $2 or (a.visible and s.seq > $2))";
+
+/// Joins the user's accesses, the newest number of each scope, and of those with `NEWS` the entries `f` beyond the
+/// cursor, or all of them where the access itself changed beyond it. Each scope is probed in the index: left to
+/// itself PostgreSQL reads the whole feed once there are many scopes, and SQLite may start at the wrong end.
 fn join(backend: DbBackend, bound: &str) -> String {
-    let since = "case when a.seq > $2 then 0 else $2 end";
+    join_of(backend, "*", bound, "")
+}
+
+/// As `join`, with the columns taken of an entry and what bounds the entries of one scope, where the database does that.
+fn join_of(backend: DbBackend, columns: &str, bound: &str, first: &str) -> String {
     match backend {
         DbBackend::Postgres => format!(
-            "from sync_access a cross join lateral (select * from sync_feed f where f.scope = a.scope \
-             and f.seq > {since} {bound} offset 0) f where a.user_id = $1 and (a.visible or a.seq > $2)"
+            "from sync_access a cross join lateral (select * from sync_scope s where s.scope = a.scope offset 0) s \
+             cross join lateral (select {columns} from sync_feed f where f.scope = s.scope and f.seq > {SINCE} {bound} \
+             {first} offset 0) f where {NEWS}"
         ),
         _ => format!(
-            "from sync_access a cross join sync_feed f where a.user_id = $1 and (a.visible or a.seq > $2) \
-             and f.scope = a.scope and f.seq > {since} {bound}"
+            "from sync_access a cross join sync_scope s cross join sync_feed f \
+             where {NEWS} and f.scope = s.scope and f.seq > {SINCE} {bound}"
         ),
     }
 }
@@ -83,14 +95,8 @@ pub(crate) async fn page_end_of(
     let backend = conn.get_database_backend();
     let bound = if only.is_some() { OF_TABLE } else { "" };
     // A page can be found without reading more of any one scope than a page.
-    let text = match backend {
-        DbBackend::Postgres => format!(
-            "select {POSITION} from sync_access a cross join lateral (select f.seq from sync_feed f \
-             where f.scope = a.scope and f.seq > case when a.seq > $2 then 0 else $2 end {bound} \
-             order by f.seq limit $3) f where a.user_id = $1 and (a.visible or a.seq > $2) order by 1 limit $3"
-        ),
-        _ => format!("select {POSITION} {} order by 1 limit $3", join(backend, bound)),
-    };
+    let from = join_of(backend, "f.seq", bound, "order by f.seq limit $3");
+    let text = format!("select {POSITION} {from} order by 1 limit $3");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut values = vec![user.into(), since.into(), limit.into()];
     values.extend(only.map(|table| table.name.into()));

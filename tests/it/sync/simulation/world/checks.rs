@@ -48,12 +48,21 @@ impl World {
                 assert!(!laptop.has_unsent_changes(), "{} is stuck in round {round}", laptop.name());
             }
         }
+        self.scopes_are_known_to_be_new().await;
         for at in 0..self.devices.len() {
             self.compare(at).await;
         }
         for laptop in &self.laptops {
             self.compare_laptop(laptop).await;
         }
+    }
+
+    /// No entry of the feed lies beyond its scope's newest number, by which a pull chooses where to look.
+    async fn scopes_are_known_to_be_new(&self) {
+        let text = "select count(*) from sync_feed f left join sync_scope s on s.scope = f.scope \
+                    where s.seq is null or s.seq < f.seq";
+        let row = sql::one(self.agency.store.connection(), text, vec![]).await.expect("a look").expect("a row");
+        assert_eq!(row.try_get_by_index::<i64>(0).expect("a number"), 0);
     }
 
     async fn compare_laptop(&self, laptop: &Laptop) {
