@@ -23,6 +23,7 @@ use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
 use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
+use crate::sync::custody;
 use crate::workflow::refused;
 use crate::{audit, history, sql};
 use stand::entry;
@@ -42,11 +43,24 @@ pub struct Write {
     refill: BTreeSet<(&'static str, String)>,
     ended: BTreeSet<String>,
     reached: BTreeSet<(String, Option<String>, Option<String>)>,
+    /// Somebody's work waits for a row that has not arrived.
+    awaited: bool,
+    /// What came in this transaction that work may have waited for.
+    arrived: Arrived,
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
     /// The hash of the agency's last audit event.
     last_event: String,
+}
+
+/// What came in a transaction that somebody's work may have waited for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Rows that others cannot be without, and that came to stand somewhere.
+    pub(crate) rows: BTreeSet<(&'static str, String)>,
+    /// Who sees more than before.
+    pub(crate) readers: BTreeSet<String>,
 }
 
 /// How far the present may lie beyond the newest commit number of all agencies: two years.
@@ -98,6 +112,8 @@ impl Store {
             refill: BTreeSet::new(),
             ended: BTreeSet::new(),
             reached: BTreeSet::new(),
+            awaited: false,
+            arrived: Arrived::default(),
             immediate: false,
             objects: Vec::new(),
             note: None,
@@ -110,18 +126,22 @@ impl Store {
 }
 
 impl Write {
-    /// What every write has to know first, in one look: the last event of the audit trail, and the
-    /// cases in which a window of time has begun or ended.
+    /// What every write has to know first, in one look: the last event of the audit trail, the
+    /// cases in which a window of time has begun or ended, and whether work waits for what may come now.
     async fn begins(&mut self) -> Result<Vec<String>> {
         let text = "select hash, null from \
                     (select hash from audit_event where agency_id = $1 order by seq desc limit 1) last \
                     union all select null, case_id from \
-                    (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500) due";
+                    (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500) due \
+                    union all select null, null where exists \
+                    (select 1 from sync_quarantine where agency_id = $1 and state = 'open' and reason = $3)";
+        let values = vec![self.actor.agency_id.as_str().into(), self.now.0.into(), custody::WAITING.into()];
         let mut due = Vec::new();
-        for row in sql::all(&self.tx, text, vec![self.actor.agency_id.as_str().into(), self.now.0.into()]).await? {
-            match row.try_get_by_index::<Option<String>>(0)? {
-                Some(hash) => self.last_event = hash,
-                None => due.push(row.try_get_by_index(1)?),
+        for row in sql::all(&self.tx, text, values).await? {
+            match (row.try_get_by_index::<Option<String>>(0)?, row.try_get_by_index::<Option<String>>(1)?) {
+                (Some(hash), _) => self.last_event = hash,
+                (None, Some(case)) => due.push(case),
+                (None, None) => self.awaited = true,
             }
         }
         Ok(due)
@@ -176,6 +196,28 @@ impl Write {
 
     pub(crate) fn is_immediate(&self) -> bool {
         self.immediate
+    }
+
+    /// Takes note that a row came to stand somewhere, and work may have waited for it.
+    fn arrives(&mut self, row: &Row) {
+        if self.awaited && row.table.is_needed() {
+            self.arrived.rows.insert((row.table.name, row.id().to_owned()));
+        }
+    }
+
+    /// Takes note that somebody sees more than before, and work of theirs may have waited for it.
+    pub(crate) fn sees_more(&mut self, user_id: &str) {
+        if self.awaited {
+            self.arrived.readers.insert(user_id.to_owned());
+        }
+    }
+
+    /// Does something in the name of somebody else, whose work it is.
+    pub(crate) async fn in_the_name_of<T>(&mut self, actor: Arc<Actor>, what: impl AsyncFnOnce(&mut Write) -> T) -> T {
+        let own = std::mem::replace(&mut self.actor, actor);
+        let done = what(self).await;
+        self.actor = own;
+        done
     }
 
     /// Asks for the case to be planned again before the commit.
@@ -291,6 +333,7 @@ impl Write {
                 entries.extend(keys.into_iter().map(|scope| entry(scope, row.id(), multi)));
                 self.touched(table.touches(None, row)?);
                 self.objects.push(audit::object(table.name, row.id()));
+                self.arrives(row);
             }
             self.enter(table, &entries).await?;
         }
@@ -407,8 +450,18 @@ impl Write {
     }
 
     /// Does now what the commit would do about access and scopes, for those who must know who
-    /// sees what before it.
+    /// sees what before it; and takes in what was waiting for what has come.
     pub(crate) async fn settle_pending(&mut self) -> Result<()> {
+        self.settle_scopes().await?;
+        while self.arrived != Arrived::default() {
+            let arrived = std::mem::take(&mut self.arrived);
+            custody::release(self, arrived).await?;
+            self.settle_scopes().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_scopes(&mut self) -> Result<()> {
         for case in std::mem::take(&mut self.ended) {
             case_assignment::end_all(self, &case).await?;
         }

@@ -18,6 +18,7 @@ mod m0008_housekeeping;
 mod m0009_instance;
 mod m0010_stays;
 mod m0011_scopes;
+mod m0012_waiting;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_instance::Migration),
             Box::new(m0010_stays::Migration),
             Box::new(m0011_scopes::Migration),
+            Box::new(m0012_waiting::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -4,6 +4,8 @@
 //! Nothing here destroys content: a discarded entry stays in the table with who discarded it and
 //! why. Accepting applies the work under the rules of a push, in the name of its author.
 
+use std::sync::Arc;
+
 use sea_orm::QueryResult;
 use serde_json::{Map, Value};
 
@@ -13,10 +15,10 @@ use crate::read;
 use crate::registry::{Face, Row, Table, is_id, table};
 use crate::sql;
 use crate::store::Store;
-use crate::write::Write;
+use crate::write::{Arrived, Write};
 
 use super::issue;
-use super::push::apply_kept;
+use super::push::{apply_kept, rights};
 
 /// What somebody decides about quarantined work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,17 +99,20 @@ impl Kept {
 }
 
 /// Why work is kept that cannot do without a row which has not arrived: `release` applies it when it has.
-pub(super) const WAITING: &str = "what it belongs to has not arrived yet";
+pub(crate) const WAITING: &str = "what it belongs to has not arrived yet";
 
 /// The reason for which a waiting state gives way to a later one.
 pub(super) const SUPERSEDED: &str = "a later state of it has come";
 
-/// The actor's work that waits for other rows, in the order in which it must be stored.
-async fn waiting(write: &Write) -> Result<Vec<Kept>> {
+/// Work that waits for other rows, of one author or of all of the agency, in the order in which it must be stored.
+async fn waiting(write: &Write, author: Option<&str>) -> Result<Vec<Kept>> {
     let text = format!(
-        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and reason = $2 order by at, id"
+        "select {COLUMNS} from sync_quarantine where agency_id = $1 and state = 'open' and reason = $2 \
+         and ($3 is null or user_id = $3) order by at, id"
     );
-    let rows = sql::all(write.conn(), &text, vec![write.actor().user().into(), WAITING.into()]).await?;
+    let agency = write.actor().agency_id.as_str();
+    let values = vec![agency.into(), WAITING.into(), author.map(str::to_owned).into()];
+    let rows = sql::all(write.conn(), &text, values).await?;
     let mut waiting = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
     // A row before what was changed in it, and that in the order in which it came.
     waiting
@@ -122,24 +127,30 @@ pub(super) async fn waits(write: &Write, table: &'static Table, row_id: &str) ->
     Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
-/// Applies the actor's work that was waiting for rows of this table, or for what came with it in
-/// turn. What cannot be applied even now stays where it is.
-pub(super) async fn release(write: &mut Write, table: &'static Table, arrived: &[&str]) -> Result<()> {
-    if !table.is_needed() || arrived.is_empty() {
-        return Ok(());
-    }
-    let mut there: Vec<(&'static str, String)> = arrived.iter().map(|id| (table.name, (*id).to_owned())).collect();
-    for kept in waiting(write).await? {
-        let itself = |name: &str, id: &str| kept.table.name == name && kept.row_id == id;
-        if !there.iter().any(|(name, id)| kept.names(name, id) || itself(name, id)) {
+/// Applies what was waiting for what has arrived, or for what comes with it in turn, each in the name of its author and
+/// under their rights, whoever brought it. What cannot be applied even now stays where it is.
+pub(crate) async fn release(write: &mut Write, arrived: Arrived) -> Result<()> {
+    let Arrived { rows: mut there, readers } = arrived;
+    for kept in waiting(write, None).await? {
+        let itself = (kept.table.name, kept.row_id.clone());
+        let named = || there.iter().any(|(name, id)| kept.names(name, id));
+        if !readers.contains(&kept.author) && !there.contains(&itself) && !named() {
             continue;
         }
-        match write.attempt(async |write| apply_kept(write, &kept, None).await).await {
-            Ok(()) => settle(write, &kept.id, "accepted", "what it belongs to has arrived").await?,
+        let author = if kept.author == write.actor().user() {
+            Arc::clone(write.actor())
+        } else {
+            rights::author(write, &kept.author).await?
+        };
+        let applied = write.in_the_name_of(author, async |write| {
+            write.attempt(async |write| apply_kept(write, &kept, None).await).await?;
+            settle(write, &kept.id, "accepted", "what it belongs to has arrived").await
+        });
+        match applied.await {
+            Ok(()) => there.insert(itself),
             Err(Error::Conflict { .. }) => continue,
             Err(error) => return Err(error),
-        }
-        there.push((kept.table.name, kept.row_id));
+        };
     }
     Ok(())
 }
@@ -151,7 +162,7 @@ pub(super) async fn supersede(
     row_id: &str,
     by: Option<&Map<String, Value>>,
 ) -> Result<()> {
-    for kept in waiting(write).await? {
+    for kept in waiting(write, Some(write.actor().user())).await? {
         if kept.table.name == table.name && kept.row_id == row_id && Some(&kept.raw) != by {
             settle(write, &kept.id, "discarded", SUPERSEDED).await?;
         }

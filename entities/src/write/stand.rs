@@ -65,7 +65,7 @@ impl Write {
     }
 
     /// Works out where the row stands now, and enters, stamps and ends its entries.
-    pub(super) async fn stand_again(&self, row: &Row) -> Result<()> {
+    pub(super) async fn stand_again(&mut self, row: &Row) -> Result<()> {
         let keys = access::keys(&self.tx, &row.table.stands(row)?).await?;
         let (name, id) = (row.table.name, row.id());
         let held = sql::all(
@@ -74,7 +74,7 @@ impl Write {
             vec![name.into(), id.into()],
         )
         .await?;
-        let mut known = BTreeSet::new();
+        let (mut known, mut comes) = (BTreeSet::new(), false);
         for entry in &held {
             let scope: String = entry.try_get_by_index(0)?;
             let live: bool = entry.try_get_by_index(1)?;
@@ -93,11 +93,15 @@ impl Write {
                 let values = vec![self.seq.into(), stays.into(), name.into(), id.into(), scope.as_str().into()];
                 sql::exec(&self.tx, text, values).await?;
             }
+            comes |= stays && !live;
             known.insert(scope);
         }
         let entries: Vec<_> =
             keys.into_iter().filter(|scope| !known.contains(scope)).map(|scope| entry(scope, id, false)).collect();
         self.enter(row.table, &entries).await?;
+        if comes || !entries.is_empty() {
+            self.arrives(row);
+        }
         if known.len() + entries.len() > 1 { mark_multi(&self.tx, name, id).await } else { Ok(()) }
     }
 }

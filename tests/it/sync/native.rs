@@ -1,5 +1,7 @@
 //! The native face: cursors, pages, mutations.
 
+use entities::Actor;
+use entities::casework::case_party;
 use serde_json::{Value, json};
 
 use super::rules::{goal, hands_over, opens_case};
@@ -13,6 +15,8 @@ on_both!(
     an_action_is_checked_against_the_state,
     a_child_waits_for_its_case,
     what_follows_a_row_that_waits_waits_with_it,
+    work_that_waits_is_taken_in_when_the_case_is_given_to_its_author,
+    work_that_waits_for_a_row_is_taken_in_when_somebody_else_brings_it,
     losing_a_case_is_a_revocation,
 );
 
@@ -198,6 +202,75 @@ async fn what_follows_a_row_that_waits_waits_with_it(world: World) {
     phone.pulls().await;
     assert_eq!(phone.column("notes", "note-00000001", "body"), json!("better words"));
     assert!(phone.row("notes", "note-00000002").is_none(), "it was deleted before it came");
+}
+
+/// Sends it until it is kept.
+async fn waits(person: &Person, mutation: Value) {
+    let once = mutates(person, json!([mutation])).await;
+    assert_eq!(once[0]["status"], json!("retry"), "{once:?}");
+    let twice = mutates(person, json!([mutation])).await;
+    assert_eq!(twice[0]["status"], json!("quarantined"), "{twice:?}");
+}
+
+fn create(table: &str, row: &str, set: Value) -> Value {
+    json!({"id": format!("create-{row}"), "op": "create", "table": table, "row_id": row, "set": set})
+}
+
+async fn work_that_waits_is_taken_in_when_the_case_is_given_to_its_author(world: World) {
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let (mut anas, mut bens) = (Phone::of(&ana), Phone::of(&ben));
+    let case = opens_case(&mut anas).await;
+    let person = anas.creates("persons", json!({"given_name": "Pia"}));
+    anas.creates("case_parties", json!({"case_id": case, "person_id": person, "role": "child"}));
+    anas.syncs().await;
+    let own = opens_case(&mut bens).await;
+    waits(&ben, create("notes", "note-waits-1", json!({"case_id": case, "body": "said at the door"}))).await;
+    let party = json!({"case_id": own, "person_id": person, "role": "child"});
+    waits(&ben, create("case_parties", "party-waits-1", party)).await;
+    // What somebody else waits for is not this.
+    let cleo = world.cleo().await;
+    waits(&cleo, create("notes", "note-waits-2", json!({"case_id": "case-unheard-of", "body": "elsewhere"}))).await;
+
+    hands_over(&world, &case, "ben@demo.example").await;
+    bens.pulls().await;
+    let note = bens.row("notes", "note-waits-1").expect("the note").clone();
+    assert_eq!((&note["body"], &note["author_id"]), (&json!("said at the door"), &json!(ben.user_id())));
+    assert_eq!(
+        bens.column("case_parties", "party-waits-1", "person_id"),
+        json!(person),
+        "the person came with the case"
+    );
+    let told = |phone: &Phone| -> Vec<Value> {
+        let issues = phone.everything().remove("sync_issues").unwrap_or_default();
+        issues.into_values().map(|issue| issue["status"].clone()).collect()
+    };
+    assert_eq!(told(&bens), [json!("accepted"), json!("accepted")]);
+    let mut cleos = Phone::of(&cleo);
+    cleos.pulls().await;
+    assert_eq!((told(&cleos), cleos.row("notes", "note-waits-2")), (vec![json!("open")], None));
+}
+
+async fn work_that_waits_for_a_row_is_taken_in_when_somebody_else_brings_it(world: World) {
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let (mut anas, mut bens) = (Phone::of(&ana), Phone::of(&ben));
+    let (anas_case, own) = (opens_case(&mut anas).await, opens_case(&mut bens).await);
+    let person = anas.creates("persons", json!({"given_name": "Pia"}));
+    anas.creates("case_parties", json!({"case_id": anas_case, "person_id": person, "role": "child"}));
+    anas.syncs().await;
+    let goal = bens.creates("goals", goal(&own, "Walk to school together"));
+    bens.syncs().await;
+    let second = opens_case(&mut bens).await;
+    let party = json!({"case_id": second, "person_id": person, "role": "child"});
+    waits(&ben, create("case_parties", "party-waits-1", party)).await;
+    let mut write = world.store.write(&Actor::system(&world.riverbend)).await.expect("door");
+    let party =
+        case_party::Model { case_id: own, person_id: person.clone(), role: "child".into(), ..Default::default() };
+    write.create::<case_party::Entity>(party).await.expect("a party");
+    write.commit().await.expect("commit");
+    bens.pulls().await;
+    assert_eq!(bens.column("persons", &person, "given_name"), json!("Pia"));
+    assert_eq!(bens.column("case_parties", "party-waits-1", "case_id"), json!(second));
+    assert!(bens.row("goals", &goal).is_some());
 }
 
 async fn losing_a_case_is_a_revocation(world: World) {

@@ -11,7 +11,7 @@ pub(super) mod mutate;
 mod reach;
 mod replay;
 pub(super) mod replicate;
-mod rights;
+pub(super) mod rights;
 mod salvage;
 
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::write::Write;
 
-use super::custody::{self, Kept};
+use super::custody::Kept;
 use super::device::Device;
 use desk::{Desk, OnConflict};
 use intake::{Incoming, Op};
@@ -110,11 +110,6 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         return Err(PushRefusal::Conflict(conflicts));
     }
     let (applied, quarantined) = desk.close().await?;
-    for rows in intake.rows.chunk_by(|a, b| a.table.name == b.table.name).filter(|rows| rows[0].table.is_needed()) {
-        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        write.settle_pending().await?;
-        custody::release(&mut write, rows[0].table, &arrived).await?;
-    }
     Device::pushed(write.conn(), actor, write.now()).await?;
     if let Some(counted) = counted {
         counted.keep(&write).await?;

@@ -121,10 +121,6 @@ pub async fn mutate(
     }
     desk.close().await?;
     write.settle_pending().await?;
-    for one in order.chunk_by(|a, b| mutations[*a].table.name == mutations[*b].table.name) {
-        let arrived: Vec<&str> = one.iter().map(|at| mutations[*at].row_id.as_str()).collect();
-        custody::release(&mut write, mutations[one[0]].table, &arrived).await?;
-    }
     for (at, mut result) in results {
         let mutation = &mutations[at];
         if result.status != "retry"

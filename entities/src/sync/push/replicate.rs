@@ -111,8 +111,6 @@ pub async fn push(
     desk.tell_unfit(strange.into_iter().map(|row| (table, row.id.clone(), row.wanted.clone())));
     desk.close().await?;
     write.settle_pending().await?;
-    let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-    custody::release(&mut write, table, &arrived).await?;
     let masters = masters(&write, table, &refused, schema_version).await?;
     Device::pushed(write.conn(), actor, write.now()).await?;
     write.note("push", "");

@@ -103,7 +103,7 @@ pub(super) async fn author_sees(write: &Write, cases: &HashSet<String>, actor: &
 }
 
 /// Somebody whose work it is, with the role that they have now.
-pub(super) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
+pub(crate) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
     let text = "select role from users where id = $1 and agency_id = $2";
     let agency_id = write.actor().agency_id.clone();
     let row = sql::one(write.conn(), text, vec![user_id.into(), agency_id.as_str().into()]).await?;

@@ -13,7 +13,7 @@ use crate::history;
 use crate::registry::{Face, Row, Synced};
 use crate::store::Store;
 use crate::sync::timeline::{Timeline, timeline};
-use crate::sync::{custody, issue, restored};
+use crate::sync::{issue, restored};
 
 /// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
 /// there, and what was changed in others after the backup was made. The latest state that any device
@@ -38,11 +38,6 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     }
     desk.tell_unfit(intake.unfit);
     let (stored, _) = desk.close().await?;
-    write.settle_pending().await?;
-    for rows in intake.rows.chunk_by(|a, b| a.table.name == b.table.name) {
-        let arrived: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        custody::release(&mut write, rows[0].table, &arrived).await?;
-    }
     write.note("salvage", "");
     write.commit().await?;
     Ok(stored)
