@@ -10,6 +10,7 @@
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value, json};
 
+use crate::doc::canonical;
 use crate::sql::is_null;
 
 /// The stored list with what was said laid over it, in the stored order. Saying nothing leaves it as
@@ -28,7 +29,7 @@ pub(crate) fn laid_over(stored: &Cell, said: &Cell) -> Cell {
             (false, None) => list.push(item),
         }
     }
-    Value::Array(list).to_string().into()
+    canonical(Value::Array(list)).into()
 }
 
 /// What somebody says who knew the list as `from` and wants it to be `to`: items that are new or
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     fn cell(list: Value) -> Cell {
-        list.to_string().into()
+        canonical(list).into()
     }
 
     #[test]

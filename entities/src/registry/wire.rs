@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::{Column, Kind, Merge, Row};
 use crate::clock::{Day, Instant};
+use crate::doc::canonical;
 use crate::error::Fault;
 use crate::sql::is_null;
 
@@ -218,11 +219,11 @@ fn document(json: &Json, face: Face) -> Result<Value, Unfit> {
     let text = match (json, face) {
         (Json::String(text), Face::Watermelon) if text.is_empty() => return Ok(Value::String(None)),
         (Json::String(text), Face::Watermelon) => match serde_json::from_str::<Json>(text) {
-            Ok(inner @ (Json::Array(_) | Json::Object(_))) => inner.to_string(),
+            Ok(inner @ (Json::Array(_) | Json::Object(_))) => canonical(inner),
             Ok(Json::Null) => return Ok(Value::String(None)),
             _ => return Err(Unfit::new("json", "must be a string that holds a JSON list or object")),
         },
-        (Json::Array(_) | Json::Object(_), _) => json.to_string(),
+        (Json::Array(_) | Json::Object(_), _) => canonical(json.clone()),
         _ => return Err(Unfit::new("json", "must be a list or an object")),
     };
     if text.contains("\\u0000") {
