@@ -63,7 +63,7 @@ pub(super) fn operations() -> Vec<Op> {
 }
 
 async fn work(state: web::Data<State>, session: Session, path: web::Path<String>) -> Answer {
-    let kept = custody::kept(state.store.connection(), &session.actor, &path).await?;
+    let kept = custody::work(&state.store, &session.actor, &path).await?;
     Ok(HttpResponse::Ok().json(json!({
         "table": kept.table.name, "row_id": kept.row_id, "case_id": kept.case_id, "author": kept.author, "op": kept.op,
         "reason": kept.reason, "state": kept.state, "sent": kept.raw,

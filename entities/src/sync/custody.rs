@@ -171,8 +171,20 @@ pub(super) async fn supersede(
 }
 
 /// The work an issue is about, for a reader of that issue who may read the work: its author, or
-/// somebody who would see the row if it were applied.
-pub async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str) -> Result<Kept> {
+/// somebody who would see the row if it were applied. Which case it belongs to is told to an author who has or had
+/// that case.
+pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<Kept> {
+    let snapshot = store.read().await?;
+    let mut kept = kept(&*snapshot, actor, issue_id).await?;
+    if let Some(case) = kept.case_id.as_deref().filter(|_| kept.author == actor.user())
+        && !rights::has_had(&*snapshot, actor, case, snapshot.now()).await?
+    {
+        kept.case_id = None;
+    }
+    Ok(kept)
+}
+
+async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str) -> Result<Kept> {
     let issues = table("sync_issues").ok_or(Error::NotFound)?;
     if !access::sees(conn, actor.user(), issues.name, issue_id).await? {
         return Err(Error::NotFound);

@@ -20,10 +20,14 @@ pub(crate) struct Entry {
     pub(crate) id: String,
     /// The greatest number on any path.
     pub(crate) position: i64,
+    /// The same without what a push of the user's own left there: when they lost it, for a row that is not live.
+    pub(crate) lost: i64,
     /// The user may see it now.
     pub(crate) live: bool,
     /// The user could see it at some time, so a device may hold it.
     pub(crate) held: bool,
+    /// The user could see that it ended: what became of a row after its reader lost it is not theirs to know.
+    pub(crate) ended: bool,
     /// Its loss is not to be held back, whatever the device asks for.
     pub(crate) immediate: bool,
 }
@@ -247,12 +251,15 @@ fn path(row: &QueryResult) -> Result<Path> {
 }
 
 fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
+    let position = paths.iter().map(Path::position).max().unwrap_or_default();
     Entry {
         table,
         id,
-        position: paths.iter().map(Path::position).max().unwrap_or_default(),
+        position,
+        lost: paths.iter().filter(|path| path.entered > 0).map(Path::position).max().unwrap_or(position),
         live: paths.iter().any(|path| path.live && path.visible),
         held: paths.iter().any(Path::was_visible),
+        ended: paths.iter().any(Path::was_seen_to_end),
         immediate: paths.iter().any(|path| path.immediate && !path.visible),
     }
 }
@@ -261,6 +268,11 @@ impl Path {
     /// As `POSITION`.
     fn position(&self) -> i64 {
         if self.visible { self.seq.max(self.access_seq) } else { self.access_seq }
+    }
+
+    /// Whether the scope was open when the row left it.
+    fn was_seen_to_end(&self) -> bool {
+        !self.live && spans(&self.spans).any(|(from, to)| from < self.seq && self.seq < to) && self.was_visible()
     }
 
     /// Whether the time in which the row stood in the scope met a time in which the scope was

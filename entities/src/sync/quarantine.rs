@@ -12,6 +12,7 @@ use crate::write::Write;
 
 use super::custody::SUPERSEDED;
 use super::issue;
+use super::push::rights;
 
 /// Something to tell, before it is known to whom.
 pub(crate) struct Telling {
@@ -95,6 +96,14 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
         let shown = shown(&telling.sent);
+        // An author who never had the case learns nothing of it, not even that it exists; nor does one who is
+        // told together with those who have it now.
+        let authors = match telling.case_id.as_deref().filter(|_| !telling.widely) {
+            Some(case) if rights::has_had(write.conn(), write.actor(), case, write.now()).await? => {
+                Some(case.to_owned())
+            }
+            _ => None,
+        };
         for (user, role) in audience {
             let id = telling.issue_of(&user, &author);
             let registered = table(issue::Entity::NAME).ok_or(crate::Error::NotFound)?;
@@ -105,8 +114,7 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
                 .create::<issue::Entity>(issue::Model {
                     id,
                     user_id: user,
-                    // An author without the case learns nothing of it, not even that it exists.
-                    case_id: telling.case_id.clone().filter(|_| role != "author" || !telling.widely),
+                    case_id: if role == "author" { authors.clone() } else { telling.case_id.clone() },
                     audience: role.into(),
                     kind: telling.kind.into(),
                     about_table: telling.table.name.into(),

@@ -275,7 +275,8 @@ async fn resent(
         let place = places.remove(&id);
         let (position, live) = place.map_or((0, false), |place| (place.position, place.live));
         // The device named the row itself, so that it is not its to hold tells nothing.
-        (id.clone(), Entry { table, id, position: position.max(seq), live, held: true, immediate: false })
+        let position = position.max(seq);
+        (id.clone(), Entry { table, id, position, lost: position, live, held: true, ended: false, immediate: false })
     };
     Ok(asked.into_iter().map(entry).collect())
 }

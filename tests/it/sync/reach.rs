@@ -14,6 +14,8 @@ on_both!(
     an_edit_of_a_lost_case_reaches_who_has_it_now_and_can_be_accepted,
     work_on_a_hidden_note_is_not_shown_to_who_may_not_see_the_note,
     an_unknown_case_and_a_foreign_one_answer_alike,
+    neither_an_issue_nor_its_work_tells_of_a_case_that_was_never_ones_own,
+    what_became_of_a_row_is_told_to_those_who_had_it,
     a_nul_in_a_reference_fails_no_push,
     a_very_long_text_is_cut_and_kept_whole_in_history,
     an_odd_row_costs_itself_alone,
@@ -450,4 +452,63 @@ async fn deletes_that_a_late_request_was_answered_with_come_again(world: World) 
     given_up.asks("").await.ok();
     phone.pulls().await;
     assert_eq!((phone.row("cases", &case), phone.ids("notes").len()), (None, 0));
+}
+
+async fn neither_an_issue_nor_its_work_tells_of_a_case_that_was_never_ones_own(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let hidden = ana.creates("goals", goal(&case, "Not for Ben's eyes"));
+    ana.syncs().await;
+    let mut bens = Phone::of(&ben);
+    bens.pulls().await;
+    // An edit of a row that is there and of one that is not; new work in a case that is there and in one that is not.
+    for (id, case) in [(hidden.as_str(), case.as_str()), ("goal-unheard-of", "case-unheard-of")] {
+        let row = json!({"id": id, "statement": "Tried", "_status": "updated", "_changed": "statement"});
+        bens.sends(&json!({"goals": {"created": [], "updated": [row], "deleted": []}})).await.ok();
+        let set = json!({"case_id": {"to": case}, "body": {"to": "Tried"}});
+        let create = json!({"id": format!("mutation-{case}"), "op": "create", "table": "notes",
+            "row_id": format!("note-{case}"), "set": set});
+        natively(&ben, json!([create])).await;
+        natively(&ben, json!([create])).await;
+    }
+    bens.pulls().await;
+    let told = issues(&bens);
+    assert_eq!(told.len(), 4, "{told:?}");
+    for issue in told {
+        assert_eq!(issue["case_id"], Value::Null, "{issue}");
+        let work = ben.get(&format!("/sync_issues/{}/work", issue["id"].as_str().expect("an id"))).await.ok();
+        assert_eq!(work["case_id"], Value::Null, "{work}");
+    }
+}
+
+async fn what_became_of_a_row_is_told_to_those_who_had_it(world: World) {
+    let (ana, ben, omar) = (world.ana().await, world.ben().await, world.omar().await);
+    let mut anas = Phone::of(&ana);
+    let case = opens_case(&mut anas).await;
+    let [gone, there] = ["Deleted since", "Still there"].map(|words| anas.creates("goals", goal(&case, words)));
+    anas.syncs().await;
+    anas.pulls().await;
+    let cursor = ana.get("/sync/pull?limit=2000").await.ok()["next_cursor"].as_str().expect("a cursor").to_owned();
+    anas.deletes("goals", &gone);
+    anas.syncs().await;
+    let ops = async |person: &Person, cursor: &str| -> Vec<(Value, Value)> {
+        let page = person.get(&format!("/sync/pull?cursor={cursor}&limit=2000")).await.ok();
+        let changes = page["changes"].as_array().expect("changes").clone();
+        changes
+            .into_iter()
+            .filter(|one| one["table"] == "goals")
+            .map(|one| (one["id"].clone(), one["op"].clone()))
+            .collect()
+    };
+    assert_eq!(ops(&ana, &cursor).await, [(json!(gone), json!("del"))]);
+    // Whoever asks for rows that never were theirs hears one answer.
+    for stranger in [&ben, &omar] {
+        let cursor = stranger.get("/sync/pull?limit=2000").await.ok()["next_cursor"].as_str().expect("one").to_owned();
+        let rows: Vec<Value> =
+            [&*gone, &*there, "goal-unheard-of"].iter().map(|id| json!({"table": "goals", "id": id})).collect();
+        stranger.post("/sync/repair", json!({"rows": rows})).await.ok();
+        let mut told = ops(stranger, &cursor).await;
+        told.retain(|(_, op)| op != "revoke");
+        assert_eq!(told, Vec::<(Value, Value)>::new());
+    }
 }

@@ -372,6 +372,10 @@ impl<'a> Desk<'a> {
         Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
     }
 
+    async fn has_had(&self, case_id: &str) -> Result<bool> {
+        rights::has_had(self.write.conn(), self.write.actor(), case_id, self.write.now()).await
+    }
+
     /// Whether the author could see the row at some time.
     async fn ever_seen(&self, mutation: &Mutation) -> Result<bool> {
         let ids = std::slice::from_ref(&mutation.row_id);
@@ -415,7 +419,7 @@ impl<'a> Desk<'a> {
         for column in mutation.table.columns.iter().filter(|column| column.field.required) {
             let (Some(target), Some(id)) = (column.field.refers, named(column.name)) else { continue };
             let missing = match column.name {
-                "case_id" => !self.cases.contains(&id) && !rights::has_had(self.write, &id).await?,
+                "case_id" => !self.cases.contains(&id) && !self.has_had(&id).await?,
                 _ => !self.reach.knows(target, &id),
             };
             if missing {

@@ -112,20 +112,20 @@ pub(crate) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
     Ok(Arc::new(Actor { agency_id, user_id: Some(user_id.to_owned()), role, device_id: None }))
 }
 
-/// Whether the author had the case at some time: only then may anything be said of it. The end of an
+/// Whether somebody had the case at some time: only then may anything be said of it to them. The end of an
 /// access is forgotten with time, an assignment is not.
-pub(super) async fn has_had(write: &Write, case_id: &str) -> Result<bool> {
+pub(crate) async fn has_had(conn: &impl ConnectionTrait, actor: &Actor, case_id: &str, now: Instant) -> Result<bool> {
     let text = "select 1 where exists (select 1 from sync_access where user_id = $1 and scope = $2) \
                 or exists (select 1 from case_assignments where case_id = $3 and user_id = $1 and agency_id = $4 \
                 and deleted_at is null and from_ts <= $5)";
     let values = vec![
-        write.actor().user().into(),
+        actor.user().into(),
         format!("case:{case_id}").into(),
         case_id.into(),
-        write.actor().agency_id.as_str().into(),
-        write.now().0.into(),
+        actor.agency_id.as_str().into(),
+        now.0.into(),
     ];
-    Ok(is_id(case_id) && sql::one(write.conn(), text, values).await?.is_some())
+    Ok(is_id(case_id) && sql::one(conn, text, values).await?.is_some())
 }
 
 /// Whether the case was the author's when something happened, and their time with it ended no
