@@ -25,6 +25,8 @@ pub struct Device {
     /// The number of the reply that delivered what was held; a cursor at or beyond it says that
     /// the reply arrived.
     pub held_reply: Option<i64>,
+    /// Deletes after this number were held back in that reply in their turn.
+    pub held_next: Option<i64>,
     /// The schema version for which it certainly has every table and column.
     pub schema_version: i64,
     /// The version offered in the reply `schema_reply`.
@@ -45,7 +47,8 @@ pub struct Device {
 
 /// What `Device::of` reads.
 pub(super) const COLUMNS: &str = "d.acked_cursor, d.held_from, d.held_since, d.held_reply, d.schema_version, \
-     d.schema_offered, d.schema_reply, d.conflicts_in_a_row, d.last_push_at, d.last_pull_at, d.filling_from, d.clock_skew";
+     d.schema_offered, d.schema_reply, d.conflicts_in_a_row, d.last_push_at, d.last_pull_at, d.filling_from, d.clock_skew, \
+     d.held_next";
 
 impl Device {
     /// Reads the state of the actor's device; a device never seen before has an empty one.
@@ -74,6 +77,7 @@ impl Device {
             last_pull_at: row.try_get_by_index(from + 9)?,
             filling_from: row.try_get_by_index(from + 10)?,
             clock_skew: row.try_get_by_index(from + 11)?,
+            held_next: row.try_get_by_index(from + 12)?,
             ..Device::unseen(actor)
         })
     }
@@ -86,6 +90,7 @@ impl Device {
             held_from: None,
             held_since: None,
             held_reply: None,
+            held_next: None,
             schema_version: 0,
             schema_offered: None,
             schema_reply: None,
@@ -103,7 +108,7 @@ impl Device {
             conn,
             agency_id,
             "update set acked_cursor = excluded.acked_cursor, held_from = excluded.held_from, \
-             held_since = excluded.held_since, held_reply = excluded.held_reply, \
+             held_since = excluded.held_since, held_reply = excluded.held_reply, held_next = excluded.held_next, \
              schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
              schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at, \
              filling_from = excluded.filling_from, clock_skew = excluded.clock_skew",
@@ -187,7 +192,8 @@ impl Device {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
              schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at, \
-             filling_from, clock_skew) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             filling_from, clock_skew, held_next) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
              on conflict (device_id, user_id) do {otherwise}"
         );
         let values = vec![
@@ -206,6 +212,7 @@ impl Device {
             self.last_pull_at.into(),
             self.filling_from.into(),
             self.clock_skew.into(),
+            self.held_next.into(),
         ];
         sql::exec(conn, &text, values).await
     }

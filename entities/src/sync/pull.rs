@@ -104,12 +104,12 @@ impl Pull {
 /// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
     let (mut snapshot, look) = Look::open(store, actor).await?;
-    let mut state = State::of(look, &snapshot, request);
+    let mut state = State::of(look, request);
     if state.lost && !restored::told(&*snapshot, actor, state.epoch).await? {
         drop(snapshot);
         restored::tell(store, actor).await?;
         snapshot = store.read().await?;
-        state = State::of(Look::take(store, &snapshot, actor).await?, &snapshot, request);
+        state = State::of(Look::take(store, &snapshot, actor).await?, request);
     }
     if state.promises() {
         // What the reply promises is kept before the view that answers it is opened, and no connection
@@ -128,7 +128,10 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
     if holds || begins {
         drop(snapshot);
         if holds {
-            state.hold(if state.lost { state.deletes_after } else { request.cursor });
+            // What has been forgotten cannot be delivered: held from there on it would ask for a replacement, and that
+            // would take what only this device has.
+            let lost_from = state.deletes_after.max(state.purged_below);
+            state.hold(if state.lost { lost_from } else { request.cursor });
         }
         state.keep(store, actor).await?;
         snapshot = store.read().await?;
@@ -183,7 +186,7 @@ impl Page {
             if entry.live {
                 page.live.entry(entry.table.name).or_default().insert(entry.id);
             } else if entry.held && request.cursor > 0 && !state.replaces && entry.position > state.deletes_after {
-                if state.withholds && !entry.immediate {
+                if (state.withholds || (state.spares && entry.lost > state.since)) && !entry.immediate {
                     page.held_back = true;
                 } else {
                     page.gone.entry(entry.table.name).or_default().insert(entry.id);
@@ -192,7 +195,8 @@ impl Page {
         }
         if let Some(from) = state.deliver_from {
             for entry in feed::changes(&**snapshot, user, from, state.horizon).await?.others {
-                if !entry.live && entry.held {
+                let in_turn = !state.spares || entry.lost <= state.since || entry.immediate;
+                if !entry.live && entry.held && in_turn {
                     page.gone.entry(entry.table.name).or_default().insert(entry.id);
                 }
             }

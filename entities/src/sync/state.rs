@@ -27,6 +27,9 @@ pub(super) struct Look {
     pub(super) due: bool,
     /// Rows wait to be sent to this device again.
     pub(super) resends: bool,
+    /// The present by the clock that stamps what is written: on PostgreSQL the database's, of which a process's own
+    /// may differ.
+    pub(super) now: i64,
 }
 
 impl Look {
@@ -47,9 +50,10 @@ impl Look {
     pub(super) async fn take(store: &Store, snapshot: &Snapshot, actor: &Actor) -> Result<Look> {
         let text = format!(
             "select {}, exists (select 1 from sync_due u where u.agency_id = $1 and u.at <= {}), \
-             exists (select 1 from sync_resend r where r.device_id = $2 and r.user_id = $3), {} \
+             exists (select 1 from sync_resend r where r.device_id = $2 and r.user_id = $3), {}, {} \
              from {} left join sync_device d on d.device_id = $2 and d.user_id = $3 where c.agency_id = $1",
             timeline::COLUMNS,
+            store.now_sql(),
             store.now_sql(),
             device::COLUMNS,
             timeline::CLOCK
@@ -64,7 +68,8 @@ impl Look {
             line: Timeline::of(&row)?,
             due: row.try_get_by_index(5)?,
             resends: row.try_get_by_index(6)?,
-            device: Device::of(&row, 7, actor)?,
+            now: row.try_get_by_index(7)?,
+            device: Device::of(&row, 8, actor)?,
         })
     }
 }
@@ -96,6 +101,8 @@ pub(super) struct State {
     pub(super) withholds: bool,
     /// Held deletes are delivered, beginning after this number.
     pub(super) deliver_from: Option<i64>,
+    /// Of these only what the device was spared before; deletes beyond its cursor are held back in their turn.
+    pub(super) spares: bool,
     /// Rows wait to be sent to this device again.
     pub(super) resends: bool,
     /// The reply has a commit number of its own: it sends rows that stand behind the cursor, or answers an app that
@@ -104,8 +111,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(look: Look, snapshot: &Snapshot, request: &PullRequest) -> State {
-        let Look { line, device: stored, resends, .. } = look;
+    pub(super) fn of(look: Look, request: &PullRequest) -> State {
+        let Look { line, device: stored, resends, now, .. } = look;
         let (horizon, epoch) = (line.head, line.epoch);
         let mut device = stored.clone();
         // After a restore everything is sent again, and what was deleted after the point to which
@@ -113,26 +120,31 @@ impl State {
         let lost = request.cursor > 0 && line.standing(request.epoch, request.cursor) == Standing::Lost;
         let cursor = if lost { 0 } else { request.cursor };
         // What was held back when the backup was made, or after it, has not arrived for certain.
-        let certain = device.acked_cursor.min(device.held_from.unwrap_or(i64::MAX));
+        // Of a device that the backup does not know nothing had been held back when it was made.
+        let acked = if device.acked_cursor == 0 { i64::MAX } else { device.acked_cursor };
+        let certain = acked.min(device.held_from.unwrap_or(i64::MAX));
         let deletes_after = if lost { request.cursor.min(line.restored_to).min(certain) } else { 0 };
         // One that begins anew acknowledges nothing, and what its last install was sent is void.
-        device.acknowledge(cursor);
+        device.acknowledge(cursor, now);
         let expired = device.has_missed(&line, cursor);
-        let now = snapshot.now().0;
         let waited = device
             .held_since
             .is_some_and(|began| now - began > HOLD_MS || device.last_push_at.is_some_and(|pushed| pushed > began));
-        let withholds = request.pending && request.cursor > 0 && !waited;
+        let holds = request.pending && request.cursor > 0;
+        let withholds = holds && !waited;
         // What waits to be sent from the device is not taken away with what it lacks (S5).
         let salvaged = lost && request.salvaged == Some(line.epoch);
         let replaces = (expired || salvaged) && !withholds;
         let since = if expired { 0 } else { cursor };
         let deliver_from = if since > 0 && !withholds { device.held_from.map(|from| from.min(since)) } else { None };
+        // What was held back goes now, and what the device has not heard of yet waits in its turn.
+        let spares = holds && deliver_from.is_some();
         // A cursor at or beyond this number says that the reply has arrived. One that delivers takes a
         // number of its own, beyond every reply before it: the device may have had another since, where
         // this request was held up on its way.
         if deliver_from.is_some() {
             device.held_reply = Some(horizon + 1);
+            device.held_next = spares.then_some(since);
         } else if (replaces || lost) && !withholds && device.held_from.is_some() {
             device.held_reply = Some(cursor + 1);
         }
@@ -165,6 +177,7 @@ impl State {
             deletes_after,
             withholds,
             deliver_from,
+            spares,
             resends,
             fresh: false,
         };
@@ -181,9 +194,10 @@ impl State {
         actor: &Actor,
         request: &PullRequest,
     ) -> Result<State> {
-        let mut state = State::of(Look::take(store, snapshot, actor).await?, snapshot, request);
+        let mut state = State::of(Look::take(store, snapshot, actor).await?, request);
         if state.deliver_from.is_some() && self.deliver_from.is_some() {
             state.device.held_reply = self.device.held_reply;
+            state.device.held_next = self.device.held_next;
         }
         if state.device.schema_offered == self.device.schema_offered {
             state.device.schema_reply = self.device.schema_reply;
@@ -299,7 +313,7 @@ pub(super) async fn expired(
         return Ok(false);
     }
     let mut device = Device::load(conn, actor).await?;
-    device.acknowledge(cursor);
+    device.acknowledge(cursor, 0);
     Ok(device.has_missed(line, cursor))
 }
 
@@ -326,11 +340,11 @@ impl Device {
     }
 
     /// Takes note that everything up to `cursor` has arrived.
-    fn acknowledge(&mut self, cursor: i64) {
+    fn acknowledge(&mut self, cursor: i64, now: i64) {
         self.acked_cursor = self.acked_cursor.max(cursor);
         if self.held_reply.is_some_and(|reply| cursor >= reply) {
-            self.held_from = None;
-            self.held_since = None;
+            self.held_from = self.held_next;
+            self.held_since = self.held_next.map(|_| now);
         }
         if self.filling_from.is_some_and(|began| cursor >= began) {
             self.filling_from = None;
@@ -341,6 +355,7 @@ impl Device {
         // A reply that has not arrived by now is lost: a later one with a greater number must not
         // be taken for it.
         self.held_reply = None;
+        self.held_next = None;
         self.schema_offered = None;
         self.schema_reply = None;
     }

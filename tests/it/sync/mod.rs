@@ -7,6 +7,7 @@ mod crowd;
 mod custody;
 mod devices;
 mod field_day;
+mod held;
 mod laptop;
 mod native;
 mod native_device;

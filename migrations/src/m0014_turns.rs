@@ -1,0 +1,23 @@
+//! Deletes that are held back in their turn, and what became of a salvaged row since.
+
+use sea_orm_migration::prelude::*;
+
+use crate::ddl;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+#[expect(elided_lifetimes_in_paths, reason = "the trait is declared this way")]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        ddl::run(
+            manager,
+            &[
+                "ALTER TABLE sync_device ADD COLUMN held_next BIGINT",
+                "ALTER TABLE sync_salvaged ADD COLUMN seq BIGINT NOT NULL DEFAULT 0",
+            ],
+        )
+        .await
+    }
+}
