@@ -11,6 +11,7 @@ mod held;
 mod laptop;
 mod native;
 mod native_device;
+mod order;
 mod pacing;
 mod phones;
 mod poke;

@@ -34,7 +34,7 @@ async fn follows(person: &Person, cursor: &str, limit: usize) -> (Vec<Value>, St
     panic!("the pages never end");
 }
 
-async fn mutates(person: &Person, mutations: Value) -> Vec<Value> {
+pub(super) async fn mutates(person: &Person, mutations: Value) -> Vec<Value> {
     let body = json!({"batch_id": "batch-000001", "mutations": mutations});
     let answer = person.post("/sync/push", body).await.ok();
     answer["results"].as_array().expect("results").clone()

@@ -10,7 +10,7 @@ use super::intake::{Incoming, Op, Unfit};
 use super::reach::Reach;
 use super::{Conflict, merge, rights};
 use crate::access::Actor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
 use crate::registry::{Checked, Row, Table, ask};
@@ -23,7 +23,14 @@ pub(super) const NOT_YOURS: &str = "no such row is yours to change";
 /// The reason given for new work in a case that is not the author's, or that is not there.
 const NOT_YOUR_CASE: &str = "the case is not yours at this time";
 /// The reason given for a row that cannot do without another, which is not there for its author.
-const NO_SUCH_ROW: &str = "it names a row that is not there for you";
+pub(super) const NO_SUCH_ROW: &str = "it names a row that is not there for you";
+
+/// The reason given for a new row that cannot be stored.
+pub(super) const LACKING: &str = "the row lacks what it needs to be stored";
+/// The reason given for a change that cannot be stored.
+pub(super) const BREAKS: &str = "the change breaks a rule of the table";
+/// The reason given for work on a row that its author knew and that is deleted.
+pub(super) const DELETED: &str = "the row was deleted meanwhile";
 
 /// Conflicts in a row after which a push is taken row by row instead (S10).
 const PATIENCE: i64 = 2;
@@ -62,6 +69,10 @@ pub(super) struct Desk<'a> {
     pub(super) author: Arc<Actor>,
     /// The rows were the server's once: what a device could not write is left out without a word.
     pub(super) salvages: bool,
+    /// Rows whose move other rows stand against, which may have come with the same push.
+    deferred: Vec<Incoming>,
+    /// Nothing more comes.
+    last_try: bool,
     /// What was sent before is recognised by its content.
     pub(super) by_content: bool,
     /// Rows of which a mutation was put off in this request: what follows of them is too.
@@ -102,9 +113,30 @@ impl<'a> Desk<'a> {
             applied: 0,
             quarantined: 0,
             salvages: false,
+            deferred: Vec::new(),
+            last_try: true,
             by_content: false,
             put_off: HashSet::new(),
         })
+    }
+
+    /// Takes all rows of a push. A move that other rows stand against is tried again when the rest has been stored: what it
+    /// rests on may have come with it, such as the rating of a goal that is completed.
+    pub(super) async fn take_all(&mut self, rows: &[Incoming]) -> Result<()> {
+        self.last_try = false;
+        for incoming in rows {
+            self.take(incoming).await?;
+        }
+        while !self.deferred.is_empty() {
+            self.flush().await?;
+            let again = std::mem::take(&mut self.deferred);
+            for incoming in &again {
+                self.take(incoming).await?;
+            }
+            self.last_try = self.deferred.len() == again.len();
+        }
+        self.last_try = true;
+        Ok(())
     }
 
     pub(super) async fn take(&mut self, incoming: &Incoming) -> Result<()> {
@@ -140,7 +172,7 @@ impl<'a> Desk<'a> {
             // An edit of a row that is not there is answered as one of a row that is not the author's.
             let (reason, widely) = match incoming.op {
                 Op::Updated => (NOT_YOURS, true),
-                _ => ("the row lacks what it needs to be stored", false),
+                _ => (LACKING, false),
             };
             return self.quarantine(incoming, None, reason, widely).await;
         };
@@ -215,10 +247,14 @@ impl<'a> Desk<'a> {
             return self.quarantine(incoming, Some(before), NO_SUCH_ROW, false).await;
         }
         if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+            if !self.last_try && matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
+                self.deferred.push(incoming.clone());
+                return Ok(());
+            }
             merge::unmove(&mut merged, before, refused)?;
         }
         let Some(checked) = merge::settle(&mut merged, Some(before), now, &actor)? else {
-            return self.quarantine(incoming, Some(before), "the change breaks a rule of the table", false).await;
+            return self.quarantine(incoming, Some(before), BREAKS, false).await;
         };
         let table = incoming.table;
         if *checked.row() != *before && (table.append_only || !table.may_write(Some(before), checked.row(), &actor)?) {
@@ -285,7 +321,7 @@ impl<'a> Desk<'a> {
         }
         let named = incoming.raw.get("case_id").and_then(serde_json::Value::as_str);
         let reason = if before.is_deleted() && self.visible_before(before) {
-            "the row was deleted meanwhile"
+            DELETED
         } else if incoming.op == Op::Created && named.is_some_and(|case| !self.cases.contains(case)) {
             // As for a row whose id is free.
             NOT_YOUR_CASE

@@ -97,9 +97,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         None => None,
     };
     let mut desk = Desk::open(&mut write, &intake.rows, request.last_pulled_at, OnConflict::AskDevice).await?;
-    for incoming in &intake.rows {
-        desk.take(incoming).await?;
-    }
+    desk.take_all(&intake.rows).await?;
     desk.tell_unfit(intake.unfit);
     if !desk.conflicts.is_empty() {
         let conflicts = std::mem::take(&mut desk.conflicts);

@@ -112,8 +112,17 @@ pub async fn mutate(
         answers.push(told);
     }
     let mut order: Vec<usize> = (0..mutations.len()).filter(|at| answers[*at].is_none()).collect();
-    // Parents first, and otherwise as sent: two mutations of one row keep their order.
-    order.sort_by_key(|at| mutations[*at].table.rank);
+    // What is made comes first, parents before children (H18); the rest as sent, since a move may rest on what the app
+    // did just before. Two mutations of one row keep their order.
+    let mut named = HashSet::new();
+    let places: Vec<u8> = mutations
+        .iter()
+        .map(|mutation| {
+            let first = named.insert((mutation.table.name, &mutation.row_id));
+            if first && mutation.op == MutationOp::Create { mutation.table.rank } else { u8::MAX }
+        })
+        .collect();
+    order.sort_by_key(|at| places[*at]);
     let mut desk = Desk::for_mutations(&mut write, mutations).await?;
     let mut results = Vec::with_capacity(order.len());
     for at in order.iter().copied() {
