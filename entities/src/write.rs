@@ -282,6 +282,16 @@ impl Write {
         self.place(rows, true).await
     }
 
+    /// Stores a new row that was here before, in a timeline that is gone, made by somebody: what came along with it then is
+    /// not made anew.
+    pub(crate) async fn bring_back(&mut self, row: Checked, maker: &Actor) -> Result<()> {
+        let mut row = row.into_row();
+        fill(&self.tx, None, &mut row, &self.actor).await?;
+        self.stamp(&mut row);
+        row.put(row.table.created_by, maker.user_id.clone().into());
+        self.store(&[row]).await
+    }
+
     /// Stores rows that come with a change.
     async fn place_along(&mut self, mut rows: Vec<Row>) -> Result<()> {
         if rows.is_empty() {
@@ -320,6 +330,12 @@ impl Write {
             self.stamp(&mut row);
             stamped.push(row);
         }
+        self.store(&stamped).await?;
+        Ok(stamped)
+    }
+
+    /// Stores stamped rows, those of one table under the same stamps.
+    async fn store(&mut self, stamped: &[Row]) -> Result<()> {
         for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
             let table = batch[0].table;
             table.insert.rows(&self.tx, &table.stamps(&batch[0]), batch, |row, at| row.cell(table.own[at])).await?;
@@ -337,12 +353,22 @@ impl Write {
             }
             self.enter(table, &entries).await?;
         }
-        Ok(stamped)
+        Ok(())
     }
 
     /// Stores a changed row over the one that was read in this transaction, and gives it back as
     /// stored. When no cell differs nothing is written and the row keeps its number.
     pub async fn update(&mut self, before: &Row, after: Checked) -> Result<Row> {
+        let row = self.update_alone(before, after).await?;
+        if row.seq() != before.seq() {
+            let along = row.table.follow(Some(before), &row, self.now, &self.actor)?;
+            self.place_along(along).await?;
+        }
+        Ok(row)
+    }
+
+    /// As `update`; nothing comes along.
+    pub(crate) async fn update_alone(&mut self, before: &Row, after: Checked) -> Result<Row> {
         let mut row = after.into_row();
         fill(&self.tx, Some(before), &mut row, &self.actor).await?;
         let table = row.table;
@@ -375,8 +401,6 @@ impl Write {
         }
         self.touched(table.touches(Some(before), &row)?);
         self.objects.push(audit::object(table.name, row.id()));
-        let along = table.follow(Some(before), &row, self.now, &self.actor)?;
-        self.place_along(along).await?;
         Ok(row)
     }
 

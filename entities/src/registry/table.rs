@@ -258,6 +258,16 @@ impl Table {
         NEEDED.contains(self.name)
     }
 
+    /// Whether the column at this place is one that the write door stamps, or the row's id.
+    pub(crate) fn is_stamp(&self, at: usize) -> bool {
+        at == self.id || STAMPS.contains(&self.columns[at].name)
+    }
+
+    /// True when no client ever makes or edits a row.
+    pub fn is_servers(&self) -> bool {
+        self.writers.is_empty()
+    }
+
     /// True when rows belong to a case.
     pub fn has_case(&self) -> bool {
         self.by_name.contains_key("case_id")

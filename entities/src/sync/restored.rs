@@ -70,20 +70,29 @@ pub async fn tell(store: &Store, actor: &Actor) -> Result<()> {
     Ok(())
 }
 
-/// When the state that some device brought back had been stored, in this epoch.
-pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) -> Result<Option<i64>> {
-    let text = "select updated_at from sync_salvaged where tbl = $1 and row_id = $2 and epoch = $3";
+/// What some device brought back of a row in this epoch: when that state had been stored in the timeline that is gone, and
+/// the number under which it was brought back.
+pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) -> Result<Option<(i64, i64)>> {
+    let text = "select updated_at, seq from sync_salvaged where tbl = $1 and row_id = $2 and epoch = $3";
     let row = sql::one(write.conn(), text, vec![name.into(), id.into(), epoch.into()]).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
 }
 
 /// Remembers it, so that an older state from another device does not take its place.
 pub(crate) async fn note_salvaged(write: &Write, name: &str, id: &str, epoch: i64, updated_at: i64) -> Result<()> {
     sql::exec(
         write.conn(),
-        "insert into sync_salvaged (tbl, row_id, agency_id, epoch, updated_at) values ($1, $2, $3, $4, $5) \
-         on conflict (tbl, row_id) do update set epoch = excluded.epoch, updated_at = excluded.updated_at",
-        vec![name.into(), id.into(), write.actor().agency_id.as_str().into(), epoch.into(), updated_at.into()],
+        "insert into sync_salvaged (tbl, row_id, agency_id, epoch, updated_at, seq) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (tbl, row_id) do update set epoch = excluded.epoch, updated_at = excluded.updated_at, \
+         seq = excluded.seq",
+        vec![
+            name.into(),
+            id.into(),
+            write.actor().agency_id.as_str().into(),
+            epoch.into(),
+            updated_at.into(),
+            write.seq().into(),
+        ],
     )
     .await?;
     Ok(())

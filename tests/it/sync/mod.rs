@@ -23,6 +23,7 @@ mod replica;
 mod restored;
 mod rules;
 mod rxdb;
+mod salvaged;
 mod second_version;
 mod simulation;
 mod vectors;

@@ -39,7 +39,7 @@ async fn parted(world: &World) -> (Phone, Phone, String, [String; 2]) {
     (away, there, case, goals)
 }
 
-async fn forgets(world: &World) -> Purged {
+pub(super) async fn forgets(world: &World) -> Purged {
     purge::all(&world.store, 400).await.expect("a purge")
 }
 

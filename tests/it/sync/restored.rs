@@ -85,7 +85,7 @@ async fn after_a_restore_phones_bring_back_what_the_server_lost(world: World) {
 }
 
 /// All that a phone holds as synced, in the shape of a push.
-fn holdings(phone: &Phone) -> Value {
+pub(super) fn holdings(phone: &Phone) -> Value {
     let tables = phone.everything().into_iter().map(|(table, rows)| {
         let rows: Vec<Value> = rows.into_values().map(Value::Object).collect();
         (table, json!({"created": [], "updated": rows, "deleted": []}))

@@ -67,8 +67,6 @@ pub(super) struct Desk<'a> {
     /// Whose work it is, and under whose rights it is judged: the actor's own, or that of somebody
     /// whose quarantined work the actor accepts.
     pub(super) author: Arc<Actor>,
-    /// The rows were the server's once: what a device could not write is left out without a word.
-    pub(super) salvages: bool,
     /// Rows whose move other rows stand against, which may have come with the same push.
     deferred: Vec<Incoming>,
     /// Nothing more comes.
@@ -112,7 +110,6 @@ impl<'a> Desk<'a> {
             conflicts: Vec::new(),
             applied: 0,
             quarantined: 0,
-            salvages: false,
             deferred: Vec::new(),
             last_try: true,
             by_content: false,
@@ -181,9 +178,6 @@ impl<'a> Desk<'a> {
         }
         // Accepting another's work does not widen what its author may make.
         if !table.may_write(None, checked.row(), &author)? {
-            if self.salvages {
-                return Ok(());
-            }
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
         if table.is_case() {

@@ -1,6 +1,6 @@
 //! Bringing a pushed row and the stored one together, column by column.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value};
@@ -29,6 +29,24 @@ pub(crate) struct Merged {
     pub(crate) again: bool,
 }
 
+impl Merged {
+    /// A row of which there is nothing to tell yet.
+    pub(crate) fn of(row: Row) -> Merged {
+        Merged { row, conflicts: Vec::new(), kept: Vec::new(), mended: Vec::new(), illegal: false, again: false }
+    }
+}
+
+/// A new row under the id of the one that came.
+fn blank(incoming: &Incoming) -> Row {
+    let mut row = Row::fresh(incoming.table);
+    row.set("id", incoming.id.as_str().into());
+    // A day that nobody named is none, and not the first of the calendar.
+    for (at, column) in incoming.table.wire_columns().filter(|(_, column)| column.field.kind == Kind::Date) {
+        row.put(at, column.initial_or_zero());
+    }
+    row
+}
+
 /// Lays the pushed values over `before` (or over a new row). `elsewhere` names the columns that
 /// other devices changed since this one pulled.
 pub(crate) fn merge(
@@ -39,21 +57,7 @@ pub(crate) fn merge(
     actor: &Actor,
 ) -> Result<Merged> {
     let table = incoming.table;
-    let mut merged = Merged {
-        row: before.cloned().unwrap_or_else(|| Row::fresh(table)),
-        conflicts: Vec::new(),
-        kept: Vec::new(),
-        mended: Vec::new(),
-        illegal: false,
-        again: false,
-    };
-    if before.is_none() {
-        merged.row.set("id", incoming.id.as_str().into());
-        // A day that nobody named is none, and not the first of the calendar.
-        for (at, column) in table.wire_columns().filter(|(_, column)| column.field.kind == Kind::Date) {
-            merged.row.put(at, column.initial_or_zero());
-        }
-    }
+    let mut merged = Merged::of(before.cloned().unwrap_or_else(|| blank(incoming)));
     let mut moves = Vec::new();
     for (at, column) in table.wire_columns() {
         let Some(sent) = incoming.raw.get(column.name) else { continue };
@@ -107,6 +111,32 @@ pub(crate) fn merge(
         }
     }
     Ok(merged)
+}
+
+/// The row as a device had it from the server, laid over `before` or a new one (S6): its state as it was, however many
+/// moves led there, and what the server itself had set. Where there is a row, whose it is stays, and so does what
+/// protects more; `people` are the users and teams that a new row may be said to be of.
+pub(crate) fn as_it_was(incoming: &Incoming, before: Option<&Row>, people: &HashSet<String>) -> Row {
+    let table = incoming.table;
+    let mut row = before.cloned().unwrap_or_else(|| blank(incoming));
+    for (at, column) in table.wire_columns().filter(|(at, _)| !table.is_stamp(*at)) {
+        let Some(sent) = incoming.raw.get(column.name) else { continue };
+        let (cell, _) = clean(column, sent, incoming.face);
+        let stays = match (column.field.merge, before) {
+            (Merge::Once, Some(_)) => true,
+            (Merge::Protective, Some(before)) => loosens(column, before.cell(at), &cell),
+            (Merge::Server, Some(_)) => column.field.kind == Kind::Id,
+            (Merge::Server, None) if column.field.kind == Kind::Id && column.field.refers.is_none() => {
+                !matches!(&cell, Cell::String(Some(id)) if people.contains(id))
+            }
+            _ => false,
+        };
+        if !stays {
+            let list = column.field.merge == Merge::Items;
+            row.put(at, if list { items::laid_over(row.cell(at), &cell) } else { cell });
+        }
+    }
+    row
 }
 
 /// Makes a change of state as a move; false when it is not a legal one.

@@ -1,19 +1,78 @@
 //! After a restore: taking in what a device holds and the server lost (S6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::desk::{Desk, NOT_YOURS, OnConflict};
+use super::desk::{BREAKS, DELETED, Desk, LACKING, NO_SUCH_ROW, NOT_YOURS, OnConflict};
 use super::intake::{self, Incoming, Op};
-use super::{MAX_ROWS, PushRefusal, merge};
-use crate::access::Actor;
-use crate::error::Result;
+use super::{MAX_ROWS, PushRefusal, merge, rights};
+use crate::access::{Actor, Role};
+use crate::clock::Instant;
+use crate::error::{Error, Result};
 use crate::history;
-use crate::registry::{Face, Row, Synced};
+use crate::registry::{Column, Face, Kind, Merge, Row, Synced, Table, is_id};
+use crate::sql;
 use crate::store::Store;
+use crate::sync::quarantine::derived_id;
 use crate::sync::timeline::{Timeline, timeline};
 use crate::sync::{issue, restored};
+use crate::write::Write;
+
+/// What holds for one offer.
+struct Offer {
+    line: Timeline,
+    /// Users and teams that its rows name, as far as there are such.
+    people: HashSet<String>,
+    /// Cases of which rows came along that only the server makes: who had the case comes back with it.
+    complete: HashSet<String>,
+    /// Cases that come back with it.
+    returned: HashSet<String>,
+}
+
+impl Offer {
+    async fn of(write: &Write, rows: &[Incoming]) -> Result<Offer> {
+        let (mut named, mut complete) = (BTreeSet::new(), HashSet::new());
+        for row in rows {
+            let servers = |kind, merge| kind == Kind::Id && merge == Merge::Server;
+            let columns = row.table.columns.iter().filter(|column| servers(column.field.kind, column.field.merge));
+            named.extend(columns.filter_map(|column| row.raw.get(column.name)?.as_str()).filter(|id| is_id(id)));
+            if row.table.is_servers() && !row.table.append_only {
+                complete.extend(row.raw.get("case_id").and_then(Value::as_str).map(str::to_owned));
+            }
+        }
+        let named: Vec<&str> = named.into_iter().collect();
+        let backend = sea_orm::ConnectionTrait::get_database_backend(write.conn());
+        let text = format!(
+            "select id from users where agency_id = $1 and {0} union select id from teams where agency_id = $1 and {0}",
+            sql::among(backend, "id", 2)
+        );
+        let values = vec![write.actor().agency_id.as_str().into(), sql::list(backend, &named)];
+        let mut people = HashSet::new();
+        for row in sql::all(write.conn(), &text, values).await? {
+            people.insert(row.try_get_by_index(0)?);
+        }
+        Ok(Offer {
+            line: timeline(write.conn(), &write.actor().agency_id).await?,
+            people,
+            complete,
+            returned: HashSet::new(),
+        })
+    }
+
+    /// Whether everybody whom the row names is known here.
+    fn knows_all(&self, incoming: &Incoming) -> bool {
+        let somebody = |column: &&Column| column.field.kind == Kind::Id && column.field.refers.is_none();
+        let columns = incoming.table.columns.iter().filter(somebody).filter(|column| column.name != "id");
+        columns.filter_map(|column| incoming.raw.get(column.name)?.as_str()).all(|id| self.people.contains(id))
+    }
+
+    /// The instant of the state that is offered, by the clock of the server that is gone.
+    fn held(incoming: &Incoming) -> Option<i64> {
+        incoming.raw.get("updated_at").and_then(Value::as_i64)
+    }
+}
 
 /// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
 /// there, and what was changed in others after the backup was made. The latest state that any device
@@ -25,15 +84,14 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
         return Err(PushRefusal::TooManyRows);
     }
     let mut write = store.write(actor).await?;
-    let line = timeline(write.conn(), &actor.agency_id).await?;
+    let mut offer = Offer::of(&write, &intake.rows).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, OnConflict::Settle).await?;
-    desk.salvages = true;
     // What people were told is the server's to say again.
     let work = |row: &&Incoming| row.op != Op::Deleted && row.table.name != issue::Entity::NAME;
     for incoming in intake.rows.iter().filter(work) {
         match desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned() {
-            None => desk.create(incoming).await?,
-            Some(stored) => desk.salvage(incoming, &stored, &line).await?,
+            None => desk.bring_back(incoming, &mut offer).await?,
+            Some(stored) => desk.salvage(incoming, &stored, &offer).await?,
         }
     }
     desk.tell_unfit(intake.unfit);
@@ -43,27 +101,125 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     Ok(stored)
 }
 
+fn provisional_id(table: &Table, case: &str, offer: &Offer) -> String {
+    derived_id(&["provisional", table.name, case, &offer.line.epoch.to_string()])
+}
+
+/// What comes along with a case of which nothing tells yet who had it: whoever offers it answers for it.
+fn provisional(case: &Row, now: Instant, actor: &Actor, offer: &Offer) -> Result<Vec<Row>> {
+    let opener = Actor { role: Role::Caseworker, ..actor.clone() };
+    let mut rows = case.table.follow(None, case, now, &opener)?;
+    for row in &mut rows {
+        let id = provisional_id(row.table, case.id(), offer);
+        row.set("id", id.into());
+    }
+    Ok(rows)
+}
+
 impl Desk<'_> {
+    /// A row that is not there any more comes back as the device had it: in its state, with its author, whoever offers it
+    /// first. Of what only the server makes the records of a case that is there come back, and who had a case only with the
+    /// case: from a device's word nobody is given one that is there. Reminders and the like are made anew.
+    async fn bring_back(&mut self, incoming: &Incoming, offer: &mut Offer) -> Result<()> {
+        let (table, now) = (incoming.table, self.write.now());
+        let mut merged = merge::Merged::of(merge::as_it_was(incoming, None, &offer.people));
+        self.write.stamp(&mut merged.row);
+        let maker = self.maker(incoming, offer).await?;
+        let own = table.is_case() || merged.row.case_id().map_or(!table.has_case(), |case| self.cases.contains(case));
+        let comes = match merged.row.case_id() {
+            Some(_) if table.is_servers() && !(own && offer.knows_all(incoming)) => false,
+            Some(case) if table.is_servers() && !table.append_only => self.returned(table, case, offer).await?,
+            Some(_) => true,
+            None => table.writers.contains(&Role::Caseworker),
+        };
+        if !comes {
+            return Ok(());
+        }
+        if !self.reach.fits(&mut merged, None, own) {
+            return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
+        }
+        let Some(checked) = merge::settle(&mut merged, None, now, &maker)? else {
+            return self.quarantine(incoming, None, LACKING, false).await;
+        };
+        // What not even a client of the maker's makes is the server's to make again.
+        if table.writers.contains(&maker.role) && !table.may_write(None, checked.row(), &maker)? {
+            return Ok(());
+        }
+        if !own {
+            return self.late_or_quarantined(incoming, checked).await;
+        }
+        let provisional = if table.is_case() && !offer.complete.contains(&incoming.id) {
+            provisional(checked.row(), now, self.write.actor(), offer)?
+        } else {
+            Vec::new()
+        };
+        let stored = self.write.attempt(async |write| {
+            write.bring_back(checked, &maker).await?;
+            for row in provisional {
+                let row = row.checked(None, now, &maker)?;
+                write.bring_back(row, &Actor::system(&maker.agency_id)).await?;
+            }
+            Ok(())
+        });
+        match stored.await {
+            Ok(()) => (),
+            // The same has been made anew since, such as a first worker of the case.
+            Err(Error::Conflict { .. }) if table.is_servers() => return Ok(()),
+            Err(Error::Conflict { .. }) => return self.quarantine(incoming, None, LACKING, false).await,
+            Err(error) => return Err(error),
+        }
+        if table.is_case() {
+            self.cases.insert(incoming.id.clone());
+            offer.returned.insert(incoming.id.clone());
+        }
+        self.applied += 1;
+        let held = Offer::held(incoming).unwrap_or_default();
+        restored::note_salvaged(self.write, table.name, &incoming.id, offer.line.epoch, held).await
+    }
+
+    /// Whether the case came back, in this request or an earlier one, and who had it is still to come. What stood in for
+    /// that goes.
+    async fn returned(&mut self, table: &'static Table, case: &str, offer: &mut Offer) -> Result<bool> {
+        if let Some(row) = self.write.row(table, &provisional_id(table, case, offer)).await?
+            && !row.is_deleted()
+        {
+            self.write.delete(&row).await?;
+            offer.returned.insert(case.to_owned());
+        }
+        Ok(offer.returned.contains(case))
+    }
+
+    /// Whose work an offered row was, with the role they have now.
+    async fn maker(&self, incoming: &Incoming, offer: &Offer) -> Result<Arc<Actor>> {
+        let named = ["author_id", "created_by"].iter().find_map(|column| incoming.raw.get(*column)?.as_str());
+        let Some(id) = named.filter(|id| offer.people.contains(*id)) else { return Ok(Arc::clone(self.write.actor())) };
+        match rights::author(self.write, id).await {
+            // A team made nothing.
+            Err(Error::NotFound) => Ok(Arc::clone(self.write.actor())),
+            maker => maker,
+        }
+    }
+
     /// A row that is there: when the device holds a later state of it that the server had after the backup
     /// was made, that state comes back. The instants compared are the server's own. A push that was taken in
     /// and not pulled again since still bears the instant of the state it was made on; that a device stands
     /// on the very state that is here, and differs, tells it.
-    async fn salvage(&mut self, incoming: &Incoming, before: &Row, line: &Timeline) -> Result<()> {
-        let (name, id) = (incoming.table.name, incoming.id.as_str());
-        let sent = incoming.raw.get("updated_at").and_then(Value::as_i64);
-        let held = sent.or(before.int("created_at")).unwrap_or_default();
+    async fn salvage(&mut self, incoming: &Incoming, before: &Row, offer: &Offer) -> Result<()> {
+        let (name, id, line) = (incoming.table.name, incoming.id.as_str(), &offer.line);
+        let held = Offer::held(incoming).or(before.int("created_at")).unwrap_or_default();
         let seen = self.visible.contains(&(name, incoming.id.clone())) && !before.is_deleted();
         let actor = self.write.actor().clone();
-        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), self.write.now(), &actor)?;
+        let mut merged = merge::Merged::of(merge::as_it_was(incoming, Some(before), &offer.people));
         if incoming.table.append_only || (merged.row == *before && held <= line.restored_to) {
             return Ok(());
         }
         let known = restored::salvaged(self.write, name, id, line.epoch).await?;
         let stored = before.int("updated_at").unwrap_or_default();
-        // What a device has had of this timeline is no part of the one that was lost.
+        // What a device has had of this timeline is no part of the one that was lost, and what was written in this one
+        // stands.
         let later = match known {
             _ if line.started > 0 && held >= line.started => false,
-            Some(known) => held > known,
+            Some((known, seq)) => held > known && before.edit_seq() <= seq,
             None if held > line.restored_to => held > stored,
             None => held == stored,
         };
@@ -74,14 +230,18 @@ impl Desk<'_> {
             let work = may && incoming.table.has_case() && merged.row != *before;
             if work && (later || held > line.restored_to) {
                 let gone = before.is_deleted() && self.visible_before(before);
-                let reason = if gone { "the row was deleted meanwhile" } else { NOT_YOURS };
+                let reason = if gone { DELETED } else { NOT_YOURS };
                 return self.quarantine(incoming, Some(before), reason, true).await;
             }
             return Ok(());
         }
-        if later && may {
-            restored::note_salvaged(self.write, name, id, line.epoch, held).await?;
-            return self.update(incoming, before).await;
+        if later && may && self.reach.fits(&mut merged, Some(before), true) {
+            if let Some(checked) = merge::settle(&mut merged, Some(before), self.write.now(), &actor)? {
+                let after = self.write.update_alone(before, checked).await?;
+                self.applied += usize::from(after.seq() != before.seq());
+                return restored::note_salvaged(self.write, name, id, line.epoch, held).await;
+            }
+            return self.quarantine(incoming, Some(before), BREAKS, false).await;
         }
         let mut lost = Map::new();
         for (at, column) in incoming.table.wire_columns() {

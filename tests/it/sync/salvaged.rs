@@ -1,0 +1,279 @@
+//! What phones bring back after a restore: as it was, of whoever it was, and nobody is given what they had not.
+
+use serde_json::{Value, json};
+
+use super::purge::forgets;
+use super::restored::{holdings, restores, takes_a_backup};
+use super::rules::{goal, hands_over, opens_case};
+use crate::rest::scene::{Case, harbor, opens_a_case, ready, smart, text};
+use crate::support::{Person, Phone, World, on_both};
+
+on_both!(
+    what_comes_back_is_in_the_state_it_had,
+    what_a_colleague_brings_back_stays_its_authors,
+    what_a_colleague_brings_back_table_by_table_stays_its_authors,
+    a_case_of_which_nothing_tells_who_had_it_is_that_of_who_brings_it,
+    what_only_a_supervisor_holds_comes_back,
+    nobody_is_given_a_case_by_what_a_phone_says,
+    what_was_written_since_stands_over_what_is_brought_back,
+    an_app_that_only_asks_to_wait_keeps_what_nobody_else_has,
+);
+
+const STAMPS: [&str; 3] = ["created_at", "updated_at", "updated_by"];
+
+/// The rows of a table by id, without what every storing stamps anew.
+fn rows(phone: &Phone, table: &str) -> Value {
+    let mut rows = phone.everything().remove(table).unwrap_or_default();
+    for row in rows.values_mut() {
+        row.retain(|name, _| !STAMPS.contains(&name.as_str()));
+    }
+    json!(rows)
+}
+
+/// A phone that has pulled all there is.
+async fn fresh(person: &Person) -> Phone {
+    let other = person.on_another_device();
+    other.logs_in().await;
+    let mut phone = Phone::of(&other);
+    phone.pulls().await;
+    phone
+}
+
+async fn goes_back(world: &World, bytes: &[u8], people: &[&Person]) {
+    world.pass_secs(3600);
+    restores(world, bytes).await.expect("restored");
+    for person in people {
+        person.logs_in().await;
+    }
+}
+
+async fn salvages(phone: &Phone) -> Value {
+    phone.person.post("/sync/salvage", holdings(phone)).await.ok()["stored"].clone()
+}
+
+/// As the published snippet does it: a table at a time.
+async fn salvages_by_table(phone: &Phone) {
+    let all = holdings(phone);
+    for table in phone.asks("").await.ok()["changes"].as_object().expect("changes").keys() {
+        if let Some(rows) = all.get(table) {
+            phone.person.post("/sync/salvage", json!({table.as_str(): rows})).await.ok();
+        }
+    }
+}
+
+fn kinds(phone: &Phone) -> Vec<Value> {
+    let issues = phone.everything().remove("sync_issues").unwrap_or_default();
+    issues.into_values().map(|issue| issue["kind"].clone()).filter(|kind| kind != "restored").collect()
+}
+
+async fn agrees_and_starts(who: &Person, goal: &str) {
+    who.post(&format!("/goals/{goal}/agree"), json!({})).await.ok();
+    who.post(&format!("/goals/{goal}/start"), json!({})).await.ok();
+}
+
+async fn refers(who: &Person, case: &Case, org: &str) -> String {
+    let referral = text(&who.post("/referrals", ready(case, org)).await.ok()["id"]);
+    who.post(&format!("/referrals/{referral}/request"), json!({})).await.ok();
+    referral
+}
+
+async fn what_comes_back_is_in_the_state_it_had(world: World) {
+    let (org, pat) = harbor(&world).await;
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let draft = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    let second = opens_a_case(&ana).await;
+    for (case, goal) in [(&case, draft), (&second, text(&ana.post("/goals", smart(&second)).await.ok()["id"]))] {
+        agrees_and_starts(&ana, &goal).await;
+        let referral = refers(&ana, case, &org).await;
+        pat.post(&format!("/referrals/{referral}/accept"), json!({})).await.ok();
+        let note = json!({"case_id": case.id, "body": "Signed in time", "occurred_at": "2027-03-01T15:00:00Z"});
+        let note = text(&ana.post("/notes", note).await.ok()["id"]);
+        ana.post(&format!("/notes/{note}/sign"), json!({})).await.ok();
+    }
+    phone.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &pat]).await;
+    assert_ne!(salvages(&phone).await, json!(0));
+    let there = fresh(&ana).await;
+    for table in
+        ["cases", "persons", "case_parties", "case_assignments", "goals", "referrals", "referral_events", "notes"]
+    {
+        assert_eq!(rows(&there, table), rows(&phone, table), "{table}");
+    }
+    assert_eq!(kinds(&there), Vec::<Value>::new());
+    let seen = pat.get("/referrals").await.ok();
+    assert_eq!(seen["items"].as_array().expect("items").len(), 2, "the partner has its referrals again: {seen}");
+    assert_eq!(salvages(&phone).await, json!(0), "once");
+}
+
+async fn what_a_colleague_brings_back_stays_its_authors(world: World) {
+    a_colleague_comes_first(&world, true).await;
+}
+
+async fn what_a_colleague_brings_back_table_by_table_stays_its_authors(world: World) {
+    a_colleague_comes_first(&world, false).await;
+}
+
+async fn a_case_of_which_nothing_tells_who_had_it_is_that_of_who_brings_it(world: World) {
+    let ben = world.ben().await;
+    let bytes = takes_a_backup(&world).await;
+    goes_back(&world, &bytes, &[&ben]).await;
+    let row = json!({"id": "case-nobodys", "unit": "family", "status": "active", "reference": "ABCDEFGH2"});
+    let body = json!({"cases": {"created": [], "updated": [row], "deleted": []}});
+    assert_eq!(ben.post("/sync/salvage", body).await.ok(), json!({"stored": 1}));
+    let bens = fresh(&ben).await;
+    let assignments = bens.everything().remove("case_assignments").expect("one");
+    assert_eq!(assignments.into_values().next().expect("one")["user_id"], json!(ben.user_id()));
+    assert_eq!(bens.column("cases", "case-nobodys", "reference"), json!("ABCDEFGH2"));
+}
+
+async fn a_colleague_comes_first(world: &World, in_one: bool) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let (mut anas, mut bens) = (Phone::of(&ana), Phone::of(&ben));
+    let bytes = takes_a_backup(world).await;
+    world.pass_secs(3600);
+    let case = opens_case(&mut anas).await;
+    let joins = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "helps out"});
+    sam.post(&format!("/cases/{case}/assignments"), joins).await.ok();
+    let note = anas.creates("notes", json!({"case_id": case, "kind": "progress", "body": "Ana's own words"}));
+    anas.syncs().await;
+    anas.pulls().await;
+    bens.pulls().await;
+    assert!(bens.ids("notes").contains(&note));
+    goes_back(world, &bytes, &[&ana, &ben]).await;
+    // Ben's phone comes first.
+    if in_one {
+        salvages(&bens).await;
+    } else {
+        salvages_by_table(&bens).await;
+    }
+    assert_eq!(salvages(&anas).await, json!(0), "all of it is there");
+    for phone in [&anas, &bens] {
+        let there = fresh(&phone.person).await;
+        for table in ["cases", "case_assignments", "notes"] {
+            assert_eq!(rows(&there, table), rows(phone, table), "{table}");
+        }
+        assert_eq!(kinds(&there), Vec::<Value>::new());
+    }
+    anas.pulls().await;
+    anas.edits("notes", &note, json!({"body": "Ana goes on with it"}));
+    anas.syncs().await;
+    bens.pulls().await;
+    assert_eq!(bens.column("notes", &note, "body"), json!("Ana goes on with it"));
+}
+
+async fn what_only_a_supervisor_holds_comes_back(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let (mut anas, mut sams) = (Phone::of(&ana), Phone::of(&sam));
+    let case = opens_case(&mut anas).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    let note = anas.creates("notes", json!({"case_id": case, "kind": "progress", "body": "Ana's own words"}));
+    let goal = anas.creates("goals", goal(&case, "Only her supervisor has it"));
+    anas.syncs().await;
+    sams.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &sam]).await;
+    salvages(&sams).await;
+    let there = fresh(&ana).await;
+    assert_eq!(there.column("notes", &note, "author_id"), json!(ana.user_id()));
+    assert_eq!(there.column("goals", &goal, "statement"), json!("Only her supervisor has it"));
+}
+
+async fn nobody_is_given_a_case_by_what_a_phone_says(world: World) {
+    let (ana, cleo, omar) = (world.ana().await, world.cleo().await, world.omar().await);
+    let mut anas = Phone::of(&ana);
+    let case = opens_case(&mut anas).await;
+    let bytes = takes_a_backup(&world).await;
+    goes_back(&world, &bytes, &[&ana, &cleo, &omar]).await;
+    let assigned = |id: &str, user: &Person| json!({"id": id, "case_id": case, "user_id": user.user_id(), "role": "primary", "from_ts": 1_803_913_200_000_i64});
+    for (who, of) in [(&cleo, &cleo), (&ana, &cleo), (&omar, &omar)] {
+        let rows = json!([assigned(&format!("assignment-{}", &of.user_id()[30..]), of)]);
+        let body = json!({"case_assignments": {"created": [], "updated": rows, "deleted": []}});
+        assert_eq!(who.post("/sync/salvage", body).await.ok(), json!({"stored": 0}));
+    }
+    // With a case of one's own it comes, and names nobody of another agency.
+    let body = json!({
+        "cases": {"created": [], "updated": [{"id": "case-of-cleos", "unit": "family", "status": "active"}], "deleted": []},
+        "case_assignments": {"created": [], "updated": [
+            {"id": "assignment-0001", "case_id": "case-of-cleos", "user_id": cleo.user_id(), "role": "primary", "from_ts": 1},
+            {"id": "assignment-0002", "case_id": "case-of-cleos", "user_id": omar.user_id(), "role": "primary", "from_ts": 1},
+        ], "deleted": []},
+    });
+    cleo.post("/sync/salvage", body).await.ok();
+    let cleos = fresh(&cleo).await;
+    assert_eq!((cleos.ids("cases"), kinds(&cleos)), (["case-of-cleos".to_owned()].into(), vec![]));
+    assert_eq!(cleos.column("cases", "case-of-cleos", "status"), json!("active"));
+    assert!(fresh(&omar).await.ids("cases").is_empty());
+    assert_eq!(fresh(&ana).await.ids("cases"), [case].into());
+}
+
+async fn what_was_written_since_stands_over_what_is_brought_back(world: World) {
+    let ana = world.ana().await;
+    let mut first = Phone::of(&ana);
+    let case = opens_case(&mut first).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    let id = first.creates("goals", goal(&case, "Made after the backup"));
+    first.syncs().await;
+    first.pulls().await;
+    let earlier = first.clone();
+    world.pass_secs(60);
+    first.edits("goals", &id, json!({"measure": "the last word of the timeline that is gone"}));
+    first.syncs().await;
+    first.pulls().await;
+    goes_back(&world, &bytes, &[&ana]).await;
+    // The older state comes first, and gives way to the later one.
+    salvages(&earlier).await;
+    salvages(&first).await;
+    let mut there = fresh(&ana).await;
+    assert_eq!(there.column("goals", &id, "measure"), json!("the last word of the timeline that is gone"));
+    there.edits("goals", &id, json!({"measure": "written in this one"}));
+    there.syncs().await;
+    let mut later = first.clone();
+    // Another phone had a later state still.
+    world.pass_secs(60);
+    let held = later.row("goals", &id).expect("held").clone();
+    let mut row = Value::Object(held);
+    row["measure"] = json!("a state from between");
+    row["updated_at"] = json!(row["updated_at"].as_i64().expect("an instant") + 1);
+    let body = json!({"goals": {"created": [], "updated": [row], "deleted": []}});
+    later.person.post("/sync/salvage", body).await.ok();
+    later.pulls().await;
+    assert_eq!(later.column("goals", &id, "measure"), json!("written in this one"));
+    let history = ana.get(&format!("/goals/{id}/history")).await.ok();
+    assert!(history.to_string().contains("a state from between"), "what loses is kept: {history}");
+}
+
+async fn an_app_that_only_asks_to_wait_keeps_what_nobody_else_has(world: World) {
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let mut before = Phone::of(&ana);
+    let (lost, case) = (opens_case(&mut before).await, opens_case(&mut before).await);
+    hands_over(&world, &lost, "ben@demo.example").await;
+    world.pass_secs(401 * 24 * 3600);
+    ana.logs_in().await;
+    let id = before.creates("goals", goal(&case, "Something that happened since"));
+    before.syncs().await;
+    forgets(&world).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    let mut phone = fresh(&ana).await;
+    phone.edits("goals", &id, json!({"measure": "set before the restore"}));
+    let only = phone.creates("goals", goal(&case, "Only this phone has it"));
+    phone.syncs().await;
+    phone.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &ben]).await;
+    phone.person.logs_in().await;
+    let unsent = phone.creates("goals", goal(&case, "Not sent yet"));
+    let page = phone.asks("&pending=1").await.ok();
+    phone.applies(&page);
+    phone.pushes().await.expect("a goal").ok();
+    for _ in 0..3 {
+        let page = phone.pulls().await;
+        assert!(page.get("experimentalStrategy").is_none(), "{page}");
+        assert!(phone.ids("goals").contains(&only) && phone.ids("goals").contains(&unsent));
+    }
+}
