@@ -23,7 +23,7 @@ use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
 use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
-use crate::sync::custody;
+use crate::sync::{custody, quarantine};
 use crate::workflow::refused;
 use crate::{audit, history, sql};
 use stand::entry;
@@ -47,6 +47,8 @@ pub struct Write {
     awaited: bool,
     /// What came in this transaction that work may have waited for.
     arrived: Arrived,
+    /// Cases that somebody came to have or to supervise in this transaction.
+    gained: BTreeSet<String>,
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
@@ -114,6 +116,7 @@ impl Store {
             reached: BTreeSet::new(),
             awaited: false,
             arrived: Arrived::default(),
+            gained: BTreeSet::new(),
             immediate: false,
             objects: Vec::new(),
             note: None,
@@ -205,10 +208,16 @@ impl Write {
         }
     }
 
-    /// Takes note that somebody sees more than before, and work of theirs may have waited for it.
-    pub(crate) fn sees_more(&mut self, user_id: &str) {
+    /// Takes note that a scope opened to somebody: work of theirs may have waited for it, and where it
+    /// makes them one of those who decide about a case, they must hear of what is kept there.
+    pub(crate) fn sees_more(&mut self, user_id: &str, scope: &str) {
         if self.awaited {
             self.arrived.readers.insert(user_id.to_owned());
+        }
+        if let Some((case, "assigned" | "supervision")) =
+            scope.strip_prefix("case:").and_then(|rest| rest.split_once('/'))
+        {
+            self.gained.insert(case.to_owned());
         }
     }
 
@@ -474,7 +483,8 @@ impl Write {
     }
 
     /// Does now what the commit would do about access and scopes, for those who must know who
-    /// sees what before it; and takes in what was waiting for what has come.
+    /// sees what before it; takes in what was waiting for what has come; and tells those who came to
+    /// a case of what is still kept there.
     pub(crate) async fn settle_pending(&mut self) -> Result<()> {
         self.settle_scopes().await?;
         while self.arrived != Arrived::default() {
@@ -482,7 +492,8 @@ impl Write {
             custody::release(self, arrived).await?;
             self.settle_scopes().await?;
         }
-        Ok(())
+        let gained = std::mem::take(&mut self.gained);
+        if gained.is_empty() { Ok(()) } else { quarantine::tell_newcomers(self, &gained).await }
     }
 
     async fn settle_scopes(&mut self) -> Result<()> {

@@ -19,6 +19,7 @@ mod m0009_instance;
 mod m0010_stays;
 mod m0011_scopes;
 mod m0012_waiting;
+mod m0013_widely;
 mod m0014_turns;
 #[cfg(feature = "wide")]
 mod wide;
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_stays::Migration),
             Box::new(m0011_scopes::Migration),
             Box::new(m0012_waiting::Migration),
+            Box::new(m0013_widely::Migration),
             Box::new(m0014_turns::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),

@@ -230,7 +230,7 @@ async fn apply(write: &mut Write, before: &Open, after: &Open) -> Result<()> {
             vec![user.into(), scope.into(), agency.clone().into(), seq.into(), format!("{seq}-").into()],
         )
         .await?;
-        write.sees_more(user);
+        write.sees_more(user, scope);
     }
     for (user, scope) in before.difference(after) {
         sql::exec(

@@ -4,9 +4,10 @@
 //! Nothing here destroys content: a discarded entry stays in the table with who discarded it and
 //! why. Accepting applies the work under the rules of a push, in the name of its author.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sea_orm::QueryResult;
+use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Map, Value};
 
 use crate::access::{self, Actor, Role};
@@ -118,6 +119,18 @@ async fn waiting(write: &Write, author: Option<&str>) -> Result<Vec<Kept>> {
     waiting
         .sort_by(|a, b| (a.table.rank, &a.row_id, a.op != "create").cmp(&(b.table.rank, &b.row_id, b.op != "create")));
     Ok(waiting)
+}
+
+/// Open work of these cases that those who have them may decide about, case by case. One look, however many cases.
+pub(super) async fn open_in(write: &Write, cases: &BTreeSet<String>) -> Result<Vec<Kept>> {
+    let backend = write.conn().get_database_backend();
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where state = 'open' and widely and {} order by case_id, at, id",
+        sql::among(backend, "case_id", 1)
+    );
+    let cases: Vec<&String> = cases.iter().collect();
+    let rows = sql::all(write.conn(), &text, vec![sql::list(backend, &cases)]).await?;
+    rows.iter().map(Kept::of).collect()
 }
 
 /// Whether the actor has work that waits under this row's id.

@@ -17,7 +17,7 @@ pub mod page;
 mod pull;
 pub mod purge;
 mod push;
-mod quarantine;
+pub(crate) mod quarantine;
 mod quiet;
 pub mod restored;
 pub mod rxdb;

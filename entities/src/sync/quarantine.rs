@@ -1,5 +1,7 @@
 //! Work that may not be applied is kept, and the people it concerns are told.
 
+use std::collections::{BTreeSet, HashSet};
+
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
@@ -10,7 +12,7 @@ use crate::registry::{Face, Row, Synced, Table, is_id, table};
 use crate::sql;
 use crate::write::Write;
 
-use super::custody::SUPERSEDED;
+use super::custody::{self, Kept, SUPERSEDED};
 use super::issue;
 use super::push::rights;
 
@@ -34,6 +36,29 @@ impl Telling {
         let sent = Value::Object(self.sent.clone()).to_string();
         derived_id(&[self.table.name, &self.id, self.kind, user, author, &sent])
     }
+
+    /// Tells that a row was kept; in the same words, and so in the same issue, whenever it is told.
+    pub(crate) fn of_kept(
+        table: &'static Table,
+        id: &str,
+        case_id: Option<String>,
+        reason: &str,
+        raw: &Map<String, Value>,
+        entry: String,
+        widely: bool,
+    ) -> Telling {
+        let sent = raw.iter().filter(|(name, _)| !name.starts_with('_'));
+        Telling {
+            kind: "quarantined",
+            table,
+            id: id.to_owned(),
+            case_id,
+            message: format!("Kept, not applied: {reason}."),
+            sent: sent.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            quarantine_id: Some(entry),
+            widely,
+        }
+    }
 }
 
 /// The id of whatever is made from these parts: the same parts make the same id (S8).
@@ -47,14 +72,14 @@ pub(crate) fn derived_id(parts: &[&str]) -> String {
 }
 
 /// Puts a pushed row into quarantine and answers the entry's id. The same work sent again is the
-/// same entry.
+/// same entry, which stays one that many may be told of when it was that once.
 pub(crate) async fn keep(
     write: &Write,
     table: &'static Table,
     id: &str,
     case_id: Option<&str>,
     op: &str,
-    reason: &str,
+    (reason, widely): (&str, bool),
     (raw, face): (&Map<String, Value>, Face),
 ) -> Result<String> {
     let raw = Value::Object(raw.clone()).to_string();
@@ -63,9 +88,10 @@ pub(crate) async fn keep(
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
-         face, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'open') \
-         on conflict (id) do update set state = 'open' \
-         where sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $13",
+         face, widely, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'open') \
+         on conflict (id) do update set widely = sync_quarantine.widely or excluded.widely, \
+         state = case when sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $14 \
+         then 'open' else sync_quarantine.state end",
         vec![
             entry.as_str().into(),
             actor.agency_id.as_str().into(),
@@ -79,6 +105,7 @@ pub(crate) async fn keep(
             reason.into(),
             raw.into(),
             if face == Face::Rest { "rest" } else { "watermelon" }.into(),
+            widely.into(),
             // A state that gave way to a later one may come again.
             SUPERSEDED.into(),
         ],
@@ -95,38 +122,75 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()
         if telling.widely {
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
-        let shown = shown(&telling.sent);
-        // An author who never had the case learns nothing of it, not even that it exists; nor does one who is
-        // told together with those who have it now.
-        let authors = match telling.case_id.as_deref().filter(|_| !telling.widely) {
-            Some(case) if rights::has_had(write.conn(), write.actor(), case, write.now()).await? => {
-                Some(case.to_owned())
-            }
-            _ => None,
-        };
-        for (user, role) in audience {
-            let id = telling.issue_of(&user, &author);
-            let registered = table(issue::Entity::NAME).ok_or(crate::Error::NotFound)?;
-            if write.row(registered, &id).await?.is_some() {
-                continue;
-            }
-            write
-                .create::<issue::Entity>(issue::Model {
-                    id,
-                    user_id: user,
-                    case_id: if role == "author" { authors.clone() } else { telling.case_id.clone() },
-                    audience: role.into(),
-                    kind: telling.kind.into(),
-                    about_table: telling.table.name.into(),
-                    about_id: telling.id.clone(),
-                    quarantine_id: telling.quarantine_id.clone(),
-                    message: telling.message.clone(),
-                    detail: (role == "author" && !telling.sent.is_empty()).then(|| Doc(shown.clone())),
-                    status: "open".into(),
-                    ..Default::default()
-                })
-                .await?;
+        tell_each(write, &telling, &author, audience).await?;
+    }
+    Ok(())
+}
+
+/// Tells whoever has these cases now, or supervises them, of the work that is kept open there: the
+/// issues of those who had them before are out of sight with their access, and somebody has to decide.
+pub(crate) async fn tell_newcomers(write: &mut Write, cases: &BTreeSet<String>) -> Result<()> {
+    let open = custody::open_in(write, cases).await?;
+    for (at, of_case) in open.chunk_by(|a, b| a.case_id == b.case_id).enumerate() {
+        // A page of what came with many cases can end between two of them (S13).
+        if at > 0 {
+            write.step();
         }
+        for kept in of_case {
+            let told = told(write, kept).await?;
+            let mut audience = concerned(write, &kept.author, kept.case_id.as_deref()).await?;
+            audience.retain(|(user, _)| !told.contains(user));
+            let (case, entry) = (kept.case_id.clone(), kept.id.clone());
+            let telling = Telling::of_kept(kept.table, &kept.row_id, case, &kept.reason, &kept.raw, entry, true);
+            tell_each(write, &telling, &kept.author, audience).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Who of a case has an issue about this work already: it comes into sight again with the case.
+async fn told(write: &Write, kept: &Kept) -> Result<HashSet<String>> {
+    let text = "select user_id from sync_issues where case_id = $1 and quarantine_id = $2";
+    let values = vec![kept.case_id.clone().into(), kept.id.as_str().into()];
+    let rows = sql::all(write.conn(), text, values).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+async fn tell_each(
+    write: &mut Write,
+    telling: &Telling,
+    author: &str,
+    audience: Vec<(String, &'static str)>,
+) -> Result<()> {
+    let registered = table(issue::Entity::NAME).ok_or(crate::Error::NotFound)?;
+    let shown = shown(&telling.sent);
+    // An author who never had the case learns nothing of it, not even that it exists; nor does one who is
+    // told together with those who have it now.
+    let authors = match telling.case_id.as_deref().filter(|_| !telling.widely) {
+        Some(case) if rights::has_had(write.conn(), write.actor(), case, write.now()).await? => Some(case.to_owned()),
+        _ => None,
+    };
+    for (user, role) in audience {
+        let id = telling.issue_of(&user, author);
+        if write.row(registered, &id).await?.is_some() {
+            continue;
+        }
+        write
+            .create::<issue::Entity>(issue::Model {
+                id,
+                user_id: user,
+                case_id: if role == "author" { authors.clone() } else { telling.case_id.clone() },
+                audience: role.into(),
+                kind: telling.kind.into(),
+                about_table: telling.table.name.into(),
+                about_id: telling.id.clone(),
+                quarantine_id: telling.quarantine_id.clone(),
+                message: telling.message.clone(),
+                detail: (role == "author" && !telling.sent.is_empty()).then(|| Doc(shown.clone())),
+                status: "open".into(),
+                ..Default::default()
+            })
+            .await?;
     }
     Ok(())
 }

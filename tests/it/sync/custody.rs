@@ -1,14 +1,19 @@
 //! Unsynced work in safe keeping, and phones that heal.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use super::rules::{goal, hands_over, opens_case};
-use crate::support::{Phone, World, on_both};
+use crate::support::{Person, Phone, World, on_both};
 
 on_both!(
     work_about_to_be_lost_is_uploaded_and_accepted,
     quarantined_work_can_be_rehomed_or_discarded_with_a_reason,
     what_hangs_on_quarantined_work_is_settled_with_it,
+    whoever_gets_the_case_next_is_told_of_what_is_kept_there,
+    a_new_supervisor_is_told_of_what_is_kept_in_each_case,
+    what_was_told_to_its_author_alone_is_told_to_nobody_who_comes_later,
     a_supervisor_who_gains_a_team_gets_it_case_by_case,
     a_clock_that_leaps_ahead_writes_nothing,
     what_only_the_server_makes_is_made_by_no_acceptance,
@@ -139,6 +144,94 @@ async fn what_hangs_on_quarantined_work_is_settled_with_it(world: World) {
     for (row, status) in [(&visit, "accepted"), (&note, "accepted"), (&apart, "open")] {
         assert_eq!(ben.column("sync_issues", &of(row), "status"), json!(status));
     }
+}
+
+/// The issues on a phone after a pull, by id: what each is about, and how it stands.
+async fn told(phone: &mut Phone) -> BTreeMap<String, (Value, Value)> {
+    phone.pulls().await;
+    let issues = phone.everything().remove("sync_issues").unwrap_or_default();
+    issues.into_iter().map(|(id, issue)| (id, (issue["about_id"].clone(), issue["status"].clone()))).collect()
+}
+
+async fn whoever_gets_the_case_next_is_told_of_what_is_kept_there(world: World) {
+    let (_, mut ben, case, issue) = loses(&world).await;
+    let (mut cleo, mut sam) = (Phone::of(&world.cleo().await), Phone::of(&world.sam().await));
+    let about = (issue["about_id"].clone(), json!("open"));
+    let (bens, sams) = (told(&mut ben).await, told(&mut sam).await);
+    assert_eq!(bens.values().chain(sams.values()).collect::<Vec<_>>(), [&about, &about]);
+    assert!(told(&mut cleo).await.is_empty());
+    hands_over(&world, &case, "cleo@demo.example").await;
+    let cleos = told(&mut cleo).await;
+    assert_eq!(cleos.values().collect::<Vec<_>>(), [&about], "she has the case, so she can decide");
+    assert!(told(&mut ben).await.is_empty(), "he cannot any more");
+    let bens_own = format!("/sync_issues/{}/work", bens.keys().next().expect("an issue"));
+    ben.person.get(&bens_own).await.refused(404);
+    // To and fro: each has the one issue, and nobody has it twice.
+    for _ in 0..2 {
+        hands_over(&world, &case, "ben@demo.example").await;
+        assert_eq!((told(&mut ben).await, told(&mut cleo).await.len()), (bens.clone(), 0));
+        hands_over(&world, &case, "cleo@demo.example").await;
+        assert_eq!((told(&mut cleo).await, told(&mut ben).await.len()), (cleos.clone(), 0));
+    }
+    assert_eq!(told(&mut sam).await, sams);
+    let path = format!("/sync_issues/{}", cleos.keys().next().expect("an issue"));
+    assert_eq!(cleo.person.get(&format!("{path}/work")).await.ok()["sent"]["body"], json!("unsent words"));
+    cleo.person.post(&format!("{path}/accept"), json!({"reason": "it belongs to the case"})).await.ok();
+    cleo.pulls().await;
+    assert_eq!(cleo.column("notes", about.0.as_str().expect("an id"), "body"), json!("unsent words"));
+    // What is settled is told to nobody else.
+    let settled = (about.0, json!("accepted"));
+    assert_eq!(told(&mut sam).await.into_values().collect::<Vec<_>>(), [settled]);
+    let sol = gets_the_team(&world, "South", "North").await;
+    assert!(told(&mut Phone::of(&sol)).await.is_empty());
+}
+
+/// Gives the supervisor of one team another team too.
+async fn gets_the_team(world: &World, from: &str, team: &str) -> Person {
+    let ada = world.ada().await;
+    let teams = ada.get("/teams").await.ok();
+    let find = |name: &str| teams["items"].as_array().expect("teams").iter().find(|team| team["name"] == name).cloned();
+    let (from, team) = (find(from).expect("a team"), find(team).expect("a team"));
+    let path = format!("/teams/{}", team["id"].as_str().expect("an id"));
+    ada.patch(&path, json!({"supervisor_user_id": from["supervisor_user_id"]})).await.ok();
+    world.sol().await
+}
+
+async fn a_new_supervisor_is_told_of_what_is_kept_in_each_case(world: World) {
+    let (mut ana, _, _, first) = loses(&world).await;
+    let second = opens_case(&mut ana).await;
+    hands_over(&world, &second, "ben@demo.example").await;
+    let late = ana.creates("notes", json!({"case_id": second, "body": "of the other case", "kind": "progress"}));
+    ana.pushes().await.expect("something to push").ok();
+    let (mut sam, mut sol) = (Phone::of(&world.sam().await), Phone::of(&world.sol().await));
+    assert!(told(&mut sam).await.len() == 2 && told(&mut sol).await.is_empty());
+    gets_the_team(&world, "South", "North").await;
+    let sols = told(&mut sol).await;
+    let about: BTreeSet<&str> = sols.values().filter_map(|(about, _)| about.as_str()).collect();
+    assert_eq!((sols.len(), about), (2, BTreeSet::from([first["about_id"].as_str().expect("an id"), late.as_str()])));
+    assert!(told(&mut sam).await.is_empty());
+    for id in sols.keys() {
+        assert_eq!(sol.column("sync_issues", id, "audience"), json!("supervisor"));
+        assert_eq!(sol.column("sync_issues", id, "detail"), Value::Null, "it is read under the rights of the case");
+        sol.person.get(&format!("/sync_issues/{id}/work")).await.ok();
+        sol.person.post(&format!("/sync_issues/{id}/accept"), json!({"reason": "seen"})).await.ok();
+    }
+    sol.pulls().await;
+    assert_eq!(sol.column("notes", &late, "body"), json!("of the other case"));
+}
+
+async fn what_was_told_to_its_author_alone_is_told_to_nobody_who_comes_later(world: World) {
+    let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
+    let case = opens_case(&mut ana).await;
+    // A row that lacks what it needs is between the phone and its author.
+    let half = ana.creates("goal_ratings", json!({"case_id": case, "rated_on": "2027-02-01", "level": 0}));
+    ana.pushes().await.expect("something to push").ok();
+    let (id, (about, _)) = told(&mut ana).await.pop_first().expect("Ana is told");
+    let said = ana.column("sync_issues", &id, "message");
+    assert_eq!((about, said), (json!(half), json!("Kept, not applied: the row lacks what it needs to be stored.")));
+    hands_over(&world, &case, "ben@demo.example").await;
+    assert!(told(&mut ben).await.is_empty());
+    assert!(ben.ids("cases").contains(&case));
 }
 
 /// "A bulk grant takes a range of numbers, one per case: no page grows past what a phone can take" (S13).

@@ -380,21 +380,11 @@ impl<'a> Desk<'a> {
             id,
             case_id.as_deref(),
             incoming.op.as_str(),
-            reason,
+            (reason, widely),
             (&incoming.raw, incoming.face),
         )
         .await?;
-        let sent = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
-        self.tellings.push(Telling {
-            kind: "quarantined",
-            table,
-            id: id.to_owned(),
-            case_id,
-            message: format!("Kept, not applied: {reason}."),
-            sent: sent.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            quarantine_id: Some(entry),
-            widely,
-        });
+        self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
         self.quarantined += 1;
         Ok(())
     }
