@@ -90,7 +90,8 @@ async fn raise(store: &Store, agency_id: &str, days: u32, by: i64) -> Result<boo
     Ok(true)
 }
 
-/// Deletes some of what lies below the horizon; 0 when nothing is left.
+/// Deletes some of what lies below the horizon; 0 when nothing is left. It takes no clock, so that no writer
+/// waits for it: whoever has read an ended entry may find it gone.
 async fn batch(store: &Store, agency_id: &str) -> Result<u64> {
     let below = timeline(store.connection(), agency_id).await?.purged_below;
     if below == 0 {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use entities::casework::note;
+use entities::sync::purge;
 use entities::{Actor, registry, sql};
 use serde_json::json;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 
 use super::rules::opens_case;
 use crate::rest::scene::{fills, harbor, opens_a_case};
@@ -17,6 +18,7 @@ use crate::support::{Kind, Phone, Town, World, on_both};
 
 on_both!(
     a_stalled_writer_makes_no_pull_step_over_its_rows,
+    a_row_that_comes_back_while_its_leaving_is_forgotten_is_there,
     writers_and_readers_through_two_processes_lose_nothing,
     a_row_that_changes_behind_the_door_is_refused_by_the_database,
 );
@@ -47,12 +49,7 @@ async fn a_stalled_writer_makes_no_pull_step_over_its_rows(mut world: World) {
         other.pushes().await.expect("something to push").ok();
     });
     if world.db.kind == Kind::Postgres {
-        let waiting =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        while count(&world, waiting).await == 0 {
-            assert!(!second.is_finished(), "the second writer did not wait");
-            yield_now().await;
-        }
+        waits(&world, 1, &second).await;
     }
     for _ in 0..3 {
         phone.pulls().await;
@@ -65,6 +62,57 @@ async fn a_stalled_writer_makes_no_pull_step_over_its_rows(mut world: World) {
     assert!(phone.row("notes", &fast).is_some());
     let text = format!("select seq from notes where id = '{fast}'");
     assert!(count(&world, &text).await > first, "numbers follow the order of commits");
+}
+
+/// A purge that has deleted and not committed yet, and a writer that brings a row back to where it was before: the
+/// entry that it means to take up again is gone when it gets there.
+async fn a_row_that_comes_back_while_its_leaving_is_forgotten_is_there(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let note = json!({"case_id": case, "body": "for the team", "kind": "progress", "visibility": "team"});
+    let id = phone.creates("notes", note);
+    phone.syncs().await;
+    let path = format!("/notes/{id}");
+    ana.patch(&path, json!({"visibility": "assigned"})).await.ok();
+    world.pass_secs(401 * 86_400);
+    let sam = world.sam().await;
+    sam.get(&path).await.refused(404);
+    // Her session is taken up again before anything is held.
+    ana.get(&path).await.ok();
+    let store = world.store.clone();
+    let purge = async move { purge::all(&store, 400).await.expect("a purge") };
+    let back = async move { ana.patch(&path, json!({"visibility": "team"})).await.ok() };
+    if world.db.kind == Kind::Postgres {
+        // Devices are purged last, so a purge that waits for one has deleted the entry.
+        let held = world.store.side().await.expect("a transaction");
+        sql::all(&*held, "select device_id from sync_device for update", vec![]).await.expect("devices");
+        let purge = tokio::spawn(purge);
+        waits(&world, 1, &purge).await;
+        let back = tokio::spawn(back);
+        waits(&world, 2, &back).await;
+        held.commit().await.expect("commit");
+        assert!(purge.await.expect("the purge ends").rows > 0);
+        back.await.expect("the note is for the team again");
+    } else {
+        // One writer at a time: nothing can come between.
+        purge.await;
+        back.await;
+    }
+    sam.get(&format!("/notes/{id}")).await.ok();
+    let mut sams = Phone::of(&sam);
+    sams.pulls().await;
+    assert!(sams.row("notes", &id).is_some());
+}
+
+/// Until so many statements wait for somebody else's rows; the last of them is this task's.
+async fn waits<T>(world: &World, many: i64, task: &JoinHandle<T>) {
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while count(world, waiting).await < many {
+        assert!(!task.is_finished(), "it did not wait");
+        yield_now().await;
+    }
 }
 
 async fn count(world: &World, text: &str) -> i64 {
