@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::Fault;
-use entities::registry::is_id;
+use entities::registry::{self, is_id};
 use entities::sync::{self, MAX_ROWS, digest};
 use serde_json::{Value, json};
 
@@ -28,11 +28,13 @@ pub(super) fn operations() -> Vec<Op> {
             .detail(
                 "A table's hash is the sum modulo 2^64 of its rows' fingerprints; a fingerprint is the first 8 bytes \
                  of SHA-256 over id:updated_at in milliseconds, big-endian. With case_id: that case's ids and \
-                 updated_at, to find the rows that differ.",
+                 updated_at, to find the rows that differ. With table: the same of that table's rows that belong to no \
+                 case (persons, staff, organizations), which are summed up in other.",
             )
             .access(Access::Roles(STAFF))
             .query("scope", "case, the only one", json!({"enum": ["case"]}))
             .query("case_id", "One case's rows instead of hashes", json!({"type": "string"}))
+            .query("table", "Rows of this table that belong to no case instead of hashes", document::table_names())
             .gives(
                 200,
                 "The digest",
@@ -54,7 +56,18 @@ async fn read(state: web::Data<State>, session: Session, query: Query) -> Answer
     if query.get("scope").is_some_and(|scope| scope != "case") {
         return Err(Problem::malformed("scope must be case"));
     }
+    let table = query.get("table").map(|name| {
+        registry::table(name).ok_or_else(|| Problem::malformed("table must be the name of a synced table"))
+    });
+    let table = table.transpose()?;
+    if table.is_some() && query.get("case_id").is_some() {
+        return Err(Problem::malformed("table lists what belongs to no case, so it does not go with case_id"));
+    }
     let snapshot = state.store.read().await?;
+    if let Some(table) = table {
+        let tables = digest::others_of(&*snapshot, &session.actor, table).await?;
+        return Ok(HttpResponse::Ok().json(json!({"case_id": null, "tables": tables})));
+    }
     if let Some(case) = query.get("case_id") {
         if !is_id(case) {
             return Ok(HttpResponse::Ok().json(json!({"case_id": case, "tables": {}})));

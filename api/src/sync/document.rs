@@ -249,7 +249,7 @@ fn digest() -> Value {
     json!({"anyOf": [
         {"type": "object", "required": ["head", "cases", "other"],
             "properties": {"head": {"type": "integer"}, "cases": {"type": "array", "items": case}, "other": sums}},
-        {"type": "object", "required": ["case_id", "tables"], "properties": {"case_id": {"type": "string"},
+        {"type": "object", "required": ["case_id", "tables"], "properties": {"case_id": {"type": ["string", "null"]},
             "tables": {"type": "object", "additionalProperties": {"type": "array", "items": row}}}},
     ]})
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::access::{Actor, visible_sql};
 use crate::error::Result;
-use crate::registry::{TABLES, table};
+use crate::registry::{TABLES, Table, table};
 use crate::sql;
 use crate::store::Store;
 
@@ -79,20 +79,40 @@ pub async fn rows_of(conn: &impl ConnectionTrait, actor: &Actor, case_id: &str) 
     let mut tables = serde_json::Map::new();
     for table in TABLES.iter().filter(|table| table.has_case() || table.is_case()) {
         let column = if table.is_case() { "id" } else { "case_id" };
-        let text = format!(
-            "select t.id, t.updated_at from {} t where t.deleted_at is null and t.{column} = $2 and {} order by t.id",
-            table.name,
-            visible_sql(table.name, 1)
-        );
-        let mut rows = Vec::new();
-        for row in sql::all(conn, &text, vec![actor.user().into(), case_id.into()]).await? {
-            rows.push(json!([row.try_get_by_index::<String>(0)?, row.try_get_by_index::<i64>(1)?]));
-        }
+        let of_case = format!("t.{column} = $2");
+        let rows = listed(conn, table, &of_case, vec![actor.user().into(), case_id.into()]).await?;
         if !rows.is_empty() {
             tables.insert(table.name.into(), rows.into());
         }
     }
     Ok(tables.into())
+}
+
+/// The rows behind the hash of one table in `other`, those of no case: `{persons: [[id, updated_at], …]}`.
+pub async fn others_of(conn: &impl ConnectionTrait, actor: &Actor, table: &'static Table) -> Result<Value> {
+    let of_no_case = match (table.is_case(), table.has_case()) {
+        (true, _) => return Ok(json!({})),
+        (_, true) => "coalesce(t.case_id, '') = ''",
+        _ => "1 = 1",
+    };
+    let rows = listed(conn, table, of_no_case, vec![actor.user().into()]).await?;
+    Ok(if rows.is_empty() { json!({}) } else { json!({table.name: rows}) })
+}
+
+/// Id and `updated_at` of the rows of a table that the user sees and that fit a condition; `$1` is the user.
+async fn listed(
+    conn: &impl ConnectionTrait,
+    table: &Table,
+    condition: &str,
+    values: Vec<sea_orm::Value>,
+) -> Result<Vec<Value>> {
+    let text = format!(
+        "select t.id, t.updated_at from {} t where t.deleted_at is null and {condition} and {} order by t.id",
+        table.name,
+        visible_sql(table.name, 1)
+    );
+    let rows = sql::all(conn, &text, values).await?;
+    rows.iter().map(|row| Ok(json!([row.try_get_by_index::<String>(0)?, row.try_get_by_index::<i64>(1)?]))).collect()
 }
 
 /// Has rows sent to this device again: the ones it lacks or holds in another version, and, as

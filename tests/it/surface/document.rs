@@ -77,6 +77,9 @@ async fn the_pages_of_every_face_fit_what_the_document_says(world: World) {
         );
         document.describes(id, 200, &page);
     }
+    let staff = ana.get("/sync/digest?table=staff").await.ok();
+    assert!(staff.to_string().contains(&ana.user_id()), "{staff}");
+    document.describes("digest", 200, &staff);
     let wrong = json!({"changes": {"goals": {"created": [], "updated": [{"id": 5}], "deleted": []}}, "timestamp": 1,
         "has_more": false, "complete": true, "epoch": 1});
     let schema = &document.operations()["pull"]["responses"]["200"]["content"]["application/json"]["schema"];

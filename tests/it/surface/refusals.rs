@@ -32,6 +32,8 @@ async fn a_parameter_of_sync_that_is_named_twice_or_is_no_answer_is_refused(worl
         "/sync/pull?limit=1&limit=2",
         "/sync/rxdb/goals/pull?limit=1&limit=1",
         "/sync/digest?case_id=a&case_id=b",
+        "/sync/digest?table=nothing",
+        "/sync/digest?table=goals&case_id=a",
     ] {
         ana.get(path).await.refused(400);
     }

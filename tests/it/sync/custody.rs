@@ -19,6 +19,7 @@ on_both!(
     what_only_the_server_makes_is_made_by_no_acceptance,
     a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
+    what_belongs_to_no_case_is_healed_too,
 );
 
 /// Takes a case from Ana while her phone holds an unsent note, and uploads the note as the snippet does.
@@ -319,6 +320,47 @@ async fn a_phone_that_differs_is_healed_row_by_row(world: World) {
     phone.pulls().await;
     assert_eq!(phone.everything(), sound.everything());
     phone.person.post("/sync/repair", json!({"rows": [7]})).await.refused(422);
+}
+
+async fn what_belongs_to_no_case_is_healed_too(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    opens_case(&mut phone).await;
+    phone.creates("persons", json!({"given_name": "Pia"}));
+    let lost = phone.creates("persons", json!({"given_name": "Ru\u{0}th"}));
+    phone.syncs().await;
+    phone.syncs().await;
+    let sound = phone.clone();
+    let other = phone.person.get("/sync/digest?scope=case").await.ok()["other"].clone();
+    assert_eq!(other["persons"]["rows"], json!(2));
+    assert_eq!(other["sync_issues"]["rows"], json!(1), "what was mended in a person is of no case");
+    for (table, sum) in other.as_object().expect("tables") {
+        let listed = phone.person.get(&format!("/sync/digest?table={table}")).await.ok();
+        assert_eq!(listed["case_id"], Value::Null);
+        assert_eq!(listed["tables"].as_object().map(serde_json::Map::len), Some(1), "{listed}");
+        let rows: Vec<(String, i64)> = serde_json::from_value(listed["tables"][table].clone()).expect("rows");
+        assert_eq!(*sum, json!({"rows": rows.len(), "hash": hash(&rows)}), "{table}");
+        let held: BTreeSet<String> = rows.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(phone.ids(table), held, "{table}");
+    }
+    // Rows of cases are not among them, and nobody is told of another's.
+    for table in ["cases", "goals", "case_parties"] {
+        let listed = phone.person.get(&format!("/sync/digest?table={table}")).await.ok();
+        assert_eq!(listed["tables"], json!({}));
+    }
+    let bens = world.ben().await.get("/sync/digest?table=persons").await.ok();
+    assert_eq!(bens["tables"], json!({}));
+    // A person is lost and a ghost appears.
+    phone.deletes("persons", &lost);
+    phone.creates("persons", json!({"id": "ghost-000001", "given_name": "Nobody"}));
+    phone.marks_as_synced(&json!({}));
+    let rows = phone.person.get("/sync/digest?table=persons").await.ok();
+    let there = rows["tables"]["persons"].as_array().expect("rows").iter().filter_map(|row| row[0].as_str());
+    let (there, held): (BTreeSet<String>, _) = (there.map(str::to_owned).collect(), phone.ids("persons"));
+    let differ = there.symmetric_difference(&held).map(|id| json!({"table": "persons", "id": id})).collect::<Vec<_>>();
+    assert_eq!(differ.len(), 2);
+    phone.person.post("/sync/repair", json!({"rows": differ})).await.ok();
+    phone.pulls().await;
+    assert_eq!(phone.everything(), sound.everything());
 }
 
 /// "A losing value of a merge is kept and can be restored in one call."
