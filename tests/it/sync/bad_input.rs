@@ -17,6 +17,7 @@ use crate::support::{Answer, Person, Phone, World, on_both};
 on_both!(
     numbers_that_are_no_cursors_are_malformed_or_bring_everything,
     six_thousand_rows_are_refused_whole,
+    rows_that_cannot_be_stored_count_like_those_that_can,
     a_gzip_bomb_is_refused,
     equal_keys_are_refused,
     names_that_mean_something_elsewhere_mean_nothing_here,
@@ -193,6 +194,33 @@ async fn six_thousand_rows_are_refused_whole(world: World) {
         assert_eq!(ana.post(path, body).await.refused(413)["max_rows"], json!(5000), "{path}");
     }
     assert!(ids(&ana, "goals").await.is_empty());
+}
+
+/// Each of them would be told to its author, under the lock that the whole agency waits for.
+async fn rows_that_cannot_be_stored_count_like_those_that_can(world: World) {
+    let (ana, case) = a_case(&world).await;
+    let mut rows: Vec<Value> = (0..3000).map(|at| named(&case, &format!("goal-{at:08}"))).collect();
+    rows.extend((0..3000).map(|at| named(&case, &format!("x{at}"))));
+    for face in FACES {
+        let problem = face.sends(&ana, "goals", &face.creates("goals", &rows)).await.refused(413);
+        assert_eq!((&problem["code"], &problem["max_rows"]), (&json!("too_large"), &json!(5000)), "{face:?}");
+    }
+    let (fit, unfit) = rows.split_at(3000);
+    let deleted: Vec<&Value> = unfit.iter().map(|row| &row["id"]).collect();
+    let changes = Face::Watermelon.creates("goals", &rows);
+    let with_deleted = json!({"goals": {"created": fit, "updated": [], "deleted": deleted}});
+    for body in [&changes, &with_deleted] {
+        for path in [&Face::Watermelon.path("goals"), "/sync/quarantine", "/sync/salvage"] {
+            assert_eq!(ana.post(path, body.clone()).await.refused(413)["max_rows"], json!(5000), "{path}");
+        }
+    }
+    assert!(ids(&ana, "goals").await.is_empty());
+    assert!(ids(&ana, "sync_issues").await.is_empty(), "nothing is told of what was refused whole");
+    ana.post(&format!("/devices/{}/revoke", ana.device_id), json!({})).await;
+    let refresh = ana.session()["refresh_token"].as_str().expect("a token").to_owned();
+    let request = world.stranger().request(Method::POST, "/sync/farewell").bearer_auth(refresh);
+    let answer = ana.send("farewell", request.body(changes.to_string())).await;
+    assert_eq!(answer.refused(413)["max_rows"], json!(5000));
 }
 
 async fn a_gzip_bomb_is_refused(world: World) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::{MAX_ROWS, PushRefusal};
 use crate::registry::{Face, Table, is_id, table};
 
 /// What a device wants done with one row.
@@ -59,16 +60,21 @@ pub(crate) struct Intake {
     pub(crate) unfit: Vec<Unfit>,
 }
 
-/// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. `Err` says
-/// what is malformed. The same row named twice counts once, with its last content.
-pub(crate) fn read(body: Value) -> Result<Intake, String> {
-    let Value::Object(mut top) = body else { return Err("the body must be an object of tables".into()) };
+/// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. The same row
+/// named twice counts once, with its last content.
+///
+/// Fails with `Malformed`, and with `TooManyRows`. A row whose id cannot be one counts like any other: its
+/// author is told of each, so it costs as much as one that is stored.
+pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
+    let malformed = |what: &str| PushRefusal::Malformed(what.to_owned());
+    let Value::Object(mut top) = body else { return Err(malformed("the body must be an object of tables")) };
     let tables = match top.remove("changes") {
         Some(Value::Object(inner)) => inner,
-        Some(_) => return Err("changes must be an object of tables".into()),
+        Some(_) => return Err(malformed("changes must be an object of tables")),
         None => top,
     };
     let mut intake = Intake::default();
+    let mut unfit = 0;
     let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
     for (name, changes) in tables {
         let known = table(&name);
@@ -77,13 +83,13 @@ pub(crate) fn read(body: Value) -> Result<Intake, String> {
                 intake.ignored += 1;
                 continue;
             }
-            return Err("each table must be an object of three lists".into());
+            return Err(malformed("each table must be an object of three lists"));
         };
         for (key, op) in [("created", Op::Created), ("updated", Op::Updated), ("deleted", Op::Deleted)] {
             let list = match changes.remove(key) {
                 None | Some(Value::Null) => continue,
                 Some(Value::Array(list)) => list,
-                Some(_) => return Err(format!("{key} must be a list")),
+                Some(_) => return Err(malformed(&format!("{key} must be a list"))),
             };
             for item in list {
                 let (id, raw) = match (op, item) {
@@ -102,6 +108,7 @@ pub(crate) fn read(body: Value) -> Result<Intake, String> {
                     continue;
                 };
                 if !is_id(&id) {
+                    unfit += 1;
                     intake.ignored += 1;
                     intake.unfit.extend(Some((table, id, raw)).filter(|(_, _, raw)| !raw.is_empty()));
                     continue;
@@ -115,6 +122,9 @@ pub(crate) fn read(body: Value) -> Result<Intake, String> {
                 }
             }
         }
+    }
+    if intake.rows.len() + unfit > MAX_ROWS {
+        return Err(PushRefusal::TooManyRows);
     }
     // Parents before children, whatever order the device listed them in (H18).
     intake.rows.sort_by_key(|row| (row.table.rank, row.table.name));

@@ -87,10 +87,7 @@ impl<E: Into<Error>> From<E> for PushRefusal {
 
 /// Takes a push in. All or nothing.
 pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::result::Result<Push, PushRefusal> {
-    let mut intake = intake::read(request.body).map_err(PushRefusal::Malformed)?;
-    if intake.rows.len() > MAX_ROWS {
-        return Err(PushRefusal::TooManyRows);
-    }
+    let mut intake = intake::read(request.body)?;
     let mut write = store.write(actor).await?;
     let counted = match request.numbered {
         Some(numbered) => Some(replay::Counted::take(&write, numbered, &mut intake.rows).await?),
@@ -136,10 +133,7 @@ async fn keep_all(
     reason: &'static str,
     action: &'static str,
 ) -> std::result::Result<usize, PushRefusal> {
-    let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
-    if intake.rows.len() > MAX_ROWS {
-        return Err(PushRefusal::TooManyRows);
-    }
+    let intake = intake::read(body)?;
     let mut write = store.write(actor).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, 0, OnConflict::Settle).await?;
     for incoming in &intake.rows {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::desk::{BREAKS, DELETED, Desk, LACKING, NO_SUCH_ROW, NOT_YOURS, OnConflict};
 use super::intake::{self, Incoming, Op};
-use super::{MAX_ROWS, PushRefusal, merge, rights};
+use super::{PushRefusal, merge, rights};
 use crate::access::{Actor, Role};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
@@ -79,10 +79,7 @@ impl Offer {
 /// offers stands in the end; what it takes the place of is in history. Answers how many rows were
 /// stored.
 pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
-    let intake = intake::read(body).map_err(PushRefusal::Malformed)?;
-    if intake.rows.len() > MAX_ROWS {
-        return Err(PushRefusal::TooManyRows);
-    }
+    let intake = intake::read(body)?;
     let mut write = store.write(actor).await?;
     let mut offer = Offer::of(&write, &intake.rows).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, OnConflict::Settle).await?;
