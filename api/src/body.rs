@@ -23,6 +23,7 @@ use serde_json::{Map, Number, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::problem::Problem;
+use crate::session;
 
 /// How large and how slow a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +61,19 @@ impl Limits {
     }
 }
 
-/// Reads the whole body within the limits and inflates it where it is gzip.
+/// Reads the whole body within the limits and inflates it where it is gzip. Then makes sure that who
+/// sends it may still pass.
 ///
 /// # Errors
-/// 400 for a broken body, 408 for a slow one, 413 for a large one, 415 for an unknown encoding.
+/// 400 for a broken body, 408 for a slow one, 413 for a large one, 415 for an unknown encoding; 401 and 403
+/// for one that came too late.
 pub async fn read(req: &HttpRequest, payload: &mut dev::Payload, limits: Limits) -> Result<Bytes, Problem> {
+    let bytes = unpacked(req, payload, limits).await?;
+    session::still_stands(req).await?;
+    Ok(bytes)
+}
+
+async fn unpacked(req: &HttpRequest, payload: &mut dev::Payload, limits: Limits) -> Result<Bytes, Problem> {
     let gzip = is_gzip(req)?;
     let declared =
         req.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

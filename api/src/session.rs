@@ -2,7 +2,8 @@
 //!
 //! `operation.rs` calls [`authenticate`] before a handler runs; the handler takes [`Session`]. A
 //! token only names a session. Whether it stands is looked up for each request; an operation with
-//! `Access::Recent` accepts an answer up to a second old and confirms it before it sends content.
+//! `Access::Recent` accepts an answer up to a second old and confirms it before it sends content. Where a body
+//! comes with the request, it is looked up again once that has come, by [`still_stands`].
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -10,7 +11,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev, web};
 use entities::people::session::{self as sessions, Check, Standing};
 use entities::{Actor, ConnectionTrait, Instant, Role};
 use tokio::time;
@@ -45,6 +46,8 @@ pub struct Session {
     pub signed_in_at: Instant,
     /// Whether the check may be up to a second old.
     pub recent: bool,
+    /// When the check began, by this process's clock.
+    checked_at: Instant,
     roles: &'static [Role],
 }
 
@@ -59,8 +62,27 @@ impl Session {
         if !self.roles.contains(&standing.actor.role) {
             return Err(Problem::Forbidden("your role does not allow this".into()));
         }
-        Ok(caller(standing, self.roles, false))
+        Ok(caller(standing, self.roles, false, now))
     }
+}
+
+/// Checks again who sends a body, once it has come: it may have been minutes on its way, and who was shut
+/// out meanwhile is let in no more. What came within a second of the check is as good as checked. So is a
+/// request without a session.
+///
+/// # Errors
+/// As [`Session::confirm`]. 503 when the role has changed: what the body asks for is judged by the new one when
+/// it is sent again.
+pub async fn still_stands(req: &HttpRequest) -> Result<(), Problem> {
+    let session = req.extensions().get::<Session>().cloned();
+    let (Some(session), Some(state)) = (session, req.app_data::<web::Data<State>>()) else { return Ok(()) };
+    let since = state.store.clock().now().0 - session.checked_at.0;
+    // A clock that was set back says nothing.
+    if (0..FRESH.as_millis() as i64).contains(&since) {
+        return Ok(());
+    }
+    let now = session.confirm(state.store.connection(), state.now()).await?;
+    if now.actor.role == session.actor.role { Ok(()) } else { Err(Problem::Busy { retry_after: 1 }) }
 }
 
 impl FromRequest for Session {
@@ -139,6 +161,7 @@ pub async fn authenticate(
         Refused::Expired => Problem::Unauthorized("token_expired"),
         Refused::Early | Refused::Invalid => Problem::Unauthorized("token_invalid"),
     })?;
+    let checked_at = state.store.clock().now();
     let known = if recent { state.recent.get(&claims.sid) } else { None };
     let standing = match known {
         Some(standing) => standing,
@@ -155,7 +178,7 @@ pub async fn authenticate(
     if standing.actor.user() != claims.sub {
         return Err(Problem::Unauthorized("token_invalid"));
     }
-    Ok(caller(standing, roles, recent))
+    Ok(caller(standing, roles, recent, checked_at))
 }
 
 /// The tokens of this generation have arrived. A request is not failed for the sake of this note:
@@ -199,7 +222,7 @@ fn standing(check: Check) -> Result<Standing, Problem> {
     }
 }
 
-fn caller(standing: Standing, roles: &'static [Role], recent: bool) -> Session {
+fn caller(standing: Standing, roles: &'static [Role], recent: bool, checked_at: Instant) -> Session {
     Session {
         user_id: standing.actor.user().to_owned(),
         device_id: standing.actor.device_id.clone().unwrap_or_default(),
@@ -210,6 +233,7 @@ fn caller(standing: Standing, roles: &'static [Role], recent: bool) -> Session {
         team_id: standing.team_id,
         signed_in_at: standing.opened_at,
         recent,
+        checked_at,
         roles,
     }
 }

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::rules::{goal, hands_over, opens_case};
 use crate::support::{Answer, Person, Phone, World, on_both};
@@ -11,6 +13,9 @@ on_both!(
     a_supervisor_sees_the_devices_of_their_people,
     a_device_that_is_wiped_hands_over_what_it_has_not_sent,
     only_a_device_that_was_shut_out_says_farewell,
+    what_was_still_being_sent_when_a_device_was_shut_out_is_not_taken,
+    what_comes_slowly_from_a_device_in_good_standing_is_taken,
+    who_has_another_role_by_the_end_of_a_body_sends_it_again,
 );
 
 /// Pulls until the list says what is waited for: what a pull tells of its device is kept after its answer.
@@ -168,4 +173,112 @@ async fn only_a_device_that_was_shut_out_says_farewell(world: World) {
     says_farewell(&world, &ana, &token, &json!([])).await.refused(400);
     tablet.post("/auth/logout", json!({})).await;
     says_farewell(&world, &tablet, &refresh_token(&tablet), &empty).await.refused(401);
+}
+
+/// A request of which the head and half the body have been sent.
+struct Begun {
+    line: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Begun {
+    async fn of(world: &World, person: &Person, path: &str, body: &Value) -> Begun {
+        let host = world.url.trim_start_matches("http://");
+        let mut line = TcpStream::connect(host).await.expect("a connection");
+        let (token, mut sent) = (person.token(), body.to_string().into_bytes());
+        let head = format!(
+            "POST /api/v1{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            sent.len()
+        );
+        let rest = sent.split_off(sent.len() / 2);
+        line.write_all(head.as_bytes()).await.expect("it is read");
+        line.write_all(&sent).await.expect("it is read");
+        Begun { line, rest }
+    }
+
+    /// Sends the rest; the status and the body of the answer.
+    async fn ends(mut self) -> (u16, Value) {
+        self.line.write_all(&self.rest).await.expect("it is read");
+        let mut said = String::new();
+        self.line.read_to_string(&mut said).await.expect("text");
+        let status = said.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = said.split_once("\r\n\r\n").expect("a head and a body").1;
+        (status, serde_json::from_str(body).unwrap_or_else(|why| panic!("{why} in {said}")))
+    }
+}
+
+/// Every way to send work: the path and the body.
+fn ways(case: &str) -> Vec<(&'static str, Value)> {
+    let row = |id: &str| {
+        let mut row = goal(case, "Sent in halves");
+        row["id"] = json!(id);
+        row
+    };
+    let pushed = |id: &str| json!({"goals": {"created": [row(id)], "updated": [], "deleted": []}});
+    let mutation = json!({"id": "0190a0b0-0000-7000-8000-00000000000a", "op": "create", "table": "goals",
+        "row_id": "goal-native", "set": goal(case, "Sent in halves")});
+    vec![
+        ("/sync?last_pulled_at=1", pushed("goal-watermelon")),
+        ("/sync/push", json!({"mutations": [mutation]})),
+        ("/sync/rxdb/goals/push", json!([{"newDocumentState": row("goal-rxdb")}])),
+        ("/sync/salvage", pushed("goal-salvage")),
+        ("/sync/quarantine", pushed("goal-quarantine")),
+        ("/goals", row("goal-rest")),
+    ]
+}
+
+async fn what_was_still_being_sent_when_a_device_was_shut_out_is_not_taken(world: World) {
+    let mut held = Phone::of(&world.ana().await);
+    let case = opens_case(&mut held).await;
+    for (verb, status, code) in [("wipe", 403, "device_wiped"), ("revoke", 401, "session_over")] {
+        let phone = world.ana().await;
+        let mut all = Vec::new();
+        for (path, body) in ways(&case) {
+            all.push((path, Begun::of(&world, &phone, path, &body).await));
+        }
+        // Signing in takes long enough for every head to have been read.
+        let ada = world.ada().await;
+        world.pass_secs(1);
+        assert_eq!(ada.post(&format!("/devices/{}/{verb}", phone.device_id), json!({})).await.status, 204);
+        for (path, begun) in all {
+            let (answered, problem) = begun.ends().await;
+            assert_eq!((answered, &problem["code"]), (status, &json!(code)), "{verb} {path}");
+        }
+    }
+    held.pulls().await;
+    assert!(held.ids("goals").is_empty());
+    assert!(held.ids("sync_issues").is_empty(), "nothing was kept either");
+}
+
+async fn what_comes_slowly_from_a_device_in_good_standing_is_taken(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    for (path, body) in ways(&case) {
+        let begun = Begun::of(&world, &phone.person, path, &body).await;
+        world.pass_secs(60);
+        let (status, answer) = begun.ends().await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+    }
+    phone.pulls().await;
+    assert_eq!(phone.ids("goals").len(), 5, "all but what was only to be kept");
+}
+
+/// Rights are those of the role, so what was sent under one is not judged by another.
+async fn who_has_another_role_by_the_end_of_a_body_sends_it_again(world: World) {
+    let (ben, ada) = (world.ben().await, world.ada().await);
+    let case = opens_case(&mut Phone::of(&world.ana().await)).await;
+    let mut all = Vec::new();
+    for (path, body) in ways(&case) {
+        all.push((path, Begun::of(&world, &ben, path, &body).await));
+    }
+    world.cleo().await;
+    world.pass_secs(1);
+    ada.patch(&format!("/users/{}", ben.user_id()), json!({"role": "supervisor"})).await.ok();
+    for (path, begun) in all {
+        let (status, problem) = begun.ends().await;
+        // REST takes no goals from a supervisor; what a phone sends is judged row by row.
+        let expected = if path == "/goals" { (403, "forbidden") } else { (503, "busy") };
+        assert_eq!((status, problem["code"].as_str().expect("a code")), expected, "{path}");
+    }
 }
