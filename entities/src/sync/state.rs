@@ -156,12 +156,6 @@ impl State {
         let version = i64::from(request.schema_version.min(*SCHEMA_VERSION));
         let went_back = version < stored.schema_offered.unwrap_or(stored.schema_version);
         device.schema_version = device.schema_version.min(version);
-        if version != device.schema_version {
-            device.schema_offered = Some(version);
-            // A first sync in pages brings its own rows in the new form with each page; what is filled in later
-            // comes in one reply, and only that one's number says that it has arrived.
-            device.schema_reply = Some(if request.cursor == 0 { 1 } else { horizon + 1 });
-        }
         device.is_heard(now, &request.told);
         let mut state = State {
             device,
@@ -181,8 +175,16 @@ impl State {
             resends,
             fresh: false,
         };
-        state.fresh =
-            went_back || state.deliver_from.is_some() || replaces || !state.tables_to_fill(request).is_empty();
+        let fills = !state.tables_to_fill(request).is_empty();
+        if since > 0 && !fills {
+            state.device.schema_version = version;
+        } else if version != state.device.schema_version {
+            // A full set brings all in the new form, in whatever pages; what is filled in later comes in one
+            // reply, and only that one's number says that it has arrived.
+            state.device.schema_offered = Some(version);
+            state.device.schema_reply = Some(if fills { horizon + 1 } else { cursor + 1 });
+        }
+        state.fresh = went_back || state.deliver_from.is_some() || replaces || fills;
         state
     }
 

@@ -13,6 +13,10 @@ on_both!(
     a_copy_of_a_push_that_comes_late_changes_nothing,
     an_app_that_counts_afresh_is_not_taken_for_a_repeat,
     a_row_deleted_since_is_not_kept_as_new_work,
+    a_push_that_was_overtaken_undoes_nothing,
+    a_push_that_was_overtaken_long_ago_undoes_nothing,
+    what_only_an_overtaken_push_holds_is_not_lost,
+    what_is_added_under_a_number_that_was_used_is_done,
 );
 
 /// Pushes what is waiting as number `push`; the answer is lost unless it is given to the phone.
@@ -130,4 +134,110 @@ async fn a_row_deleted_since_is_not_kept_as_new_work(world: World) {
     one.pulls().await;
     assert!(one.row("goals", &id).is_none());
     assert!(!one.everything().contains_key("sync_issues"), "what it said was stored before the deletion");
+}
+
+async fn a_push_that_was_overtaken_undoes_nothing(world: World) {
+    let (mut one, _, id) = two_phones(&world).await;
+    let case = one.column("goals", &id, "case_id").as_str().expect("a case").to_owned();
+    let (made, dropped) =
+        (one.creates("goals", goal(&case, "Take the train")), one.creates("goals", goal(&case, "Fly")));
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    one.edits("goals", &dropped, json!({"unit": "flights"}));
+    let hangs = one.clone();
+    one.edits("goals", &id, json!({"measure": "lines"}));
+    one.edits("goals", &made, json!({"statement": "Take the night train"}));
+    let answer = counted(&one, &one.outgoing(), 2, 0).await.ok();
+    one.marks_as_synced(&answer);
+    one.pulls().await;
+    one.deletes("goals", &dropped);
+    let answer = counted(&one, &one.outgoing(), 3, 2).await.ok();
+    one.marks_as_synced(&answer);
+    counted(&hangs, &hangs.outgoing(), 1, 0).await.ok();
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("lines"));
+    assert_eq!(one.column("goals", &made, "statement"), json!("Take the night train"));
+    assert!(one.row("goals", &dropped).is_none());
+}
+
+async fn a_push_that_was_overtaken_long_ago_undoes_nothing(world: World) {
+    let (mut one, _, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    let hangs = one.clone();
+    for (push, value) in [(6, "lines"), (7, "stops")] {
+        one.edits("goals", &id, json!({"measure": value}));
+        let answer = counted(&one, &one.outgoing(), push, push - 2).await.ok();
+        one.marks_as_synced(&answer);
+        one.pulls().await;
+    }
+    for _ in 0..2 {
+        counted(&hangs, &hangs.outgoing(), 5, 4).await.ok();
+        one.pulls().await;
+        assert_eq!(one.column("goals", &id, "measure"), json!("stops"));
+        assert!(!one.everything().contains_key("sync_issues"), "the phone said something else since");
+    }
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 8, 7).await.ok();
+    one.pulls().await;
+    assert_eq!(one.column("goals", &id, "measure"), json!("rides"), "typed anew");
+}
+
+/// The app was taken away with it: no later push has these rows.
+async fn what_only_an_overtaken_push_holds_is_not_lost(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    let case = one.column("goals", &id, "case_id").as_str().expect("a case").to_owned();
+    let others = ["Take the train", "Take the tram"].map(|statement| one.creates("goals", goal(&case, statement)));
+    one.syncs().await;
+    one.syncs().await;
+    let [alone, deleted] = &others;
+    let mut hangs = one.clone();
+    let made = hangs.creates("goals", goal(&case, "Walk to the stop"));
+    hangs.edits("goals", &id, json!({"measure": "rides"}));
+    hangs.edits("goals", alone, json!({"measure": "trains"}));
+    hangs.deletes("goals", deleted);
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    changes(&mut two, deleted, json!({"measure": "trams"})).await;
+    one.creates("goals", goal(&case, "Buy a ticket"));
+    let answer = counted(&one, &one.outgoing(), 2, 0).await.ok();
+    one.marks_as_synced(&answer);
+    for _ in 0..2 {
+        counted(&hangs, &hangs.outgoing(), 1, 0).await.ok();
+        one.pulls().await;
+        assert!(one.row("goals", &made).is_some(), "what is new is stored");
+        assert_eq!(one.column("goals", alone, "measure"), json!("trains"), "so is what nobody touched since");
+        assert_eq!(one.column("goals", &id, "measure"), json!("lines"));
+        assert_eq!(one.column("goals", deleted, "measure"), json!("trams"));
+        let about: Vec<Value> =
+            one.ids("sync_issues").iter().map(|issue| one.column("sync_issues", issue, "about_id")).collect();
+        assert_eq!(about.len(), 2, "{about:?}");
+        assert!(about.contains(&json!(id)) && about.contains(&json!(deleted)), "{about:?}");
+        let history = one.person.get(&format!("/goals/{id}/history")).await.ok();
+        let kept = history["items"].as_array().expect("a list").iter();
+        assert_eq!(kept.filter(|item| item["old"]["measure"] == json!("rides")).count(), 1, "{history}");
+    }
+}
+
+async fn what_is_added_under_a_number_that_was_used_is_done(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    let case = one.column("goals", &id, "case_id").as_str().expect("a case").to_owned();
+    let dropped = one.creates("goals", goal(&case, "Fly"));
+    one.syncs().await;
+    one.syncs().await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 1, 0).await.ok();
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    one.pulls().await;
+    one.deletes("goals", &dropped);
+    counted(&one, &one.outgoing(), 1, 0).await.ok();
+    two.pulls().await;
+    assert!(two.row("goals", &dropped).is_none());
+    assert_eq!(two.column("goals", &id, "measure"), json!("lines"));
+    one.pulls().await;
+    one.edits("goals", &id, json!({"unit": "a week"}));
+    let answer = counted(&one, &one.outgoing(), 1, 0).await.ok();
+    one.marks_as_synced(&answer);
+    one.pulls().await;
+    two.pulls().await;
+    assert_eq!(two.column("goals", &id, "unit"), json!("a week"));
+    assert_eq!(two.column("goals", &id, "measure"), json!("lines"));
+    assert_eq!(one.everything(), two.everything());
 }

@@ -89,12 +89,21 @@ impl<E: Into<Error>> From<E> for PushRefusal {
 pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::result::Result<Push, PushRefusal> {
     let mut intake = intake::read(request.body)?;
     let mut write = store.write(actor).await?;
+    let since = request.last_pulled_at;
     let counted = match request.numbered {
-        Some(numbered) => Some(replay::Counted::take(&write, numbered, &mut intake.rows).await?),
+        Some(numbered) => Some(replay::Counted::take(&write, numbered, since, &mut intake.rows).await?),
         None => None,
     };
-    let mut desk = Desk::open(&mut write, &intake.rows, request.last_pulled_at, OnConflict::AskDevice).await?;
-    desk.take_all(&intake.rows).await?;
+    let overtaken = counted.as_ref().and_then(|counted| counted.overtaken.as_ref());
+    let mut desk = Desk::open(&mut write, &intake.rows, since, OnConflict::AskDevice).await?;
+    match overtaken {
+        Some(later) => {
+            for incoming in &intake.rows {
+                desk.take_overtaken(incoming, later).await?;
+            }
+        }
+        None => desk.take_all(&intake.rows).await?,
+    }
     desk.tell_unfit(intake.unfit);
     if !desk.conflicts.is_empty() {
         let conflicts = std::mem::take(&mut desk.conflicts);

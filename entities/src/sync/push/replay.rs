@@ -5,16 +5,27 @@
 //! already is not applied again, and a column that does is not said anew where another device has
 //! changed it since: it stays, and the row is sent again. Without this a lost answer would let an
 //! old value win over one that somebody chose after seeing it.
+//!
+//! A push can also be overtaken: it hung in one process, the app gave it up, and a later one went through another.
+//! The later one carried all that was still unsent, as it stood by then, so one that was overtaken writes nothing
+//! over what was stored since it was made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use serde_json::Map;
+
+use super::desk::Desk;
 use super::intake::{Incoming, Op};
+use super::merge;
 use crate::access::Actor;
 use crate::audit::short;
 use crate::error::{Error, Result};
 use crate::history;
+use crate::registry::{Face, Row};
 use crate::sql;
 use crate::sync::device;
+use crate::sync::quarantine::Telling;
 use crate::write::Write;
 
 /// A push's number, as the app counts.
@@ -27,7 +38,10 @@ pub struct Numbered {
 }
 
 /// Hashes of values by table, row and column.
-type Sent = BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>;
+pub(super) type Sent = BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>;
+
+/// Stands in the place of a column where a row was deleted; no column that counts is called so.
+const DELETED: &str = "_deleted";
 
 /// What is kept of a push until the device says that it had the answer.
 struct Kept {
@@ -39,20 +53,47 @@ struct Kept {
 
 /// A numbered push on its way in.
 pub(super) struct Counted {
-    numbered: Numbered,
+    number: i64,
     hash: String,
     text: String,
+    /// What later pushes said that have overtaken this one; none where none has.
+    pub(super) overtaken: Option<Sent>,
 }
 
 impl Counted {
-    /// Takes out of a push what an unanswered one said already, and asks for those rows to be sent again.
-    pub(super) async fn take(write: &Write, numbered: Numbered, rows: &mut Vec<Incoming>) -> Result<Counted> {
+    /// Takes out of a push what an unanswered one said already, and asks for those rows to be sent again. `since` is
+    /// the pull that the push was made on.
+    pub(super) async fn take(
+        write: &Write,
+        numbered: Numbered,
+        since: i64,
+        rows: &mut Vec<Incoming>,
+    ) -> Result<Counted> {
         let actor = write.actor().clone();
+        let number = numbered.number;
         let sent = sent(rows);
-        let text = serde_json::to_string(&sent).map_err(|err| Error::Internal(err.to_string()))?;
+        let text = written(&sent)?;
         let hash = short(text.as_bytes());
-        let kept = unanswered(write, &actor, numbered, &hash).await?;
-        if kept.iter().any(|push| push.number == numbered.number && push.hash == hash) {
+        forget(write, &actor, numbered.acked).await?;
+        let mut kept = unanswered(write, &actor).await?;
+        let again = kept.iter().any(|push| push.number == number && push.hash == hash);
+        let mut counted = Counted { number, hash, text, overtaken: None };
+        if kept.iter().any(|push| push.number > number) && !again {
+            // The newest push is kept until a newer one is taken in, so one that was overtaken finds it. It was made
+            // on a pull from before that one; what was made on a later pull was not under way then.
+            if kept.iter().any(|push| push.number > number && push.seq > since) {
+                let mut later = Sent::new();
+                for push in kept.iter().filter(|push| push.number > number) {
+                    lay_over(&mut later, &push.sent);
+                }
+                counted.overtaken = Some(later);
+            } else if numbered.acked == 0 {
+                // The app has begun to count afresh: what it counted before says nothing about this push.
+                forget(write, &actor, i64::MAX).await?;
+                kept.clear();
+            }
+        }
+        if again {
             // A copy of a push that was taken in: whatever has been said since, it says nothing new.
             for row in std::mem::take(rows) {
                 device::resend(write, row.table.name, &row.id).await?;
@@ -70,7 +111,12 @@ impl Counted {
             }
             *rows = left;
         }
-        Ok(Counted { numbered, hash, text })
+        // An app that sends more under a number it has used has said both.
+        if let Some(mut both) = kept.into_iter().find(|push| push.number == number) {
+            lay_over(&mut both.sent, &sent);
+            counted.text = written(&both.sent)?;
+        }
+        Ok(counted)
     }
 
     /// Keeps what it carried, in the transaction that takes it in.
@@ -79,11 +125,12 @@ impl Counted {
         sql::exec(
             write.conn(),
             "insert into sync_push (device_id, user_id, number, agency_id, seq, hash, sent) \
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict (device_id, user_id, number) do nothing",
+             values ($1, $2, $3, $4, $5, $6, $7) \
+             on conflict (device_id, user_id, number) do update set hash = excluded.hash, sent = excluded.sent",
             vec![
                 actor.device_id.clone().unwrap_or_default().into(),
                 actor.user().into(),
-                self.numbered.number.into(),
+                self.number.into(),
                 actor.agency_id.as_str().into(),
                 write.seq().into(),
                 self.hash.into(),
@@ -92,6 +139,59 @@ impl Counted {
         )
         .await?;
         Ok(())
+    }
+}
+
+impl Desk<'_> {
+    /// Takes a row of a push that was overtaken. Where nobody has touched the row since the push was made, as any
+    /// other. Else it stays as it is and is sent again; what neither a later push nor anybody else has said of it
+    /// goes to its history, and its author is told.
+    pub(super) async fn take_overtaken(&mut self, incoming: &Incoming, later: &Sent) -> Result<()> {
+        let (table, key) = (incoming.table, (incoming.table.name, incoming.id.clone()));
+        let Some(before) = self.stored.get(&key).filter(|row| row.edit_seq() > self.since).cloned() else {
+            return self.take(incoming).await;
+        };
+        let said = later.get(table.name).and_then(|rows| rows.get(&incoming.id)).cloned().unwrap_or_default();
+        let deleted = said.contains_key(DELETED);
+        // What somebody else deleted, or took from its author, is kept as ever.
+        if !deleted && !self.visible.contains(&key) {
+            return self.take(incoming).await;
+        }
+        device::resend(self.write, table.name, &incoming.id).await?;
+        if deleted {
+            return Ok(());
+        }
+        let mut lost = self.differing(incoming, &before)?;
+        lost.retain(|name, _| !said.contains_key(name));
+        history::leave_new(self.write, &before, &mut lost).await?;
+        if !lost.is_empty() {
+            history::keep_lost(self.write, &before, lost.clone()).await?;
+        } else if incoming.op != Op::Deleted {
+            return Ok(());
+        }
+        self.tellings.push(Telling {
+            kind: "conflict",
+            table,
+            id: incoming.id.clone(),
+            case_id: before.case_id().map(str::to_owned),
+            message: "It was changed again before this arrived, so it stayed as it is; what arrived late is kept."
+                .into(),
+            sent: lost,
+            quarantine_id: None,
+            widely: false,
+        });
+        Ok(())
+    }
+
+    /// What a row would set to something else than is stored, as history writes it.
+    fn differing(&self, incoming: &Incoming, before: &Row) -> Result<Map<String, serde_json::Value>> {
+        let (now, author) = (self.write.now(), Arc::clone(&self.author));
+        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), now, &author)?;
+        let columns = incoming
+            .table
+            .wire_columns()
+            .filter(|(at, column)| column.field.writable() && merged.row.cell(*at) != before.cell(*at));
+        Ok(columns.map(|(at, column)| (column.name.to_owned(), merged.row.json(at, Face::Rest))).collect())
     }
 }
 
@@ -104,6 +204,10 @@ enum Said {
 }
 
 async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, row: &mut Incoming) -> Result<Said> {
+    // A deletion that is repeated does nothing.
+    if row.op == Op::Deleted {
+        return Ok(Said::Nothing);
+    }
     let Some(now) = sent.get(row.table.name).and_then(|rows| rows.get(&row.id)) else { return Ok(Said::Nothing) };
     // What was said last counts: a value taken back and given again is news.
     let mut last: BTreeMap<&String, (&String, i64)> = BTreeMap::new();
@@ -136,17 +240,20 @@ async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, r
     Ok(Said::Partly)
 }
 
-/// The pushes of this device to which it has had no answer. Those it had are forgotten.
-async fn unanswered(write: &Write, actor: &Actor, numbered: Numbered, hash: &str) -> Result<Vec<Kept>> {
+/// Forgets the pushes of this device up to a number.
+async fn forget(write: &Write, actor: &Actor, number: i64) -> Result<()> {
     let device = actor.device_id.clone().unwrap_or_default();
-    let whose = || vec![device.as_str().into(), actor.user().into()];
-    let forget = "delete from sync_push where device_id = $1 and user_id = $2 and number <= $3";
-    let mut bound = whose();
-    bound.push(numbered.acked.into());
-    sql::exec(write.conn(), forget, bound).await?;
+    let text = "delete from sync_push where device_id = $1 and user_id = $2 and number <= $3";
+    sql::exec(write.conn(), text, vec![device.into(), actor.user().into(), number.into()]).await?;
+    Ok(())
+}
+
+/// The pushes of this device to which it has had no answer, as it counts.
+async fn unanswered(write: &Write, actor: &Actor) -> Result<Vec<Kept>> {
+    let device = actor.device_id.clone().unwrap_or_default();
     let text = "select number, seq, hash, sent from sync_push where device_id = $1 and user_id = $2 order by number";
     let mut kept = Vec::new();
-    for row in sql::all(write.conn(), text, whose()).await? {
+    for row in sql::all(write.conn(), text, vec![device.into(), actor.user().into()]).await? {
         let sent: String = row.try_get_by_index(3)?;
         kept.push(Kept {
             number: row.try_get_by_index(0)?,
@@ -155,24 +262,33 @@ async fn unanswered(write: &Write, actor: &Actor, numbered: Numbered, hash: &str
             sent: serde_json::from_str(&sent).map_err(|err| Error::Internal(err.to_string()))?,
         });
     }
-    let again = kept.iter().any(|push| push.number == numbered.number && push.hash == hash);
-    if !again && kept.iter().any(|push| push.number >= numbered.number) {
-        // The app has begun to count afresh: what it counted before says nothing about this push.
-        let mut bound = whose();
-        bound.push(i64::MAX.into());
-        sql::exec(write.conn(), forget, bound).await?;
-        kept.clear();
-    }
     Ok(kept)
 }
 
-/// What the rows say, column by column. Deletions are left out: one repeated does nothing.
+/// What the rows say, column by column.
 fn sent(rows: &[Incoming]) -> Sent {
     let mut sent = Sent::new();
-    for row in rows.iter().filter(|row| row.op != Op::Deleted) {
+    for row in rows {
         let said = row.raw.iter().filter(|(name, _)| !name.starts_with('_') && row.speaks_for(name));
-        let columns = said.map(|(name, value)| (name.clone(), short(value.to_string().as_bytes()))).collect();
+        let columns = match row.op {
+            Op::Deleted => [(DELETED.to_owned(), String::new())].into(),
+            _ => said.map(|(name, value)| (name.clone(), short(value.to_string().as_bytes()))).collect(),
+        };
         sent.entry(row.table.name.into()).or_default().insert(row.id.clone(), columns);
     }
     sent
+}
+
+/// Adds what was said later to what was said before.
+fn lay_over(said: &mut Sent, later: &Sent) {
+    for (table, rows) in later {
+        let known = said.entry(table.clone()).or_default();
+        for (id, columns) in rows {
+            known.entry(id.clone()).or_default().extend(columns.clone());
+        }
+    }
+}
+
+fn written(sent: &Sent) -> Result<String> {
+    serde_json::to_string(sent).map_err(|err| Error::Internal(err.to_string()))
 }
