@@ -17,6 +17,7 @@ on_both!(
     a_push_that_was_overtaken_long_ago_undoes_nothing,
     what_only_an_overtaken_push_holds_is_not_lost,
     what_is_added_under_a_number_that_was_used_is_done,
+    a_push_that_is_repeated_again_and_again_undoes_nothing,
 );
 
 /// Pushes what is waiting as number `push`; the answer is lost unless it is given to the phone.
@@ -240,4 +241,19 @@ async fn what_is_added_under_a_number_that_was_used_is_done(world: World) {
     assert_eq!(two.column("goals", &id, "unit"), json!("a week"));
     assert_eq!(two.column("goals", &id, "measure"), json!("lines"));
     assert_eq!(one.everything(), two.everything());
+}
+
+async fn a_push_that_is_repeated_again_and_again_undoes_nothing(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    one.edits("goals", &id, json!({"measure": "rides"}));
+    counted(&one, &one.outgoing(), 1, 0).await.ok();
+    changes(&mut two, &id, json!({"measure": "lines"})).await;
+    for (push, column) in [(2, "unit"), (3, "why_it_matters")] {
+        one.pulls().await;
+        one.edits("goals", &id, json!({column: "Because"}));
+        counted(&one, &one.outgoing(), push, 0).await.ok();
+        two.pulls().await;
+        assert_eq!(two.column("goals", &id, column), json!("Because"));
+        assert_eq!(two.column("goals", &id, "measure"), json!("lines"), "in push {push}");
+    }
 }

@@ -209,11 +209,17 @@ async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, r
         return Ok(Said::Nothing);
     }
     let Some(now) = sent.get(row.table.name).and_then(|rows| rows.get(&row.id)) else { return Ok(Said::Nothing) };
-    // What was said last counts: a value taken back and given again is news.
+    // What was said last counts: a value taken back and given again is news. One that was said again and
+    // again was said when it was first.
     let mut last: BTreeMap<&String, (&String, i64)> = BTreeMap::new();
     for push in kept {
         let then = push.sent.get(row.table.name).and_then(|rows| rows.get(&row.id));
-        last.extend(then.into_iter().flatten().map(|(name, hash)| (name, (hash, push.seq))));
+        for (name, hash) in then.into_iter().flatten() {
+            let known = last.entry(name).or_insert((hash, push.seq));
+            if known.0 != hash {
+                *known = (hash, push.seq);
+            }
+        }
     }
     let same = now.iter().filter_map(|(name, hash)| match last.get(name) {
         Some((then, seq)) if *then == hash => Some((name, *seq)),
