@@ -1,6 +1,7 @@
 //! A small agency on a real database, and the desk's own ways of changing it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use entities::casework::{case, case_assignment, case_party, person};
 use entities::people::{agency, team, user};
@@ -22,6 +23,8 @@ pub struct Agency {
     pub teams: Vec<String>,
     /// Where its API listens, if it has one.
     pub url: Option<String>,
+    /// What everybody could see between two requests of one device.
+    pub between: Arc<Mutex<Vec<BTreeMap<&'static str, Seen>>>>,
 }
 
 impl Agency {
@@ -58,7 +61,7 @@ impl Agency {
             teams.push(made.await.expect("team").id);
         }
         write.commit().await.expect("commit");
-        Agency { store, clock, id, users, teams, url: None }
+        Agency { store, clock, id, users, teams, url: None, between: Arc::default() }
     }
 
     /// Everybody has a password, and an API to log in to for as long as what this gives is kept.

@@ -118,6 +118,9 @@ pub(super) async fn offer(agency: &Agency, actor: &Actor, person: &Person, table
         None => sync::salvage(&agency.store, actor, offered).await.map(|_| ()).expect("salvage"),
         Some(_) => drop(person.post("/sync/salvage", offered).await.ok()),
     }
+    // A case that came back stands with whoever brought it until the next table tells who had it.
+    let views = agency.views().await;
+    agency.between.lock().expect("a list").push(views);
 }
 
 /// A pull as an app's query string says it.
