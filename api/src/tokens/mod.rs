@@ -5,10 +5,10 @@
 //! our clock. A token only names a session; whether that session still stands is asked of the
 //! database in `session.rs`.
 
+mod hs256;
+mod key_file;
+
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,13 +17,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entities::clock::Instant;
 use entities::sync::native::cursor::CursorKey;
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::{ErrorKind, new_error};
-use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use tokio::time;
+
+use hs256::install;
+use key_file::{Key, create_file, load};
+pub use key_file::{KeyError, rotate};
 
 /// How long an access token lives, in seconds.
 pub const ACCESS_SECS: i64 = 600;
@@ -66,44 +67,6 @@ pub enum Refused {
     Invalid,
 }
 
-/// Why the keys could not be read or made. The process must not start.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The file could not be read or written.
-    #[error("the signing key file {0}: {1}")]
-    File(PathBuf, std::io::Error),
-    /// Other users of the machine can read or change it.
-    #[error("the signing key file {0} is open to other users of this machine (mode {1:o}); chmod 600 it")]
-    Open(PathBuf, u32),
-    /// It holds no usable key.
-    #[error("the signing key file {0} {1}")]
-    Content(PathBuf, &'static str),
-    /// The system gave no randomness.
-    #[error("the system gave no randomness for a new key")]
-    Random,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    keys: Vec<KeyEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyEntry {
-    kid: String,
-    /// 32 bytes or more in base64url without padding.
-    secret: String,
-}
-
-struct Key {
-    kid: String,
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    raw: Vec<u8>,
-}
-
 /// The keys in use: the first signs, all verify. A file is read again when a token names an
 /// unknown key, so a key added by hand reaches every process without a restart.
 pub struct Keys {
@@ -141,8 +104,7 @@ impl Keys {
     /// # Errors
     /// [`KeyError::Random`].
     pub fn ephemeral() -> Result<Keys, KeyError> {
-        let entry = fresh_entry("ephemeral")?;
-        let key = Key::read(&entry).ok_or(KeyError::Random)?;
+        let key = Key::ephemeral()?;
         Ok(Keys::of(vec![key], None))
     }
 
@@ -278,138 +240,10 @@ impl Claims {
     }
 }
 
-/// Adds a new signing key in front of those in the file, keeping the last three so that tokens
-/// already out stay good. Running processes pick it up when they meet it. Makes the file, with its
-/// first key, where there is none.
-///
-/// # Errors
-/// As [`Keys::open`].
-pub fn rotate(path: &Path, now: Instant) -> Result<(), KeyError> {
-    if !path.exists() {
-        return create_file(path);
-    }
-    let mut file = read_file(path)?;
-    file.keys.insert(0, fresh_entry(&format!("k{}", now.0))?);
-    file.keys.truncate(4);
-    write_file(path, &file, false)
-}
-
-impl Key {
-    fn read(entry: &KeyEntry) -> Option<Key> {
-        let raw = URL_SAFE_NO_PAD.decode(&entry.secret).ok()?;
-        (raw.len() >= 32 && !entry.kid.is_empty()).then(|| Key {
-            kid: entry.kid.clone(),
-            encoding: EncodingKey::from_secret(&raw),
-            decoding: DecodingKey::from_secret(&raw),
-            raw,
-        })
-    }
-}
-
-fn fresh_entry(kid: &str) -> Result<KeyEntry, KeyError> {
-    let secret = entities::people::secret::fresh().map_err(|_| KeyError::Random)?;
-    Ok(KeyEntry { kid: kid.into(), secret })
-}
-
-fn create_file(path: &Path) -> Result<(), KeyError> {
-    let file = KeyFile { keys: vec![fresh_entry("k0")?] };
-    match write_file(path, &file, true) {
-        // Another process was first: its key is the key.
-        Err(KeyError::File(_, error)) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
-    }
-}
-
-/// Written beside and moved into place, so that no reader ever sees half a file.
-fn write_file(path: &Path, file: &KeyFile, only_new: bool) -> Result<(), KeyError> {
-    let fail = |error| KeyError::File(path.to_owned(), error);
-    let text = serde_json::to_string_pretty(file).map_err(|error| fail(error.into()))?;
-    let beside = path.with_extension(format!("new{}", std::process::id()));
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
-    let moved = out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.sync_all())
-        .and_then(|()| if only_new { std::fs::hard_link(&beside, path) } else { std::fs::rename(&beside, path) });
-    if only_new {
-        std::fs::remove_file(&beside).map_err(fail)?;
-    }
-    moved.map_err(fail)
-}
-
-fn read_file(path: &Path) -> Result<KeyFile, KeyError> {
-    let fail = |error| KeyError::File(path.to_owned(), error);
-    let mut file = File::open(path).map_err(fail)?;
-    let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
-    if mode & 0o027 != 0 {
-        return Err(KeyError::Open(path.to_owned(), mode));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(fail)?;
-    serde_json::from_str(&text)
-        .map_err(|_| KeyError::Content(path.to_owned(), "is not {\"keys\": [{\"kid\", \"secret\"}]}"))
-}
-
-fn load(path: &Path) -> Result<Vec<Key>, KeyError> {
-    let file = read_file(path)?;
-    let keys: Option<Vec<Key>> = file.keys.iter().map(Key::read).collect();
-    match keys {
-        Some(keys) if !keys.is_empty() => Ok(keys),
-        Some(_) => Err(KeyError::Content(path.to_owned(), "holds no key")),
-        None => Err(KeyError::Content(path.to_owned(), "holds a key shorter than 32 bytes")),
-    }
-}
-
-/// The only cryptography this process offers the JWT library: every other algorithm is an error.
-static PROVIDER: CryptoProvider =
-    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
-
-fn install() {
-    // A second installation is the same provider again.
-    let _already = PROVIDER.install_default();
-}
-
-struct Hs256(hmac::Key);
-
-fn signer(alg: &Algorithm, key: &EncodingKey) -> jsonwebtoken::errors::Result<Box<dyn JwtSigner>> {
-    match alg {
-        Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))),
-        _ => Err(new_error(ErrorKind::InvalidAlgorithm)),
-    }
-}
-
-fn verifier(alg: &Algorithm, key: &DecodingKey) -> jsonwebtoken::errors::Result<Box<dyn JwtVerifier>> {
-    match alg {
-        Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?)))),
-        _ => Err(new_error(ErrorKind::InvalidAlgorithm)),
-    }
-}
-
-impl Signer<Vec<u8>> for Hs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
-        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
-    }
-}
-
-impl JwtSigner for Hs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::HS256
-    }
-}
-
-impl Verifier<Vec<u8>> for Hs256 {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
-        hmac::verify(&self.0, message, signature).map_err(|_| SignatureError::new())
-    }
-}
-
-impl JwtVerifier for Hs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::HS256
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use serde_json::{Value, json};
 
     use super::*;
