@@ -186,6 +186,8 @@ async fn resolved(conn: &impl ConnectionTrait, user: &str, found: &[QueryResult]
         let Some(table) = table(&name) else { continue };
         ids.sort();
         ids.dedup();
+        // A row that was kept for its author and came to stand somewhere later has an entry without the mark, too.
+        entries.retain(|entry| entry.table.name != table.name || ids.binary_search(&entry.id).is_err());
         for (id, paths) in paths(conn, user, &name, &ids).await? {
             let entry = resolve(table, id, &paths);
             // Another path has carried it beyond this page: it comes later, once.
@@ -272,7 +274,9 @@ impl Path {
 
     /// Whether the scope was open when the row left it.
     fn was_seen_to_end(&self) -> bool {
-        !self.live && spans(&self.spans).any(|(from, to)| from < self.seq && self.seq < to) && self.was_visible()
+        // What a push of one's own left there tells of nothing that was seen.
+        let stood = !self.live && self.entered > 0;
+        stood && spans(&self.spans).any(|(from, to)| from < self.seq && self.seq < to) && self.was_visible()
     }
 
     /// Whether the time in which the row stood in the scope met a time in which the scope was

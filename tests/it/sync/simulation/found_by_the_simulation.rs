@@ -206,3 +206,14 @@ fn a_row_made_before_the_first_full_page_stayed_when_its_loss_had_been_forgotten
         Purge { days: 1, hours: 77 },
     ]);
 }
+
+#[test]
+fn a_row_that_was_kept_for_one_and_brought_back_by_another_was_not_sent_to_the_first() {
+    holds(&[
+        Backup,
+        MovePerson { person: 979_845, case: 282_930 },
+        Sync { device: 807_529, limit: 193_574, pull: 683_954, push: 435_100, twice: false },
+        Sync { device: 1_033_772, limit: 255_845, pull: 196_295, push: 526_300, twice: true },
+        Restore,
+    ]);
+}
