@@ -146,7 +146,7 @@ impl State {
             device.held_reply = Some(horizon + 1);
             device.held_next = spares.then_some(since);
         } else if (replaces || lost) && !withholds && device.held_from.is_some() {
-            device.held_reply = Some(cursor + 1);
+            device.held_reply = Some(if replaces { horizon + 1 } else { cursor + 1 });
         }
         if request.cursor == 0 && request.limit.is_some() {
             device.filling_from = Some(horizon);
@@ -197,7 +197,7 @@ impl State {
         request: &PullRequest,
     ) -> Result<State> {
         let mut state = State::of(Look::take(store, snapshot, actor).await?, request);
-        if state.deliver_from.is_some() && self.deliver_from.is_some() {
+        if state.device.held_reply.is_some() && self.device.held_reply.is_some() {
             state.device.held_reply = self.device.held_reply;
             state.device.held_next = self.device.held_next;
         }
@@ -258,10 +258,16 @@ impl State {
     }
 
     /// Keeps what has changed about the device. Rows that stand behind the cursor ride on a number
-    /// of their own: were the reply lost, its cursor would otherwise look acknowledged (S5).
-    pub(super) async fn keep(&self, store: &Store, actor: &Actor) -> Result<()> {
+    /// of their own: were the reply lost, its cursor would otherwise look acknowledged (S5). The number is known
+    /// when the clock is had, and not by what was the newest when this request came.
+    pub(super) async fn keep(&mut self, store: &Store, actor: &Actor) -> Result<()> {
         if self.fresh {
             let write = store.write(actor).await?;
+            for reply in [&mut self.device.held_reply, &mut self.device.schema_reply].into_iter().flatten() {
+                if *reply > self.horizon {
+                    *reply = write.seq();
+                }
+            }
             self.device.save_pull(write.conn(), &actor.agency_id).await?;
             write.commit().await?;
         } else {
