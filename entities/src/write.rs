@@ -57,7 +57,7 @@ pub struct Write {
 }
 
 /// What came in a transaction that somebody's work may have waited for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
     /// Rows that others cannot be without, and that came to stand somewhere.
     pub(crate) rows: BTreeSet<(&'static str, String)>,
@@ -448,11 +448,12 @@ impl Write {
     /// nothing to do.
     pub(crate) async fn attempt<T>(&mut self, what: impl AsyncFnOnce(&mut Write) -> Result<T>) -> Result<T> {
         sql::exec(&self.tx, "savepoint attempt", vec![]).await?;
-        let named = self.objects.len();
+        let (named, arrived) = (self.objects.len(), self.arrived.clone());
         let done = what(self).await;
         if done.is_err() {
             sql::exec(&self.tx, "rollback to savepoint attempt", vec![]).await?;
             self.objects.truncate(named);
+            self.arrived = arrived;
         }
         sql::exec(&self.tx, "release savepoint attempt", vec![]).await?;
         done

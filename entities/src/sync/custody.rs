@@ -102,6 +102,22 @@ impl Kept {
 /// Why work is kept that cannot do without a row which has not arrived: `release` applies it when it has.
 pub(crate) const WAITING: &str = "what it belongs to has not arrived yet";
 
+/// What one author may have waiting. What is beyond it is kept like other work, for people to decide.
+const WAITING_AT_MOST: i64 = 500;
+
+/// The reason under which work is kept that waits: one who has as much waiting as may be has the rest kept for people.
+pub(super) async fn why_waiting(write: &Write) -> Result<&'static str> {
+    let text =
+        "select count(*) from sync_quarantine where agency_id = $1 and state = 'open' and reason = $2 and user_id = $3";
+    let actor = write.actor();
+    let values = vec![actor.agency_id.as_str().into(), WAITING.into(), actor.user().into()];
+    let count: i64 = match sql::one(write.conn(), text, values).await? {
+        Some(row) => row.try_get_by_index(0)?,
+        None => 0,
+    };
+    Ok(if count < WAITING_AT_MOST { WAITING } else { "the case is not yours at this time" })
+}
+
 /// The reason for which a waiting state gives way to a later one.
 pub(super) const SUPERSEDED: &str = "a later state of it has come";
 

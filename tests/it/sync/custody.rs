@@ -19,6 +19,7 @@ on_both!(
     what_only_the_server_makes_is_made_by_no_acceptance,
     a_losing_value_is_brought_back_in_one_call,
     a_phone_that_differs_is_healed_row_by_row,
+    what_one_author_may_have_waiting_is_bounded,
     what_belongs_to_no_case_is_healed_too,
 );
 
@@ -386,4 +387,21 @@ async fn a_losing_value_is_brought_back_in_one_call(world: World) {
     ana.post(&format!("/goals/{id}/restore"), json!({"seq": 1})).await.refused(404);
     ana.post(&format!("/goals/{id}/restore"), json!({"fields": "measure"})).await.refused(422);
     world.cleo().await.get(&format!("/goals/{id}/history")).await.refused(404);
+}
+
+async fn what_one_author_may_have_waiting_is_bounded(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let note = |at: usize| {
+        json!({"newDocumentState": {"id": format!("note-{at:08}"), "case_id": case, "kind": "progress", "body": "waits",
+            "_deleted": false}})
+    };
+    let rows: Vec<Value> = (0..503).map(note).collect();
+    assert_eq!(ben.post("/sync/rxdb/notes/push", json!(rows)).await.ok(), json!([]));
+    hands_over(&world, &case, "ben@demo.example").await;
+    let mut bens = Phone::of(&ben);
+    bens.pulls().await;
+    assert_eq!(bens.ids("notes").len(), 500);
+    let open = bens.everything()["sync_issues"].values().filter(|issue| issue["status"] == json!("open")).count();
+    assert_eq!(open, 3, "the rest waits for people");
 }

@@ -263,7 +263,8 @@ impl<'a> Desk<'a> {
             }
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
                 if waited {
-                    self.keep(&incoming(mutation, whole(mutation)), None, custody::WAITING, false).await?;
+                    let why = custody::why_waiting(self.write).await?;
+                    self.keep(&incoming(mutation, whole(mutation)), None, why, false).await?;
                     device::resend(self.write, key.0, &key.1).await?;
                 } else {
                     self.put_off.insert(key.clone());

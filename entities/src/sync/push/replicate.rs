@@ -171,7 +171,8 @@ impl Desk<'_> {
             // Such a client sends each table by itself, so a child may come before its case.
             let incoming = incoming(&mutation, whole(&mutation));
             custody::supersede(self.write, mutation.table, &mutation.row_id, Some(&incoming.raw)).await?;
-            self.keep(&incoming, None, custody::WAITING, false).await?;
+            let why = custody::why_waiting(self.write).await?;
+            self.keep(&incoming, None, why, false).await?;
             // It may never come: until it does, the device does not hold what the server does not have.
             device::resend(self.write, key.0, &key.1).await?;
             return Ok(true);
