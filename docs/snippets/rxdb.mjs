@@ -151,11 +151,12 @@ export function fieldstoneSync({
     return holds === 'json' ? JSON.stringify(value) : value
   }
 
-  // Offers rows in parts, cases before what belongs to them.
+  // Offers rows in parts, cases and who has them before what belongs to them.
   async function hands(choose, send) {
     const all = []
-    const first = tables.filter(({ name }) => name === 'cases')
-    for (const table of [...first, ...tables.filter(({ name }) => name !== 'cases')]) {
+    const first = ['cases', 'case_assignments']
+    const place = ({ name }) => (first.includes(name) ? first.indexOf(name) : first.length)
+    for (const table of [...tables].sort((a, b) => place(a) - place(b))) {
       all.push(...(await holdings(table)).flatMap((one) => choose(one).map(([list, row]) => [table.name, list, row])))
     }
     for (let from = 0; from < all.length; from += PAGE) {
@@ -172,7 +173,7 @@ export function fieldstoneSync({
   // be the only copy of what was synced. What was never sent is pushed as ever.
   function salvage(epoch) {
     if (salvaging?.epoch !== epoch) {
-      const whole = ({ row, gone, known }) => (known && !gone ? [['updated', { ...row, _changed: '' }]] : [])
+      const whole = ({ row, gone, known }) => (known && !gone ? [['updated', row]] : [])
       salvaging = { epoch, done: hands(whole, (part) => post('/sync/salvage', part)) }
       salvaging.done.catch(() => (salvaging = null))
     }

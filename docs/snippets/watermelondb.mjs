@@ -113,15 +113,25 @@ export function fieldstoneSync({
   }
 
   // Rows with unsent edits are offered too, whole: the columns beside those may be the only copy of what was synced.
+  // A case goes together with who had it: until that is told, it is taken for this phone's user's.
   async function salvage(tables) {
-    for (const table of tables) {
+    const held = async (table) => {
       const rows = await database
         .get(table)
         .query(Q.where('_status', Q.notEq('created')))
         .fetch()
+      return rows.map(({ _raw }) => _raw)
+    }
+    const offer = (part) =>
+      post('/sync/salvage', Object.fromEntries(part.map(([table, updated]) => [table, { created: [], updated, deleted: [] }])))
+    const assigned = tables.includes('case_assignments') ? await held('case_assignments') : []
+    for (const table of tables.filter((name) => name !== 'case_assignments')) {
+      const rows = await held(table)
       for (let from = 0; from < rows.length; from += PAGE) {
-        const updated = rows.slice(from, from + PAGE).map(({ _raw }) => ({ ..._raw, _changed: '' }))
-        await post('/sync/salvage', { [table]: { created: [], updated, deleted: [] } })
+        const page = rows.slice(from, from + PAGE)
+        const cases = new Set(page.map(({ id }) => id))
+        const along = table === 'cases' ? [['case_assignments', assigned.filter((row) => cases.has(row.case_id))]] : []
+        await offer([[table, page], ...along])
       }
     }
   }

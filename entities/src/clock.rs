@@ -200,6 +200,11 @@ pub fn mint_at(at: Instant) -> String {
 /// spell nothing.
 const PLAIN: &[u8; 27] = b"23456789BCDFGHJKMNPQRSTVWXZ";
 
+/// Whether a text is one that `draw_plain` draws: nothing that a person could have put into words.
+pub fn is_plain(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| PLAIN.contains(&byte))
+}
+
 /// A random text of plain letters and digits, such as a case's reference. Nine of them are one of
 /// 7.6 million million and say nothing about age, order or number.
 pub fn draw_plain(length: usize) -> String {

@@ -6,7 +6,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::access::{Actor, Role, Stand};
-use crate::clock::{Day, Instant, draw_plain};
+use crate::clock::{Day, Instant, draw_plain, is_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
 use crate::registry::{Field, Fill, Move, Need, Row, Synced, Touch, erased};
@@ -238,7 +238,8 @@ impl Synced for Entity {
     }
 
     fn derive(row: &mut Model, _now: Instant, _actor: &Actor) {
-        if row.reference.is_empty() {
+        // It goes into mails, so it is never a text that somebody sent.
+        if !is_plain(&row.reference, 9) {
             row.reference = draw_plain(9);
         }
     }

@@ -8,7 +8,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::access::{Actor, Role, Stand};
-use crate::clock::{Day, Instant, draw_plain};
+use crate::clock::{Day, Instant, draw_plain, is_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
 use crate::registry::{Field, Fill, Move, Row, Synced, Touch, erased};
@@ -294,7 +294,8 @@ impl Synced for Entity {
     }
 
     fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
-        if row.reference.is_empty() {
+        // It goes into mails, so it is never a text that somebody sent.
+        if !is_plain(&row.reference, 9) {
             row.reference = draw_plain(9);
         }
         let confirmed = matches!(row.outcome_confirmed_by.as_deref(), Some("client" | "partner"));

@@ -263,6 +263,37 @@ impl Table {
         at == self.id || STAMPS.contains(&self.columns[at].name)
     }
 
+    /// True when rows are made by the server from others, and made anew where they are lost: reminders, and what people are
+    /// told. A row of a case that people make names its case.
+    pub fn is_anew(&self) -> bool {
+        let made = self.columns.iter().any(|column| column.field.required);
+        self.has_case() && !made && !self.is_servers() && !self.is_case()
+    }
+
+    /// Whether moves lead from one state to the other that this actor may make, each of which the row as it is now would be
+    /// let.
+    pub(crate) fn leads(
+        &self,
+        column: &str,
+        from: &str,
+        to: &str,
+        row: &Row,
+        now: Instant,
+        actor: &Actor,
+    ) -> Result<bool> {
+        let (mut reached, mut at) = (vec![from], 0);
+        while let Some(state) = reached.get(at).copied() {
+            at += 1;
+            for step in self.moves.iter().filter(|step| step.column == column && step.from.contains(&state)) {
+                let new = step.who.contains(&actor.role) && !reached.contains(&step.to);
+                if new && self.guard(step, row, now)?.is_empty() {
+                    reached.push(step.to);
+                }
+            }
+        }
+        Ok(reached.contains(&to))
+    }
+
     /// True when no client ever makes or edits a row.
     pub fn is_servers(&self) -> bool {
         self.writers.is_empty()

@@ -14,7 +14,7 @@ use crate::write::Write;
 
 use super::issue;
 use super::quarantine::{concerned, derived_id};
-use super::timeline::timeline;
+use super::timeline::{Timeline, timeline};
 
 fn issue_id(epoch: i64, about: &str, told: &str) -> String {
     derived_id(&["restored", &epoch.to_string(), about, told])
@@ -76,6 +76,16 @@ pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) ->
     let text = "select updated_at, seq from sync_salvaged where tbl = $1 and row_id = $2 and epoch = $3";
     let row = sql::one(write.conn(), text, vec![name.into(), id.into(), epoch.into()]).await?;
     row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
+}
+
+/// Whether a case that the backup does not know has been brought back in this epoch.
+pub(crate) async fn came_back(write: &Write, case: &str, line: &Timeline) -> Result<bool> {
+    let cases = table("cases").ok_or(Error::NotFound)?;
+    if salvaged(write, cases.name, case, line.epoch).await?.is_none() {
+        return Ok(false);
+    }
+    let row = write.row(cases, case).await?;
+    Ok(row.is_some_and(|row| row.int("created_at").is_some_and(|made| made >= line.started)))
 }
 
 /// Remembers it, so that an older state from another device does not take its place.

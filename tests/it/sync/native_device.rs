@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::agency::Agency;
 use super::phones::Network;
 use super::replica::{Document, object, said, text};
-use super::ways::{cut_short, holder, offer};
+use super::ways::{cut_short, holder, offers};
 use crate::support::Person;
 
 /// What a pull was answered.
@@ -214,11 +214,11 @@ impl NativeDevice {
 
     /// Offers a restored server every row that it once had, in the words of a push.
     async fn salvages(&self, agency: &Agency) {
-        for table in TABLES.iter() {
-            let rows: Vec<Value> =
-                self.base.get(table.name).into_iter().flatten().map(|(_, row)| said(table, row)).collect();
-            offer(agency, &self.actor, &self.person, table.name, rows).await;
-        }
+        let held = TABLES.iter().map(|table| {
+            let rows = self.base.get(table.name).into_iter().flatten().map(|(_, row)| said(table, row));
+            (table.name, rows.collect())
+        });
+        offers(agency, &self.actor, &self.person, held.collect()).await;
     }
 
     /// A server dies in the middle of a pull or a push, and the device hears nothing.

@@ -8,7 +8,7 @@ use entities::{Actor, Instant};
 use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
-use super::ways::{Pushed, holder, offer};
+use super::ways::{Pushed, holder, offers};
 use crate::support::Phone;
 
 /// How an app treats a reply that would take rows it has not sent yet.
@@ -145,11 +145,8 @@ impl Device {
     /// Offers a restored server what it once had, as the published snippet does.
     async fn salvages(&self, agency: &Agency) {
         let mut held = self.phone.once_synced();
-        for table in TABLES.iter() {
-            if let Some(rows) = held.remove(table.name) {
-                offer(agency, &self.actor, &self.phone.person, table.name, rows).await;
-            }
-        }
+        let held = TABLES.iter().filter_map(|table| held.remove(table.name).map(|rows| (table.name, rows)));
+        offers(agency, &self.actor, &self.phone.person, held.collect()).await;
     }
 
     /// The app is installed anew in a version that does not know a table.

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
 use super::phones::Network;
-use super::ways::{cut_short, holder, offer};
+use super::ways::{cut_short, holder, offers};
 use crate::support::Person;
 
 /// A row as JSON.
@@ -231,13 +231,13 @@ impl Replica {
 
     /// Offers a restored server every row that it once had, in the words of a push.
     async fn salvages(&self, agency: &Agency) {
-        for table in self.tables() {
+        let held = self.tables().into_iter().map(|table| {
             let collection = self.collection(table.name);
             let once = |id: &String| collection.known.get(id).is_some_and(|known| !is_gone(known));
-            let rows: Vec<Value> =
-                collection.live().filter(|(id, _)| once(id)).map(|(_, document)| said(table, document)).collect();
-            offer(agency, &self.actor, &self.person, table.name, rows).await;
-        }
+            let rows = collection.live().filter(|(id, _)| once(id)).map(|(_, document)| said(table, document));
+            (table.name, rows.collect())
+        });
+        offers(agency, &self.actor, &self.person, held.collect()).await;
     }
 
     /// A server dies in the middle of a pull or push of one table, and the device hears nothing.

@@ -15,6 +15,9 @@ on_both!(
     a_case_of_which_nothing_tells_who_had_it_is_that_of_who_brings_it,
     what_only_a_supervisor_holds_comes_back,
     nobody_is_given_a_case_by_what_a_phone_says,
+    a_server_that_lacks_nothing_takes_nothing,
+    a_phones_word_goes_no_further_than_its_users_moves,
+    the_later_word_on_who_has_a_case_stands,
     what_was_written_since_stands_over_what_is_brought_back,
     an_app_that_only_asks_to_wait_keeps_what_nobody_else_has,
 );
@@ -54,6 +57,8 @@ async fn salvages(phone: &Phone) -> Value {
 /// As the published snippet does it: a table at a time.
 async fn salvages_by_table(phone: &Phone) {
     let all = holdings(phone);
+    let first = json!({"cases": all["cases"], "case_assignments": all["case_assignments"]});
+    phone.person.post("/sync/salvage", first).await.ok();
     for table in phone.asks("").await.ok()["changes"].as_object().expect("changes").keys() {
         if let Some(rows) = all.get(table) {
             phone.person.post("/sync/salvage", json!({table.as_str(): rows})).await.ok();
@@ -122,13 +127,14 @@ async fn a_case_of_which_nothing_tells_who_had_it_is_that_of_who_brings_it(world
     let ben = world.ben().await;
     let bytes = takes_a_backup(&world).await;
     goes_back(&world, &bytes, &[&ben]).await;
-    let row = json!({"id": "case-nobodys", "unit": "family", "status": "active", "reference": "ABCDEFGH2"});
+    let row = json!({"id": "case-nobodys", "unit": "family", "status": "active", "reference": "BCDFGHJK2",
+        "updated_at": within(&world)});
     let body = json!({"cases": {"created": [], "updated": [row], "deleted": []}});
     assert_eq!(ben.post("/sync/salvage", body).await.ok(), json!({"stored": 1}));
     let bens = fresh(&ben).await;
     let assignments = bens.everything().remove("case_assignments").expect("one");
     assert_eq!(assignments.into_values().next().expect("one")["user_id"], json!(ben.user_id()));
-    assert_eq!(bens.column("cases", "case-nobodys", "reference"), json!("ABCDEFGH2"));
+    assert_eq!(bens.column("cases", "case-nobodys", "reference"), json!("BCDFGHJK2"));
 }
 
 async fn a_colleague_comes_first(world: &World, in_one: bool) {
@@ -196,19 +202,124 @@ async fn nobody_is_given_a_case_by_what_a_phone_says(world: World) {
         assert_eq!(who.post("/sync/salvage", body).await.ok(), json!({"stored": 0}));
     }
     // With a case of one's own it comes, and names nobody of another agency.
+    let at = within(&world);
     let body = json!({
-        "cases": {"created": [], "updated": [{"id": "case-of-cleos", "unit": "family", "status": "active"}], "deleted": []},
+        "cases": {"created": [], "updated": [
+            {"id": "case-of-cleos", "unit": "family", "status": "active", "reference": "Maria Lopez", "updated_at": at}],
+            "deleted": []},
         "case_assignments": {"created": [], "updated": [
-            {"id": "assignment-0001", "case_id": "case-of-cleos", "user_id": cleo.user_id(), "role": "primary", "from_ts": 1},
-            {"id": "assignment-0002", "case_id": "case-of-cleos", "user_id": omar.user_id(), "role": "primary", "from_ts": 1},
+            {"id": "assignment-0001", "case_id": "case-of-cleos", "user_id": cleo.user_id(), "role": "primary", "from_ts": 1,
+                "updated_at": at},
+            {"id": "assignment-0002", "case_id": "case-of-cleos", "user_id": omar.user_id(), "role": "secondary",
+                "from_ts": 1, "updated_at": at},
         ], "deleted": []},
     });
     cleo.post("/sync/salvage", body).await.ok();
     let cleos = fresh(&cleo).await;
     assert_eq!((cleos.ids("cases"), kinds(&cleos)), (["case-of-cleos".to_owned()].into(), vec![]));
     assert_eq!(cleos.column("cases", "case-of-cleos", "status"), json!("active"));
+    assert!(
+        !cleos.everything()["cases"]["case-of-cleos"]["reference"].to_string().contains("Maria"),
+        "it goes into mails"
+    );
     assert!(fresh(&omar).await.ids("cases").is_empty());
     assert_eq!(fresh(&ana).await.ids("cases"), [case].into());
+}
+
+/// An instant of the time that the last restore took away.
+fn within(world: &World) -> i64 {
+    world.clock.now().plus_ms(-1_800_000).0
+}
+
+fn offers(table: &str, row: Value) -> Value {
+    json!({table: {"created": [], "updated": [row], "deleted": []}})
+}
+
+async fn a_server_that_lacks_nothing_takes_nothing(world: World) {
+    let (ana, ada) = (world.ana().await, world.ada().await);
+    let case = opens_a_case(&ana).await;
+    let before = ana.get(&format!("/cases/{}", case.id)).await.ok();
+    let forged =
+        json!({"id": case.id, "status": "closed", "reference": "Maria Lopez", "updated_at": 9_000_000_000_000_000_i64});
+    for who in [&ana, &ada] {
+        assert_eq!(who.post("/sync/salvage", offers("cases", forged.clone())).await.ok(), json!({"stored": 0}));
+        let new = json!({"id": "case-of-nobody", "unit": "family", "updated_at": 9_000_000_000_000_000_i64});
+        assert_eq!(who.post("/sync/salvage", offers("cases", new)).await.ok(), json!({"stored": 0}));
+    }
+    assert_eq!(ana.get(&format!("/cases/{}", case.id)).await.ok(), before);
+}
+
+async fn a_phones_word_goes_no_further_than_its_users_moves(world: World) {
+    let (ana, ada) = (world.ana().await, world.ada().await);
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    agrees_and_starts(&ana, &goal).await;
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    let bytes = takes_a_backup(&world).await;
+    goes_back(&world, &bytes, &[&ana, &ada]).await;
+    let at = within(&world);
+    // Only a supervisor closes a case, and its number is the server's.
+    let row = json!({"id": case.id, "status": "closed", "summary": "From the lost hour", "reference": "BCDFGHJK2", "updated_at": at});
+    ana.post("/sync/salvage", offers("cases", row)).await.ok();
+    let stored = ana.get(&format!("/cases/{}", case.id)).await.ok();
+    assert_eq!((&stored["status"], &stored["summary"]), (&json!("active"), &json!("From the lost hour")));
+    assert_ne!(stored["reference"], json!("BCDFGHJK2"));
+    // What was not sent yet is left to the push that follows, which asks what it rests on.
+    let mut row = Value::Object(phone.row("goals", &goal).expect("held").clone());
+    row["lifecycle"] = json!("completed");
+    row["_changed"] = json!("lifecycle");
+    for held in [row["updated_at"].clone(), json!(at)] {
+        row["updated_at"] = held;
+        ana.post("/sync/salvage", offers("goals", row.clone())).await.ok();
+        assert_eq!(ana.get(&format!("/goals/{goal}")).await.ok()["lifecycle"], json!("active"));
+    }
+    // Whose account the backup does not know is nobody's to speak for: the words are kept, and told.
+    let note = json!({"id": "note-of-danas", "case_id": case.id, "kind": "progress", "body": "Dana's words",
+        "author_id": "dana-made-later", "status": "signed", "updated_at": at});
+    ana.post("/sync/salvage", offers("notes", note)).await.ok();
+    let there = fresh(&ana).await;
+    assert!(there.row("notes", "note-of-danas").is_none());
+    assert!(there.everything()["sync_issues"].values().any(|one| one["detail"].to_string().contains("Dana's words")));
+    // Nor is a row lost that cannot be stored under its id.
+    ana.post("/sync/salvage", offers("notes", json!({"id": 5, "body": "only copy there is"}))).await.ok();
+    assert!(
+        fresh(&ana).await.everything()["sync_issues"]
+            .values()
+            .any(|one| one["detail"].to_string().contains("only copy"))
+    );
+    // A partner made after the backup is not there: the referral comes back without it, and that is told.
+    let mut referral = ready(&case, "partner-made-later");
+    for (name, value) in [("id", json!("referral-0001")), ("updated_at", json!(at)), ("status", json!("requested"))] {
+        referral[name] = value;
+    }
+    for name in ["packet_fields", "client_consent"] {
+        referral[name] = json!(referral[name].to_string());
+    }
+    ana.post("/sync/salvage", offers("referrals", referral)).await.ok();
+    let there = fresh(&ana).await;
+    assert_eq!(there.column("referrals", "referral-0001", "partner_org_id"), Value::Null);
+    let history = ana.get("/referrals/referral-0001/history").await.ok();
+    assert!(history.to_string().contains("partner-made-later"), "{history}");
+}
+
+async fn the_later_word_on_who_has_a_case_stands(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let (mut anas, mut sams) = (Phone::of(&ana), Phone::of(&sam));
+    sams.pulls().await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    let case = opens_case(&mut anas).await;
+    world.pass_secs(60);
+    hands_over(&world, &case, "ben@demo.example").await;
+    sams.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &ben, &sam]).await;
+    // Ana's phone was away when she lost the case, and comes first.
+    salvages_by_table(&anas).await;
+    assert!(fresh(&ana).await.ids("cases").contains(&case));
+    salvages_by_table(&sams).await;
+    assert!(!fresh(&ana).await.ids("cases").contains(&case), "it is Ben's");
+    assert!(fresh(&ben).await.ids("cases").contains(&case));
 }
 
 async fn what_was_written_since_stands_over_what_is_brought_back(world: World) {

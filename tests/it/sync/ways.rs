@@ -9,7 +9,7 @@ use std::task::Poll;
 use entities::Actor;
 use entities::sync::{self, Numbered, PullRequest, PushRefusal, PushRequest};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::agency::Agency;
 use super::phones::Device;
@@ -108,12 +108,26 @@ impl Device {
     }
 }
 
-/// Offers a restored server rows of a table that it may have lost.
-pub(super) async fn offer(agency: &Agency, actor: &Actor, person: &Person, table: &str, rows: Vec<Value>) {
-    if rows.is_empty() {
+/// Offers a restored server rows that it may have lost, a table at a time, and cases together with who has them.
+pub(super) async fn offers(agency: &Agency, actor: &Actor, person: &Person, held: Vec<(&str, Vec<Value>)>) {
+    let (first, rest): (Vec<_>, Vec<_>) =
+        held.into_iter().partition(|(table, _)| ["cases", "case_assignments"].contains(table));
+    offer(agency, actor, person, first).await;
+    for one in rest {
+        offer(agency, actor, person, vec![one]).await;
+    }
+}
+
+async fn offer(agency: &Agency, actor: &Actor, person: &Person, part: Vec<(&str, Vec<Value>)>) {
+    let offered: Map<String, Value> = part
+        .into_iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(table, rows)| (table.to_owned(), json!({"created": [], "updated": rows, "deleted": []})))
+        .collect();
+    if offered.is_empty() {
         return;
     }
-    let offered = json!({table: {"created": [], "updated": rows, "deleted": []}});
+    let offered = Value::Object(offered);
     match agency.url {
         None => sync::salvage(&agency.store, actor, offered).await.map(|_| ()).expect("salvage"),
         Some(_) => drop(person.post("/sync/salvage", offered).await.ok()),

@@ -37,6 +37,12 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Whether the device names this column as one that it changed.
+    pub(crate) fn names_as_changed(&self, column: &str) -> bool {
+        let names = self.raw.get("_changed").and_then(Value::as_str).unwrap_or_default();
+        names.split(',').any(|name| name == column)
+    }
+
     /// Whether the device says that it changed this column. A row that names no columns speaks
     /// for all of them; one that the device made names what it changed since.
     pub(crate) fn speaks_for(&self, column: &str) -> bool {

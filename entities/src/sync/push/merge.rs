@@ -125,7 +125,9 @@ pub(crate) fn as_it_was(incoming: &Incoming, before: Option<&Row>, people: &Hash
         let stays = match (column.field.merge, before) {
             (Merge::Once, Some(_)) => true,
             (Merge::Protective, Some(before)) => loosens(column, before.cell(at), &cell),
-            (Merge::Server, Some(_)) => column.field.kind == Kind::Id,
+            // The server's own words (a case's number) are not taken from a device where there are any.
+            (Merge::Server, Some(_)) if !table.is_servers() => matches!(column.field.kind, Kind::Id | Kind::Text(_)),
+            (Merge::State, Some(_)) => incoming.names_as_changed(column.name),
             (Merge::Server, None) if column.field.kind == Kind::Id && column.field.refers.is_none() => {
                 !matches!(&cell, Cell::String(Some(id)) if people.contains(id))
             }
@@ -137,6 +139,21 @@ pub(crate) fn as_it_was(incoming: &Incoming, before: Option<&Row>, people: &Hash
         }
     }
     row
+}
+
+/// Takes a state back to the stored one where the actor could not have got there move by move, or where the row as it is
+/// would not have been let: so much of the rules holds for what a device says of a time that nobody else knows.
+pub(crate) fn walk(merged: &mut Merged, before: &Row, now: Instant, actor: &Actor) -> Result<()> {
+    let table = before.table;
+    for (at, column) in table.columns.iter().enumerate().filter(|(_, column)| column.field.merge == Merge::State) {
+        let (Some(from), Some(to)) = (before.text(column.name), merged.row.text(column.name)) else { continue };
+        if from != to && !table.leads(column.name, from, to, &merged.row, now, actor)? {
+            merged.row.put(at, before.cell(at).clone());
+            merged.illegal = true;
+            merged.kept.push(column.name);
+        }
+    }
+    Ok(())
 }
 
 /// Makes a change of state as a move; false when it is not a legal one.
