@@ -7,9 +7,10 @@
 //! its number early). The lock also serves as the lock of each of the agency's cases.
 //!
 //! One transaction has one number. At the commit the door settles access, re-stands rows, replans
-//! the cases whose facts changed and writes one chained audit event. Read `write/stand.rs` for where
+//! the cases whose facts changed and writes one chained audit event (`write/settle.rs`). Read `write/stand.rs` for where
 //! rows can be seen, `history.rs` and `audit.rs` for what it leaves behind, `sync/` for what is made of it.
 
+mod settle;
 mod stand;
 
 use std::collections::BTreeSet;
@@ -18,14 +19,13 @@ use std::sync::Arc;
 use sea_orm::{DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
-use crate::casework::case_assignment;
 use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
-use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
+use crate::registry::{Checked, Merge, Row, Synced, Table, fill, table};
 use crate::store::Store;
-use crate::sync::{custody, quarantine};
-use crate::workflow::refused;
+use crate::sync::custody;
 use crate::{audit, history, sql};
+pub(crate) use settle::Arrived;
 use stand::entry;
 
 /// An open write transaction of one agency. Dropping it undoes everything.
@@ -54,15 +54,6 @@ pub struct Write {
     note: Option<(&'static str, String)>,
     /// The hash of the agency's last audit event.
     last_event: String,
-}
-
-/// What came in a transaction that somebody's work may have waited for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arrived {
-    /// Rows that others cannot be without, and that came to stand somewhere.
-    pub(crate) rows: BTreeSet<(&'static str, String)>,
-    /// Who sees more than before.
-    pub(crate) readers: BTreeSet<String>,
 }
 
 /// How far the present may lie beyond the newest commit number of all agencies: two years.
@@ -199,26 +190,6 @@ impl Write {
 
     pub(crate) fn is_immediate(&self) -> bool {
         self.immediate
-    }
-
-    /// Takes note that a row came to stand somewhere, and work may have waited for it.
-    fn arrives(&mut self, row: &Row) {
-        if self.awaited && row.table.is_needed() {
-            self.arrived.rows.insert((row.table.name, row.id().to_owned()));
-        }
-    }
-
-    /// Takes note that a scope opened to somebody: work of theirs may have waited for it, and where it
-    /// makes them one of those who decide about a case, they must hear of what is kept there.
-    pub(crate) fn sees_more(&mut self, user_id: &str, scope: &str) {
-        if self.awaited {
-            self.arrived.readers.insert(user_id.to_owned());
-        }
-        if let Some((case, "assigned" | "supervision")) =
-            scope.strip_prefix("case:").and_then(|rest| rest.split_once('/'))
-        {
-            self.gained.insert(case.to_owned());
-        }
     }
 
     /// Does something in the name of somebody else, whose work it is.
@@ -459,66 +430,6 @@ impl Write {
         done
     }
 
-    /// Settles, re-stands, replans, writes the audit event and commits. Answers the commit number.
-    pub async fn commit(mut self) -> Result<i64> {
-        self.settle_pending().await?;
-        for case in std::mem::take(&mut self.plan) {
-            crate::workflow::timers::plan_case(&mut self, &case).await?;
-        }
-        for (id, before, after) in std::mem::take(&mut self.reached) {
-            let agency = &self.actor.agency_id;
-            refused::moved(&self.tx, self.now, agency, &id, before.as_deref(), after.as_deref()).await?;
-        }
-        if self.note.is_some() || !self.objects.is_empty() {
-            let (action, reason) = self.note.take().unwrap_or(("write", String::new()));
-            let objects = std::mem::take(&mut self.objects);
-            let event = audit::Event::of(&self.actor, self.seq, self.now, action, reason, objects.join(" "));
-            audit::append(&self.tx, &self.last_event, event).await?;
-        }
-        if self.stepped {
-            let values = vec![self.seq.into(), self.actor.agency_id.as_str().into()];
-            sql::exec(&self.tx, "update sync_clock set seq = $1 where agency_id = $2", values).await?;
-        }
-        self.tx.commit().await?;
-        Ok(self.seq)
-    }
-
-    /// Does now what the commit would do about access and scopes, for those who must know who
-    /// sees what before it; takes in what was waiting for what has come; and tells those who came to
-    /// a case of what is still kept there.
-    pub(crate) async fn settle_pending(&mut self) -> Result<()> {
-        self.settle_scopes().await?;
-        while self.arrived != Arrived::default() {
-            let arrived = std::mem::take(&mut self.arrived);
-            custody::release(self, arrived).await?;
-            self.settle_scopes().await?;
-        }
-        let gained = std::mem::take(&mut self.gained);
-        if gained.is_empty() { Ok(()) } else { quarantine::tell_newcomers(self, &gained).await }
-    }
-
-    async fn settle_scopes(&mut self) -> Result<()> {
-        for case in std::mem::take(&mut self.ended) {
-            case_assignment::end_all(self, &case).await?;
-        }
-        for (name, id) in std::mem::take(&mut self.refill) {
-            if let Some(row) = self.row(registered(name)?, &id).await?.filter(|row| !row.is_deleted()) {
-                let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
-                self.update(&row, same).await?;
-            }
-        }
-        for case in std::mem::take(&mut self.access) {
-            access::settle_case(self, &case).await?;
-        }
-        for (name, id) in std::mem::take(&mut self.restand) {
-            let row = self.row(registered(name)?, &id).await?;
-            if let Some(row) = row.filter(|row| row.agency_id() == self.actor.agency_id) {
-                self.stand_again(&row).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the next commit number: for a row that is stored a second time in this transaction (a
     /// case opened offline together with its first contact), since a row never changes without a
     /// greater number; and for each case of a grant of many (S13), since one number is one page. The
@@ -526,32 +437,6 @@ impl Write {
     pub(crate) fn step(&mut self) {
         self.seq += 1;
         self.stepped = true;
-    }
-
-    fn touched(&mut self, touches: Vec<Touch>) {
-        for touch in touches {
-            match touch {
-                Touch::Access(case) => {
-                    self.plan.insert(case.clone());
-                    self.access.insert(case);
-                }
-                Touch::Restand(name, id) => {
-                    self.restand.insert((name, id));
-                }
-                Touch::Plan(case) => {
-                    self.plan.insert(case);
-                }
-                Touch::Refill(name, id) => {
-                    self.refill.insert((name, id));
-                }
-                Touch::End(case) => {
-                    self.ended.insert(case);
-                }
-                Touch::Reached(id, before, after) => {
-                    self.reached.insert((id, before, after));
-                }
-            }
-        }
     }
 }
 
