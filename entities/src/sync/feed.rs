@@ -56,13 +56,15 @@ const OF_TABLE: &str = "and f.tbl = $4";
 /// Where an access begins to be read: from the start where it changed beyond `$2` itself.
 const SINCE: &str = "case when a.seq > $2 then 0 else $2 end";
 
-/// The user's scopes in which something happened beyond `$2`, or which opened or closed since. What else the user has
-/// open is not looked into: it is what a page would cost most with, where there are many scopes.
+/// Accesses whose scope may hold something beyond `$2`, or that opened or closed since.
+const OPEN: &str = "a.user_id = $1 and (a.visible or a.seq > $2)";
+/// Of these the scopes in which something did happen. What else the user has open is not looked into: on SQLite it is what
+/// a page would cost most with, where there are many scopes.
 const NEWS: &str = "a.user_id = $1 and s.scope = a.scope and (a.seq > $2 or (a.visible and s.seq > $2))";
 
-/// Joins the user's accesses, the newest number of each scope, and of those with `NEWS` the entries `f` beyond the
-/// cursor, or all of them where the access itself changed beyond it. Each scope is probed in the index: left to
-/// itself PostgreSQL reads the whole feed once there are many scopes, and SQLite may start at the wrong end.
+/// Joins the user's accesses with the entries `f` of each scope beyond the cursor, or all of them where the access
+/// itself changed beyond it. Each scope is probed in the index: left to itself PostgreSQL reads the whole feed once
+/// there are many scopes, and SQLite may start at the wrong end.
 fn join(backend: DbBackend, bound: &str) -> String {
     join_of(backend, "*", bound, "")
 }
@@ -71,9 +73,8 @@ fn join(backend: DbBackend, bound: &str) -> String {
 fn join_of(backend: DbBackend, columns: &str, bound: &str, first: &str) -> String {
     match backend {
         DbBackend::Postgres => format!(
-            "from sync_access a cross join lateral (select * from sync_scope s where s.scope = a.scope offset 0) s \
-             cross join lateral (select {columns} from sync_feed f where f.scope = s.scope and f.seq > {SINCE} {bound} \
-             {first} offset 0) f where {NEWS}"
+            "from sync_access a cross join lateral (select {columns} from sync_feed f where f.scope = a.scope \
+             and f.seq > {SINCE} {bound} {first} offset 0) f where {OPEN}"
         ),
         _ => format!(
             "from sync_access a cross join sync_scope s cross join sync_feed f \
