@@ -159,13 +159,22 @@ export function fieldstoneSync({
     for (const table of [...tables].sort((a, b) => place(a) - place(b))) {
       all.push(...(await holdings(table)).flatMap((one) => choose(one).map(([list, row]) => [table.name, list, row])))
     }
-    for (let from = 0; from < all.length; from += PAGE) {
+    for (let from = 0; from < all.length; from += PAGE) await some(all.slice(from, from + PAGE))
+
+    async function some(rows) {
       const part = {}
-      for (const [table, list, row] of all.slice(from, from + PAGE)) {
+      for (const [table, list, row] of rows) {
         part[table] ??= { created: [], updated: [], deleted: [] }
         part[table][list].push(row)
       }
-      await send(part)
+      try {
+        await send(part)
+      } catch (error) {
+        // Long texts: half of it at a time.
+        if (error.status !== 413 || rows.length < 2) throw error
+        await some(rows.slice(0, rows.length / 2))
+        await some(rows.slice(rows.length / 2))
+      }
     }
   }
 

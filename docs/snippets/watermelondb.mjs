@@ -122,17 +122,24 @@ export function fieldstoneSync({
         .fetch()
       return rows.map(({ _raw }) => _raw)
     }
-    const offer = (part) =>
-      post('/sync/salvage', Object.fromEntries(part.map(([table, updated]) => [table, { created: [], updated, deleted: [] }])))
     const assigned = tables.includes('case_assignments') ? await held('case_assignments') : []
+    const offer = async (table, rows) => {
+      const cases = new Set(rows.map(({ id }) => id))
+      const part = { [table]: { created: [], updated: rows, deleted: [] } }
+      const along = table === 'cases' ? assigned.filter((row) => cases.has(row.case_id)) : []
+      if (along.length > 0) part.case_assignments = { created: [], updated: along, deleted: [] }
+      try {
+        await post('/sync/salvage', part)
+      } catch (error) {
+        // Long texts: half of it at a time.
+        if (error.status !== 413 || rows.length < 2) throw error
+        await offer(table, rows.slice(0, rows.length / 2))
+        await offer(table, rows.slice(rows.length / 2))
+      }
+    }
     for (const table of tables.filter((name) => name !== 'case_assignments')) {
       const rows = await held(table)
-      for (let from = 0; from < rows.length; from += PAGE) {
-        const page = rows.slice(from, from + PAGE)
-        const cases = new Set(page.map(({ id }) => id))
-        const along = table === 'cases' ? [['case_assignments', assigned.filter((row) => cases.has(row.case_id))]] : []
-        await offer([[table, page], ...along])
-      }
+      for (let from = 0; from < rows.length; from += PAGE) await offer(table, rows.slice(from, from + PAGE))
     }
   }
 

@@ -54,7 +54,7 @@ pub(super) struct Key {
 /// first key, where there is none.
 ///
 /// # Errors
-/// As [`Keys::open`].
+/// As [`super::Keys::open`].
 pub fn rotate(path: &Path, now: Instant) -> Result<(), KeyError> {
     if !path.exists() {
         return create_file(path);

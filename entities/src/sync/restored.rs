@@ -81,11 +81,10 @@ pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) ->
 /// Whether a case that the backup does not know has been brought back in this epoch.
 pub(crate) async fn came_back(write: &Write, case: &str, line: &Timeline) -> Result<bool> {
     let cases = table("cases").ok_or(Error::NotFound)?;
-    if salvaged(write, cases.name, case, line.epoch).await?.is_none() {
-        return Ok(false);
-    }
+    let Some((held, _)) = salvaged(write, cases.name, case, line.epoch).await? else { return Ok(false) };
+    // One that the backup knows was made before the state that was brought back of it.
     let row = write.row(cases, case).await?;
-    Ok(row.is_some_and(|row| row.int("created_at").is_some_and(|made| made >= line.started)))
+    Ok(row.is_some_and(|row| row.int("created_at").is_some_and(|made| made > held)))
 }
 
 /// Remembers it, so that an older state from another device does not take its place.

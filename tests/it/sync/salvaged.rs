@@ -18,6 +18,8 @@ on_both!(
     a_server_that_lacks_nothing_takes_nothing,
     a_phones_word_goes_no_further_than_its_users_moves,
     the_later_word_on_who_has_a_case_stands,
+    what_its_bringer_may_not_see_any_more_is_kept,
+    an_edit_since_does_not_make_a_row_its_editors,
     what_was_written_since_stands_over_what_is_brought_back,
     an_app_that_only_asks_to_wait_keeps_what_nobody_else_has,
 );
@@ -387,4 +389,50 @@ async fn an_app_that_only_asks_to_wait_keeps_what_nobody_else_has(world: World) 
         assert!(page.get("experimentalStrategy").is_none(), "{page}");
         assert!(phone.ids("goals").contains(&only) && phone.ids("goals").contains(&unsent));
     }
+}
+
+async fn what_its_bringer_may_not_see_any_more_is_kept(world: World) {
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let (mut anas, mut bens) = (Phone::of(&ana), Phone::of(&ben));
+    let case = opens_case(&mut anas).await;
+    let note = anas.creates("notes", json!({"case_id": case, "kind": "progress", "body": "A beginning"}));
+    anas.syncs().await;
+    anas.pulls().await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    anas.edits("notes", &note, json!({"body": "What she signed in the end", "status": "signed"}));
+    anas.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    bens.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &ben]).await;
+    salvages_by_table(&bens).await;
+    let kept = fresh(&ben).await.everything().remove("sync_issues").expect("told");
+    assert!(kept.values().any(|issue| issue["detail"].to_string().contains("What she signed in the end")), "{kept:?}");
+    assert!(!kinds(&fresh(&ana).await).is_empty(), "so is who has the case again");
+}
+
+async fn an_edit_since_does_not_make_a_row_its_editors(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let (mut anas, mut bens) = (Phone::of(&ana), Phone::of(&ben));
+    let case = opens_case(&mut anas).await;
+    let joins = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "helps out"});
+    sam.post(&format!("/cases/{case}/assignments"), joins).await.ok();
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    let note = anas.creates("notes", json!({"case_id": case, "kind": "progress", "body": "Ana's own words"}));
+    anas.syncs().await;
+    bens.pulls().await;
+    goes_back(&world, &bytes, &[&ana, &ben]).await;
+    // His app stamps what he edits by the phone's clock.
+    let mut row = Value::Object(bens.row("notes", &note).expect("held").clone());
+    for (name, value) in [
+        ("client_words", json!("added by Ben")),
+        ("_status", json!("updated")),
+        ("_changed", json!("client_words")),
+        ("updated_at", json!(world.clock.now().plus_ms(60_000).0)),
+    ] {
+        row[name] = value;
+    }
+    ben.post("/sync/salvage", offers("notes", row)).await.ok();
+    assert_eq!(fresh(&ana).await.column("notes", &note, "author_id"), json!(ana.user_id()));
 }

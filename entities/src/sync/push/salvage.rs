@@ -72,14 +72,24 @@ impl Offer {
         columns.filter_map(|column| incoming.raw.get(column.name)?.as_str()).all(|id| self.people.contains(id))
     }
 
-    /// The instant of the state that is offered, by the clock of the server that is gone.
-    fn held(incoming: &Incoming) -> Option<i64> {
-        incoming.raw.get("updated_at").and_then(Value::as_i64)
+    /// The instant of the state that is offered, by the clock of the server that is gone. Where the app stamps a row that it
+    /// edits by its own clock, the server's instant is no more there: it was some time before the restore.
+    fn held(&self, incoming: &Incoming) -> Option<i64> {
+        let held = incoming.raw.get("updated_at").and_then(Value::as_i64)?;
+        let edited = incoming.raw.get("_changed").and_then(Value::as_str).is_some_and(|names| !names.is_empty());
+        let own = edited && (held >= self.line.started || incoming.names_as_changed("updated_at"));
+        Some(if own { self.line.started - 1 } else { held })
+    }
+
+    /// Whether a row that is not here is one that the restore took away. Rows are never purged, so any instant of the
+    /// server's from before it tells that.
+    fn was_here(&self, incoming: &Incoming) -> bool {
+        self.held(incoming).is_some_and(|held| held > 0 && held < self.line.started)
     }
 
     /// Whether the state belongs to the time that the restore took away: only then is it taken for what the server had.
     fn is_of_the_lost_time(&self, incoming: &Incoming) -> bool {
-        Offer::held(incoming).is_some_and(|held| held > self.line.restored_to && held < self.line.started)
+        self.held(incoming).is_some_and(|held| held > self.line.restored_to && held < self.line.started)
     }
 }
 
@@ -97,8 +107,12 @@ pub async fn salvage(store: &Store, actor: &Actor, body: Value) -> std::result::
     }
     let mut desk = Desk::open(&mut write, &intake.rows, i64::MAX, OnConflict::Settle).await?;
     // What people were told is the server's to say again.
-    let work = |row: &&Incoming| row.op != Op::Deleted && row.table.name != issue::Entity::NAME;
-    for incoming in intake.rows.iter().filter(work) {
+    let mut rows: Vec<&Incoming> =
+        intake.rows.iter().filter(|row| row.op != Op::Deleted && row.table.name != issue::Entity::NAME).collect();
+    // Whose time with a case ended makes room for whoever came after.
+    let open = |row: &Incoming| row.raw.get("to_ts").is_none_or(Value::is_null);
+    rows.sort_by_key(|row| (row.table.rank, row.table.name, open(row)));
+    for incoming in rows {
         match desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned() {
             None => desk.bring_back(incoming, &offer).await?,
             Some(stored) => desk.salvage(incoming, &stored, &offer).await?,
@@ -147,7 +161,7 @@ impl Desk<'_> {
         if table.is_anew() {
             return Ok(());
         }
-        if !offer.is_of_the_lost_time(incoming) {
+        if !offer.was_here(incoming) {
             // What was pushed and never pulled again bears no instant of the server's.
             return if table.is_servers() { Ok(()) } else { self.create(incoming).await };
         }
@@ -164,6 +178,12 @@ impl Desk<'_> {
             None => table.writers.contains(&Role::Caseworker),
         };
         if !comes {
+            // Whose word nobody may take is told to those who can give the case.
+            let case = merged.row.case_id().unwrap_or_default();
+            let gives = table.name == case_assignment::Entity::NAME && merged.row.int("to_ts").is_none() && !own;
+            if gives && restored::came_back(self.write, case, &offer.line).await? {
+                return self.quarantine(incoming, None, NOT_YOURS, true).await;
+            }
             return Ok(());
         }
         // Nobody is made the author of what somebody else wrote.
@@ -221,7 +241,7 @@ impl Desk<'_> {
             self.tell_of_the_cut(incoming, &row, cut);
         }
         self.applied += 1;
-        let held = Offer::held(incoming).unwrap_or_default();
+        let held = offer.held(incoming).unwrap_or_default();
         restored::note_salvaged(self.write, table.name, &incoming.id, offer.line.epoch, held).await
     }
 
@@ -256,7 +276,7 @@ impl Desk<'_> {
     /// on the very state that is here, and differs, tells it, and it is taken in as a push again.
     async fn salvage(&mut self, incoming: &Incoming, before: &Row, offer: &Offer) -> Result<()> {
         let (table, id, line) = (incoming.table, incoming.id.as_str(), &offer.line);
-        let held = Offer::held(incoming).or(before.int("created_at")).unwrap_or_default();
+        let held = offer.held(incoming).or(before.int("created_at")).unwrap_or_default();
         let seen = self.visible.contains(&(table.name, incoming.id.clone())) && !before.is_deleted();
         let actor = self.write.actor().clone();
         let mut merged = merge::Merged::of(merge::as_it_was(incoming, Some(before), &offer.people));
@@ -283,7 +303,7 @@ impl Desk<'_> {
         if !seen {
             // A case that was handed to the user after the backup is somebody else's again, or another device has
             // deleted the row since. What only the lost timeline had is kept.
-            let work = may && !table.is_servers() && merged.row != *before;
+            let work = !table.is_servers() && merged.row != *before;
             if work && (later || unpulled || of_the_lost_time) {
                 let gone = before.is_deleted() && self.visible_before(before);
                 let reason = if gone { DELETED } else { NOT_YOURS };
