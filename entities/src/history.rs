@@ -33,18 +33,22 @@ pub(crate) async fn keep_lost(write: &Write, row: &Row, lost: Map<String, Value>
     put(write, row.table, row.id(), "lost", lost).await
 }
 
-/// Leaves of these values those that the row's history does not have.
-pub(crate) async fn leave_new(write: &Write, row: &Row, values: &mut Map<String, Value>) -> Result<()> {
-    if values.is_empty() {
-        return Ok(());
+/// Keeps what a row offered would have set and the stored one does not say, as far as history does not have it already.
+/// Answers what was kept.
+pub(crate) async fn keep_new(write: &Write, stored: &Row, mut lost: Map<String, Value>) -> Result<Map<String, Value>> {
+    if lost.is_empty() {
+        return Ok(lost);
     }
     let text = "select old from row_history where tbl = $1 and row_id = $2";
-    for kept in sql::all(write.conn(), text, vec![row.table.name.into(), row.id().into()]).await? {
+    for kept in sql::all(write.conn(), text, vec![stored.table.name.into(), stored.id().into()]).await? {
         let old: String = kept.try_get_by_index(0)?;
         let old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
-        values.retain(|name, value| old.get(name) != Some(value));
+        lost.retain(|name, value| old.get(name) != Some(value));
     }
-    Ok(())
+    if !lost.is_empty() {
+        keep_lost(write, stored, lost.clone()).await?;
+    }
+    Ok(lost)
 }
 
 async fn put(write: &Write, table: &'static Table, id: &str, op: &str, old: Map<String, Value>) -> Result<()> {

@@ -303,6 +303,7 @@ for (const kind of ['sqlite', 'postgres']) {
       await one.edits('goals', late.goal, { unit: 'months' })
       await world.restores()
       await one.person.logsIn()
+      one.most = 3 // rows of an offer that the server takes at once
       one.online = true
       await one.syncs()
       await one.syncs()

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { after, before, describe, it } from 'node:test'
 
 import { fieldstoneSync } from '../../docs/snippets/watermelondb.mjs'
+import { refusesMoreThan } from './rig/person.js'
 import { World } from './rig/world.js'
 
 const require = createRequire(import.meta.url)
@@ -20,12 +21,14 @@ for (const kind of ['sqlite', 'postgres']) {
     })
     after(() => world?.close())
 
-    // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail.
+    // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail;
+    // `network.most` is how many rows of an offer the server takes at once.
     const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
         request: async (path, options) => {
-          const response = await phone.person.fetch(path, options)
+          const large = refusesMoreThan(network.most ?? Infinity, path, options)
+          const response = large ?? (await phone.person.fetch(path, options))
           if (!network.loses || !options?.body) return response
           network.loses = false
           throw new Error('the answer was lost')
@@ -156,7 +159,7 @@ for (const kind of ['sqlite', 'postgres']) {
 
     it('gives back to a restored server what it lost', async () => {
       const one = await world.phone(ana)
-      const sync = syncing(one)
+      const sync = syncing(one, { most: 3 })
       await sync()
       const id = await one.creates('cases', { unit: 'individual', summary: 'Before the backup' })
       const goal = await one.creates('goals', { case_id: id, level: 'individual', statement: 'Known' })

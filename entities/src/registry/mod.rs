@@ -114,6 +114,8 @@ pub trait Synced: EntityTrait<Model: ModelTrait<Entity = Self> + Default + Parti
     const WRITERS: &'static [Role] = &[Role::Caseworker];
     /// Some rows may be deleted; see `may_delete`.
     const DELETES: bool = false;
+    /// The server makes the rows from others, and anew where they are lost: reminders, and what people are told.
+    const ANEW: bool = false;
     /// Rows are only ever added; a correction is a new row.
     const APPEND_ONLY: bool = false;
     /// The moves of its state machine.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use sea_orm::{IdenStatic, Iterable, ModelTrait, Value};
 
-use super::{Kind, Synced, Table};
+use super::{Face, Kind, Synced, Table};
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
@@ -115,6 +115,13 @@ impl Row {
             Value::BigInt(number) => *number,
             _ => None,
         }
+    }
+
+    /// What of it a client may write and says otherwise than the other row, as history writes it.
+    pub(crate) fn says_beside(&self, other: &Row) -> serde_json::Map<String, serde_json::Value> {
+        let columns = self.table.wire_columns().filter(|(_, column)| column.field.writable());
+        let differs = columns.filter(|(at, _)| self.cells[*at] != other.cells[*at]);
+        differs.map(|(at, column)| (column.name.to_owned(), self.json(at, Face::Rest))).collect()
     }
 
     /// Sets a column by name; a name the table does not have is ignored.

@@ -66,6 +66,8 @@ pub struct Table {
     pub deletes: bool,
     /// Roles that may write.
     pub writers: &'static [Role],
+    /// Rows are made by the server from others, and anew where they are lost.
+    pub anew: bool,
     /// Rows are only ever added.
     pub append_only: bool,
     /// States, besides the initial one, in which a device may make a row.
@@ -145,6 +147,7 @@ impl Table {
             readers: E::READERS,
             deletes: E::DELETES,
             writers: E::WRITERS,
+            anew: E::ANEW,
             append_only: E::APPEND_ONLY,
             starts: E::STARTS,
             id: at("id"),
@@ -261,13 +264,6 @@ impl Table {
     /// Whether the column at this place is one that the write door stamps, or the row's id.
     pub(crate) fn is_stamp(&self, at: usize) -> bool {
         at == self.id || STAMPS.contains(&self.columns[at].name)
-    }
-
-    /// True when rows are made by the server from others, and made anew where they are lost: reminders, and what people are
-    /// told. A row of a case that people make names its case.
-    pub fn is_anew(&self) -> bool {
-        let made = self.columns.iter().any(|column| column.field.required);
-        self.has_case() && !made && !self.is_servers() && !self.is_case()
     }
 
     /// Whether moves lead from one state to the other that this actor may make, each of which the row as it is now would be

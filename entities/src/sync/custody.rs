@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::write::{Arrived, Write};
 
 use super::issue;
-use super::push::{apply_kept, rights};
+use super::push::{NOT_YOUR_CASE, apply_kept, rights};
 
 /// What somebody decides about quarantined work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub(super) async fn why_waiting(write: &Write) -> Result<&'static str> {
         Some(row) => row.try_get_by_index(0)?,
         None => 0,
     };
-    Ok(if count < WAITING_AT_MOST { WAITING } else { "the case is not yours at this time" })
+    Ok(if count < WAITING_AT_MOST { WAITING } else { NOT_YOUR_CASE })
 }
 
 /// The reason for which a waiting state gives way to a later one.

@@ -77,6 +77,7 @@ pub const KINDS: &[&str] =
 impl Synced for Entity {
     const NAME: &'static str = "sync_issues";
     const RANK: u8 = 200;
+    const ANEW: bool = true;
     const WRITERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor];
     const MOVES: &'static [Move<Model>] = &[Move {
         takes: &["settled_reason"],

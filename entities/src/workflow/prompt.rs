@@ -72,6 +72,7 @@ const STATUS: &[&str] = &["pending", "seen", "snoozed", "done", "cancelled", "ex
 impl Synced for Entity {
     const NAME: &'static str = "prompts";
     const RANK: u8 = 90;
+    const ANEW: bool = true;
     const WRITERS: &'static [Role] = &[Role::Caseworker, Role::Supervisor];
     const MOVES: &'static [Move<Model>] = &[
         Move::plain("see", &["pending", "snoozed"], "seen"),

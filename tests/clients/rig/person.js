@@ -60,3 +60,11 @@ export class Person {
     })
   }
 }
+
+// What a server says to an offer of more rows than it takes at once; nothing where it takes them.
+export function refusesMoreThan(most, path, options) {
+  if (!path.startsWith('/sync/salvage')) return undefined
+  const rows = Object.values(JSON.parse(options.body)).reduce((sum, { updated }) => sum + updated.length, 0)
+  if (rows <= most) return undefined
+  return Response.json({ code: 'too_large' }, { status: 413 })
+}

@@ -5,6 +5,7 @@ import { getRxStorageMemory } from 'rxdb/plugins/storage-memory'
 import { Subject } from 'rxjs'
 
 import { fieldstoneCollections, fieldstoneSync } from '../../../docs/snippets/rxdb.mjs'
+import { refusesMoreThan } from './person.js'
 import { uuidv7 } from './phone.js'
 
 // The open-source library opens 13 collections in one process: three devices with these are twelve.
@@ -21,7 +22,7 @@ export class Replica {
     const collections = fieldstoneCollections(described, tables)
     if (conflictHandler) for (const collection of Object.values(collections)) collection.conflictHandler = conflictHandler
     await database.addCollections(collections)
-    return Object.assign(new Replica(), { person, described, database, asked: [], online: true, losing: 0, failing: 0, erased: false })
+    return Object.assign(new Replica(), { person, described, database, asked: [], online: true, most: Infinity, losing: 0, failing: 0, erased: false })
   }
 
   // Begins to replicate; `more` are options of the snippet.
@@ -53,7 +54,7 @@ export class Replica {
       this.failing -= 1
       throw new Error('the network failed')
     }
-    const response = await this.person[by](path, options)
+    const response = refusesMoreThan(this.most, path, options) ?? (await this.person[by](path, options))
     if (path.endsWith('/push') && this.losing > 0) {
       this.losing -= 1
       throw new Error('the answer was lost')

@@ -18,6 +18,7 @@ on_both!(
     a_server_that_lacks_nothing_takes_nothing,
     a_phones_word_goes_no_further_than_its_users_moves,
     the_later_word_on_who_has_a_case_stands,
+    a_hand_over_that_only_its_taker_knows_is_told,
     what_its_bringer_may_not_see_any_more_is_kept,
     an_edit_since_does_not_make_a_row_its_editors,
     what_was_written_since_stands_over_what_is_brought_back,
@@ -305,23 +306,46 @@ async fn a_phones_word_goes_no_further_than_its_users_moves(world: World) {
     assert!(history.to_string().contains("partner-made-later"), "{history}");
 }
 
-async fn the_later_word_on_who_has_a_case_stands(world: World) {
+/// A case opened and handed to Ben in the lost time. Ana's phone was away when she lost it; Sam's has heard of it.
+async fn handed_over_in_the_lost_time(world: &World) -> (Phone, Phone, String) {
     let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
     let (mut anas, mut sams) = (Phone::of(&ana), Phone::of(&sam));
     sams.pulls().await;
-    let bytes = takes_a_backup(&world).await;
+    let bytes = takes_a_backup(world).await;
     world.pass_secs(60);
     let case = opens_case(&mut anas).await;
     world.pass_secs(60);
-    hands_over(&world, &case, "ben@demo.example").await;
+    hands_over(world, &case, "ben@demo.example").await;
     sams.pulls().await;
-    goes_back(&world, &bytes, &[&ana, &ben, &sam]).await;
-    // Ana's phone was away when she lost the case, and comes first.
+    goes_back(world, &bytes, &[&ana, &ben, &sam]).await;
+    (anas, sams, case)
+}
+
+async fn the_later_word_on_who_has_a_case_stands(world: World) {
+    let (anas, sams, case) = handed_over_in_the_lost_time(&world).await;
     salvages_by_table(&anas).await;
-    assert!(fresh(&ana).await.ids("cases").contains(&case));
-    salvages_by_table(&sams).await;
-    assert!(!fresh(&ana).await.ids("cases").contains(&case), "it is Ben's");
-    assert!(fresh(&ben).await.ids("cases").contains(&case));
+    assert!(fresh(&anas.person).await.ids("cases").contains(&case), "hers comes first");
+    // In whatever order his time and the end of hers are listed.
+    let mut all = holdings(&sams);
+    all["case_assignments"]["updated"].as_array_mut().expect("rows").sort_by_key(|row| !row["to_ts"].is_null());
+    assert!(all["case_assignments"]["updated"][0]["to_ts"].is_null());
+    sams.person.post("/sync/salvage", all).await.ok();
+    assert!(!fresh(&anas.person).await.ids("cases").contains(&case), "it is Ben's");
+    assert!(fresh(&world.ben().await).await.ids("cases").contains(&case));
+}
+
+async fn a_hand_over_that_only_its_taker_knows_is_told(world: World) {
+    let (anas, sams, case) = handed_over_in_the_lost_time(&world).await;
+    salvages_by_table(&anas).await;
+    // Ben's phone holds what Sam's does of it.
+    let ben = world.ben().await;
+    ben.post("/sync/salvage", json!({"case_assignments": holdings(&sams)["case_assignments"]})).await.ok();
+    assert!(!fresh(&ben).await.ids("cases").contains(&case), "nobody is given a case by their own word");
+    for told in [&anas.person, &sams.person] {
+        let issues = fresh(told).await.everything().remove("sync_issues").expect("told");
+        let mut about = issues.values().filter(|issue| issue["about_table"] == json!("case_assignments"));
+        assert_eq!(about.next().expect("one")["kind"], json!("quarantined"));
+    }
 }
 
 async fn what_was_written_since_stands_over_what_is_brought_back(world: World) {

@@ -21,7 +21,7 @@ use crate::write::Write;
 /// The reason given for a row that is not there as well as for one that is not the author's.
 pub(super) const NOT_YOURS: &str = "no such row is yours to change";
 /// The reason given for new work in a case that is not the author's, or that is not there.
-const NOT_YOUR_CASE: &str = "the case is not yours at this time";
+pub(in crate::sync) const NOT_YOUR_CASE: &str = "the case is not yours at this time";
 /// The reason given for a row that cannot do without another, which is not there for its author.
 pub(super) const NO_SUCH_ROW: &str = "it names a row that is not there for you";
 

@@ -8,6 +8,7 @@ mod desk;
 mod intake;
 mod merge;
 pub(super) mod mutate;
+mod offer;
 mod reach;
 mod replay;
 pub(super) mod replicate;
@@ -23,6 +24,7 @@ use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::Device;
+pub(super) use desk::NOT_YOUR_CASE;
 use desk::{Desk, OnConflict};
 use intake::{Incoming, Op};
 pub use replay::Numbered;

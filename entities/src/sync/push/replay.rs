@@ -13,8 +13,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Map;
-
 use super::desk::Desk;
 use super::intake::{Incoming, Op};
 use super::merge;
@@ -22,7 +20,6 @@ use crate::access::Actor;
 use crate::audit::short;
 use crate::error::{Error, Result};
 use crate::history;
-use crate::registry::{Face, Row};
 use crate::sql;
 use crate::sync::device;
 use crate::sync::quarantine::Telling;
@@ -161,12 +158,12 @@ impl Desk<'_> {
         if deleted {
             return Ok(());
         }
-        let mut lost = self.differing(incoming, &before)?;
+        let (now, author) = (self.write.now(), Arc::clone(&self.author));
+        let offered = merge::merge(incoming, Some(&before), &BTreeSet::new(), now, &author)?.row;
+        let mut lost = offered.says_beside(&before);
         lost.retain(|name, _| !said.contains_key(name));
-        history::leave_new(self.write, &before, &mut lost).await?;
-        if !lost.is_empty() {
-            history::keep_lost(self.write, &before, lost.clone()).await?;
-        } else if incoming.op != Op::Deleted {
+        let lost = history::keep_new(self.write, &before, lost).await?;
+        if lost.is_empty() && incoming.op != Op::Deleted {
             return Ok(());
         }
         self.tellings.push(Telling {
@@ -181,17 +178,6 @@ impl Desk<'_> {
             widely: false,
         });
         Ok(())
-    }
-
-    /// What a row would set to something else than is stored, as history writes it.
-    fn differing(&self, incoming: &Incoming, before: &Row) -> Result<Map<String, serde_json::Value>> {
-        let (now, author) = (self.write.now(), Arc::clone(&self.author));
-        let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), now, &author)?;
-        let columns = incoming
-            .table
-            .wire_columns()
-            .filter(|(at, column)| column.field.writable() && merged.row.cell(*at) != before.cell(*at));
-        Ok(columns.map(|(at, column)| (column.name.to_owned(), merged.row.json(at, Face::Rest))).collect())
     }
 }
 
