@@ -29,6 +29,8 @@ const LEFT_OUT: &[&str] =
 const FIRST: &[&str] = &["agencies", "teams", "users"];
 /// Rows stored by one statement.
 const BATCH: usize = 1000;
+/// How many commits a lost timeline may have had beyond its backup where the clock does not tell.
+const UNKNOWN_COMMITS: i64 = 1_000_000;
 
 /// What was written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,11 +179,13 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
 /// Opens the next epoch of every agency's timeline and switches mail off. A cursor from before
 /// belongs to a past that this database does not have. The epoch is called after the number it begins
 /// at: counted on from the backup's, a backup restored twice would open the same epoch twice, and a
-/// phone that had met the first would take the second for its own.
+/// phone that had met the first would take the second for its own. Where the clock stands behind the
+/// backup, it does not tell how far the lost timeline went on, and `UNKNOWN_COMMITS` are left out: a number
+/// given twice would pass what was lost for what is here.
 pub(crate) async fn new_epoch(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
     // Nobody may commit between the two statements that count on from where the clocks stand.
     sql::exec(conn, "update sync_clock set epoch = epoch", vec![]).await?;
-    let started = "case when seq >= $1 then seq + 1 else $1 end";
+    let started = format!("case when seq >= $1 then seq + {UNKNOWN_COMMITS} else $1 end");
     let text = format!(
         "insert into sync_epoch (agency_id, epoch, restored_to_seq, started_seq, started_at) \
          select agency_id, {started}, seq, {started}, $1 from sync_clock"

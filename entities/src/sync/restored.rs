@@ -70,21 +70,32 @@ pub async fn tell(store: &Store, actor: &Actor) -> Result<()> {
     Ok(())
 }
 
-/// What some device brought back of a row in this epoch: when that state had been stored in the timeline that is gone, and
-/// the number under which it was brought back.
-pub(crate) async fn salvaged(write: &Write, name: &str, id: &str, epoch: i64) -> Result<Option<(i64, i64)>> {
-    let text = "select updated_at, seq from sync_salvaged where tbl = $1 and row_id = $2 and epoch = $3";
-    let row = sql::one(write.conn(), text, vec![name.into(), id.into(), epoch.into()]).await?;
-    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
+/// What some device brought back of a row.
+pub(crate) struct Salvaged {
+    /// The epoch in which it did.
+    pub(crate) epoch: i64,
+    /// When that state had been stored in the timeline that is gone.
+    pub(crate) held: i64,
+    /// The number under which it was brought back.
+    pub(crate) seq: i64,
+}
+
+/// What was last brought back of a row.
+pub(crate) async fn salvaged(write: &Write, name: &str, id: &str) -> Result<Option<Salvaged>> {
+    let text = "select epoch, updated_at, seq from sync_salvaged where tbl = $1 and row_id = $2";
+    let Some(row) = sql::one(write.conn(), text, vec![name.into(), id.into()]).await? else { return Ok(None) };
+    let (epoch, held, seq) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+    Ok(Some(Salvaged { epoch, held, seq }))
 }
 
 /// Whether a case that the backup does not know has been brought back in this epoch.
 pub(crate) async fn came_back(write: &Write, case: &str, line: &Timeline) -> Result<bool> {
     let cases = table("cases").ok_or(Error::NotFound)?;
-    let Some((held, _)) = salvaged(write, cases.name, case, line.epoch).await? else { return Ok(false) };
+    let known = salvaged(write, cases.name, case).await?;
+    let Some(known) = known.filter(|known| known.epoch == line.epoch) else { return Ok(false) };
     // One that the backup knows was made before the state that was brought back of it.
     let row = write.row(cases, case).await?;
-    Ok(row.is_some_and(|row| row.int("created_at").is_some_and(|made| made > held)))
+    Ok(row.is_some_and(|row| row.int("created_at").is_some_and(|made| made > known.held)))
 }
 
 /// Remembers it, so that an older state from another device does not take its place.

@@ -22,6 +22,8 @@ on_both!(
     what_its_bringer_may_not_see_any_more_is_kept,
     an_edit_since_does_not_make_a_row_its_editors,
     what_was_written_since_stands_over_what_is_brought_back,
+    what_the_first_of_two_restores_took_comes_back_after_the_second,
+    what_was_lost_under_a_clock_that_ran_ahead_comes_back,
     an_app_that_only_asks_to_wait_keeps_what_nobody_else_has,
 );
 
@@ -383,6 +385,67 @@ async fn what_was_written_since_stands_over_what_is_brought_back(world: World) {
     assert_eq!(later.column("goals", &id, "measure"), json!("written in this one"));
     let history = ana.get(&format!("/goals/{id}/history")).await.ok();
     assert!(history.to_string().contains("a state from between"), "what loses is kept: {history}");
+}
+
+async fn what_the_first_of_two_restores_took_comes_back_after_the_second(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let ids = ["on both", "on one", "written since"].map(|statement| phone.creates("goals", goal(&case, statement)));
+    phone.syncs().await;
+    let first = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    for id in [&ids[0], &ids[2]] {
+        phone.edits("goals", id, json!({"measure": "the earlier state"}));
+    }
+    phone.syncs().await;
+    phone.pulls().await;
+    let earlier = phone.clone();
+    world.pass_secs(60);
+    for id in &ids[..2] {
+        phone.edits("goals", id, json!({"measure": "the last word"}));
+    }
+    phone.syncs().await;
+    phone.pulls().await;
+    goes_back(&world, &first, &[&ana]).await;
+    salvages(&earlier).await;
+    let mut other = fresh(&ana).await;
+    assert_eq!(other.column("goals", &ids[0], "measure"), json!("the earlier state"));
+    other.edits("goals", &ids[2], json!({"measure": "written after the first"}));
+    other.syncs().await;
+    let second = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    other.edits("goals", &ids[2], json!({"measure": "and lost by the second"}));
+    other.syncs().await;
+    other.pulls().await;
+    goes_back(&world, &second, &[&ana]).await;
+    // The phone with the later state of the first two was away for both.
+    salvages(&phone).await;
+    salvages(&other).await;
+    let there = fresh(&ana).await;
+    for id in &ids[..2] {
+        assert_eq!(there.column("goals", id, "measure"), json!("the last word"));
+    }
+    assert_eq!(there.column("goals", &ids[2], "measure"), json!("and lost by the second"));
+}
+
+async fn what_was_lost_under_a_clock_that_ran_ahead_comes_back(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let id = phone.creates("goals", goal(&case, "Known before the backup"));
+    phone.syncs().await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(60);
+    phone.edits("goals", &id, json!({"measure": "after the backup"}));
+    phone.syncs().await;
+    phone.pulls().await;
+    world.set_clock("2027-03-01T14:30:00Z");
+    restores(&world, &bytes).await.expect("restored");
+    ana.logs_in().await;
+    assert_eq!(fresh(&ana).await.column("goals", &id, "measure"), Value::Null);
+    salvages(&phone).await;
+    assert_eq!(fresh(&ana).await.column("goals", &id, "measure"), json!("after the backup"));
 }
 
 async fn an_app_that_only_asks_to_wait_keeps_what_nobody_else_has(world: World) {

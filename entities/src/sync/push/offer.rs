@@ -21,6 +21,9 @@ use crate::write::Write;
 /// What holds for one offer.
 pub(super) struct Offer {
     pub(super) line: Timeline,
+    /// What each restore of the agency took away, as numbers: after the first and before the second. A phone that was away
+    /// for two restores holds what the first one took.
+    lost: Vec<(i64, i64)>,
     /// Users and teams that its rows name, as far as there are such.
     pub(super) people: HashSet<String>,
     /// Cases with which came who has them.
@@ -50,7 +53,8 @@ impl Offer {
         let has_it = |row: &&Incoming| is_assignment(row.table) && has_not_ended(row) && somebody(row);
         let complete =
             rows.iter().filter(has_it).filter_map(|row| text_of(row, "case_id").map(str::to_owned)).collect();
-        Ok(Offer { line, people, complete })
+        let lost = lost_times(write).await?;
+        Ok(Offer { line, lost, people, complete })
     }
 
     /// The instant of the state that is offered, by the clock of the server that is gone. Where the app stamps a row that it
@@ -68,9 +72,10 @@ impl Offer {
         self.held(incoming).is_some_and(|held| held > 0 && held < self.line.started)
     }
 
-    /// Whether the state belongs to the time that the restore took away: only then is it taken for what the server had.
+    /// Whether the state belongs to a time that a restore took away: only then is it taken for what the server had.
     pub(super) fn is_of_the_lost_time(&self, incoming: &Incoming) -> bool {
-        self.held(incoming).is_some_and(|held| held > self.line.restored_to && held < self.line.started)
+        let lost = |held| self.lost.iter().any(|&(restored_to, started)| held > restored_to && held < started);
+        self.held(incoming).is_some_and(lost)
     }
 
     /// Whether the author that the row names, if it names one, is known here.
@@ -114,6 +119,12 @@ impl Offer {
     pub(super) fn stands_in_as(&self, table: &Table, case: &str) -> String {
         derived_id(&["provisional", table.name, case, &self.line.epoch.to_string()])
     }
+}
+
+async fn lost_times(write: &Write) -> Result<Vec<(i64, i64)>> {
+    let text = "select restored_to_seq, started_seq from sync_epoch where agency_id = $1";
+    let epochs = sql::all(write.conn(), text, vec![write.actor().agency_id.as_str().into()]).await?;
+    epochs.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
 /// Whether rows of the table say who has a case.

@@ -14,7 +14,7 @@ use crate::history;
 use crate::registry::{Checked, Merge, Row};
 use crate::store::Store;
 use crate::sync::quarantine::Telling;
-use crate::sync::restored;
+use crate::sync::restored::{self, Salvaged};
 use crate::sync::timeline::timeline;
 
 /// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
@@ -179,16 +179,15 @@ impl Desk<'_> {
             return Ok(());
         }
         merge::walk(&mut merged, before, self.write.now(), &actor)?;
-        let known = restored::salvaged(self.write, table.name, id, line.epoch).await?;
+        let known = restored::salvaged(self.write, table.name, id).await?;
         let stored = before.int("updated_at").unwrap_or_default();
         let of_the_lost_time = offer.is_of_the_lost_time(incoming);
         // What a device has had of this timeline is no part of the one that was lost, and what was written in this one
-        // stands.
-        let later = match known {
-            Some((known, seq)) => of_the_lost_time && held > known && before.edit_seq() <= seq,
-            None => of_the_lost_time && held > stored,
-        };
-        let unpulled = known.is_none() && held <= line.restored_to && held == stored;
+        // stands; what was only brought back gives way to what was later in the one that was lost.
+        let outdone = |known: &Salvaged| held > known.held && before.edit_seq() <= known.seq;
+        let later = of_the_lost_time && (held > stored || known.as_ref().is_some_and(outdone));
+        let untouched = known.is_none_or(|known| known.epoch != line.epoch);
+        let unpulled = untouched && held <= line.restored_to && held == stored;
         let may = if table.is_servers() {
             let case = before.case_id().unwrap_or_default();
             restored::came_back(self.write, case, line).await? && offer.knows_all(incoming)
