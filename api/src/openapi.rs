@@ -261,7 +261,11 @@ fn members_of(status: u16) -> (Value, Value) {
             let says = "The rows on which two devices disagree, where code is sync_conflict";
             let told = json!([{"table": "goals", "id": "0190a0b0-0000-7000-8000-000000000001", "reason": "statement"}]);
             (
-                with(json!({"conflicts": {"type": "array", "minItems": 1, "items": row, "description": says}}), &[]),
+                with(
+                    json!({"conflicts": {"type": "array", "minItems": 1, "items": row, "description": says},
+                        "epoch": {"type": "integer", "description": "Where code is epoch_changed: the present epoch"}}),
+                    &[],
+                ),
                 problem(
                     "sync_conflict",
                     "another device changed the same columns: pull, merge and push again",

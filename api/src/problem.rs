@@ -29,12 +29,17 @@ pub enum Problem {
     Slow,
     /// 409: the change does not fit the present state; `code` says how.
     Conflict {
-        /// Stable word, such as `illegal_move`, `id_in_use` or `epoch_changed`.
+        /// Stable word, such as `illegal_move` or `id_in_use`.
         code: &'static str,
         /// A sentence for a person.
         detail: String,
         /// Rows in conflict, for sync; empty elsewhere.
         conflicts: Vec<Value>,
+    },
+    /// 409: a backup was restored, and the device may hold what the server lacks.
+    EpochChanged {
+        /// The epoch that the server is in now.
+        epoch: i64,
     },
     /// 410: the native sync cursor is older than what is kept; pull from the start.
     CursorExpired,
@@ -99,7 +104,7 @@ impl Problem {
             Problem::NotFound => StatusCode::NOT_FOUND,
             Problem::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Slow => StatusCode::REQUEST_TIMEOUT,
-            Problem::Conflict { .. } => StatusCode::CONFLICT,
+            Problem::Conflict { .. } | Problem::EpochChanged { .. } => StatusCode::CONFLICT,
             Problem::CursorExpired => StatusCode::GONE,
             Problem::Stale => StatusCode::PRECONDITION_FAILED,
             Problem::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -126,6 +131,7 @@ impl Problem {
             Problem::MethodNotAllowed => "method_not_allowed",
             Problem::Slow => "body_too_slow",
             Problem::Conflict { code, .. } => code,
+            Problem::EpochChanged { .. } => "epoch_changed",
             Problem::CursorExpired => "cursor_expired",
             Problem::Stale => "stale",
             Problem::TooLarge { .. } => "too_large",
@@ -152,6 +158,9 @@ impl Problem {
             Problem::MethodNotAllowed => "this path does not take that method".into(),
             Problem::Slow => "the body did not arrive in time".into(),
             Problem::Conflict { detail, .. } => detail.clone(),
+            Problem::EpochChanged { .. } => {
+                "a backup was restored: offer what you hold, then pull from the start".into()
+            }
             Problem::CursorExpired => "the cursor is too old; pull again from the start".into(),
             Problem::Stale => "the row has changed since it was read; read it again".into(),
             Problem::TooLarge { .. } => "the request is larger than allowed; send it in parts".into(),
@@ -182,6 +191,9 @@ impl Problem {
             }
             Problem::Conflict { conflicts, .. } if !conflicts.is_empty() => {
                 body.insert("conflicts".into(), json!(conflicts));
+            }
+            Problem::EpochChanged { epoch } => {
+                body.insert("epoch".into(), json!(epoch));
             }
             Problem::SchemaTooOld { min_schema } => {
                 body.insert("min_schema".into(), json!(min_schema));

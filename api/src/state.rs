@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use entities::sync::Quiet;
+use entities::sync::native::cursor::CursorKey;
 use entities::{Instant, Store};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::limit::Limiter;
 use crate::pace::Pace;
@@ -119,6 +120,8 @@ pub struct Inner {
     pub quiet: Quiet,
     /// The newest commit numbers, for those who listen.
     pub heads: Heads,
+    /// The database's own key for cursors, once it has been asked for.
+    cursor_key: OnceCell<CursorKey>,
     stopping: watch::Sender<bool>,
     /// Milliseconds by which the database's clock is ahead of this process's.
     ahead: AtomicI64,
@@ -136,6 +139,7 @@ impl State {
             recent: Recent::default(),
             quiet: Quiet::new(|| Box::pin(tokio::task::yield_now())),
             heads: Heads::default(),
+            cursor_key: OnceCell::new(),
             stopping: watch::Sender::new(false),
             ahead: AtomicI64::new(0),
         }))
@@ -145,6 +149,16 @@ impl State {
     /// by another, and the two machines may disagree by days.
     pub fn now(&self) -> Instant {
         self.store.clock().now().plus_ms(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Keys for cursors: the first seals, all open. Cursors were sealed by signing keys before the database had a key
+    /// of its own.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    pub async fn cursor_keys(&self) -> Result<Vec<CursorKey>, Problem> {
+        let own = self.cursor_key.get_or_try_init(|| CursorKey::of(&self.store)).await?;
+        Ok(std::iter::once(own.clone()).chain(self.config.keys.cursor_keys()).collect())
     }
 
     /// Compares this process's clock with the database's. One look-up on PostgreSQL.

@@ -21,6 +21,8 @@ mod m0011_scopes;
 mod m0012_waiting;
 mod m0013_widely;
 mod m0014_turns;
+mod m0015_cursor_key;
+mod m0016_filling;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -48,6 +50,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_waiting::Migration),
             Box::new(m0013_widely::Migration),
             Box::new(m0014_turns::Migration),
+            Box::new(m0015_cursor_key::Migration),
+            Box::new(m0016_filling::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]
@@ -59,6 +63,10 @@ const LOCK: i64 = 0x6669_656c_6473_746f;
 
 /// Brings the schema up to this program's. Repeatable, and safe when several processes start at
 /// once: on PostgreSQL under an advisory lock, on SQLite under the write lock of one transaction.
+///
+/// On PostgreSQL a change waits for whoever reads the table, such as a backup, and everybody else waits behind the
+/// change. So it waits for a second only and then fails, as [`is_held_up`] tells; who asked lets the others pass and
+/// tries again.
 pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
     let tx = match db.get_database_backend() {
         DbBackend::Postgres => {
@@ -67,6 +75,7 @@ pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
                 "set local statement_timeout = 0".to_owned(),
                 "set local lock_timeout = 0".to_owned(),
                 format!("select pg_advisory_xact_lock({LOCK})"),
+                "set local lock_timeout = '1s'".to_owned(),
             ] {
                 tx.execute_raw(Statement::from_string(DbBackend::Postgres, text)).await?;
             }
@@ -82,6 +91,11 @@ pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
     };
     Migrator::up(&tx, None).await?;
     tx.commit().await
+}
+
+/// Whether somebody who reads a table for long stood in the way.
+pub fn is_held_up(error: &DbErr) -> bool {
+    error.to_string().contains("lock timeout")
 }
 
 /// How the database's schema stands to this program's.

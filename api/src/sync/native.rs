@@ -5,6 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use entities::registry::{is_id, table};
 use entities::sync::native::{self, Mutation, MutationOp, PullRefusal, mutate, page};
 use entities::sync::{MAX_ROWS, PullRequest};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::asked::Query;
@@ -26,13 +28,14 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::GET, "/sync/pull", "native_pull", pull)
             .says("sync", "Pull a page from an opaque cursor")
             .detail(
-                "Without a cursor the first sync begins. 409 epoch_changed: a backup was restored; pull from the \
-                 start. 409 cursor_user_mismatch: the cursor is another user's. 410: the cursor is older than what is \
+                "Without a cursor the first sync begins. 409 epoch_changed: a backup was restored; offer what the \
+                 device holds and pull from the start with the epoch that the answer names. 409 cursor_user_mismatch: the cursor is another user's. 410: the cursor is older than what is \
                  kept.",
             )
             .access(Access::Recent(STAFF))
             .query("cursor", "next_cursor of the last page; none for the first", document::cursor())
             .query("limit", "About how many rows to send; 2,000 at most", document::number(1))
+            .query("epoch", "Without a cursor: the epoch of the rows that the device still holds", document::number(1))
             .query("schema_version", "The app's schema version", version.clone())
             .gives(
                 200,
@@ -66,11 +69,12 @@ pub(super) fn operations() -> Vec<Op> {
 }
 
 async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query: Query) -> Answer {
-    let keys = state.config.keys.cursor_keys();
+    let keys = state.cursor_keys().await?;
     let request = PullRequest {
         told: told::read(&req),
         limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
         schema_version: asked::schema_version(query.get("schema_version"))?,
+        epoch: asked::number(&query, "epoch")?,
         ..PullRequest::default()
     };
     let sealed = query.get("cursor").filter(|text| !text.is_empty());
@@ -78,9 +82,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
     let mut pull = pulled.map_err(|refusal| match refusal {
         PullRefusal::Unreadable => Problem::malformed("cursor must be the next_cursor of an earlier page"),
         PullRefusal::AnotherUsers => conflict("cursor_user_mismatch", "this cursor was made for another user"),
-        PullRefusal::EpochChanged => {
-            conflict("epoch_changed", "a backup was restored: offer what you hold, then pull from the start")
-        }
+        PullRefusal::EpochChanged(epoch) => Problem::EpochChanged { epoch },
         PullRefusal::Expired => Problem::CursorExpired,
         PullRefusal::Failed(why) => why.into(),
     })?;
@@ -108,30 +110,49 @@ async fn push(
 ) -> Answer {
     let schema_version = asked::schema_version(query.get("schema_version"))?;
     let body = asked::body(&req, payload).await?;
-    let list = body
-        .get("mutations")
-        .and_then(Value::as_array)
-        .ok_or_else(|| Problem::malformed("mutations must be a list"))?;
-    if list.len() > MAX_ROWS {
-        return Err(asked::too_many_rows());
-    }
-    let mutations = list.iter().enumerate().map(|(at, item)| mutation(at, item)).collect::<Result<Vec<_>, _>>()?;
+    let (list, mutations) = read(&body)?;
     // A table this server does not know is answered, never refused: the app may be newer.
     let known: Vec<Mutation> = mutations.iter().filter_map(|read| read.as_ref().ok().cloned()).collect();
     let mut results = mutate(&state.store, &session.actor, &known, schema_version).await?.into_iter();
     let mut answers = Vec::with_capacity(list.len());
     for read in &mutations {
-        answers.push(match read {
-            Ok(_) => json!(results.next()),
-            Err(id) => json!({"id": id, "status": "conflict", "reason": "this server knows no such table or row id"}),
+        answers.extend(match read {
+            Ok(_) => results.next(),
+            Err(id) => {
+                let unknown = json!({"id": id, "status": "conflict", "reason": "this server knows no such table"});
+                Some(to_raw_value(&unknown).map_err(|err| Problem::Internal(err.to_string()))?)
+            }
         });
     }
-    let last = list.last().and_then(|item| item.get("id")).cloned().unwrap_or(Value::Null);
-    let batch = body.get("batch_id").cloned().unwrap_or(Value::Null);
-    Ok(HttpResponse::Ok().json(json!({"batch_id": batch, "last_mutation_id": last, "results": answers})))
+    Ok(HttpResponse::Ok().json(Answered {
+        batch_id: body.get("batch_id"),
+        last_mutation_id: list.last().and_then(|item| item.get("id")),
+        results: answers,
+    }))
 }
 
-/// Reads a mutation; the inner error is the id of one whose table or row cannot be known here.
+#[derive(Serialize)]
+struct Answered<'a> {
+    batch_id: Option<&'a Value>,
+    last_mutation_id: Option<&'a Value>,
+    results: Vec<Box<RawValue>>,
+}
+
+/// What is read of each mutation of a body; see `mutation`.
+type Read = Vec<Result<Mutation, String>>;
+
+/// The mutations of a body, as they stand there and read.
+pub(super) fn read(body: &Value) -> Result<(&Vec<Value>, Read), Problem> {
+    let list = body.get("mutations").and_then(Value::as_array);
+    let list = list.ok_or_else(|| Problem::malformed("mutations must be a list"))?;
+    if list.len() > MAX_ROWS {
+        return Err(asked::too_many_rows());
+    }
+    let read = list.iter().enumerate().map(|(at, item)| mutation(at, item)).collect::<Result<_, _>>()?;
+    Ok((list, read))
+}
+
+/// Reads a mutation; the inner error is the id of one whose table is not known here.
 fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem> {
     let malformed = |what: &str| Problem::malformed(format!("mutation {at}: {what}"));
     let text = |name: &str| item.get(name).and_then(Value::as_str);
@@ -152,6 +173,6 @@ fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem
     };
     let name = text("table").ok_or_else(|| malformed("table is missing"))?;
     let row_id = text("row_id").ok_or_else(|| malformed("row_id is missing"))?;
-    let Some(table) = table(name).filter(|_| is_id(row_id)) else { return Ok(Err(id.to_owned())) };
+    let Some(table) = table(name) else { return Ok(Err(id.to_owned())) };
     Ok(Ok(Mutation { id: id.into(), op, table, row_id: row_id.into(), set, sent: item.to_string() }))
 }

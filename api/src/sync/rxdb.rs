@@ -74,7 +74,7 @@ async fn pull(
         schema_version: asked::schema_version(query.get("schema_version"))?,
         told: told::read(&req),
     };
-    let keys = state.config.keys.cursor_keys();
+    let keys = state.cursor_keys().await?;
     let key = keys.first().ok_or_else(|| Problem::Internal("there is no signing key".into()))?;
     let mut page = rxdb::pull(&state.store, &session.actor, &request, &keys).await?;
     if !page.is_empty() {

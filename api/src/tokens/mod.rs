@@ -206,8 +206,7 @@ impl Keys {
         changed
     }
 
-    /// Keys for the cursors of native sync: the first seals, all open, so that a new signing key
-    /// sends nobody back to the beginning.
+    /// Keys that sealed cursors before the database kept one for them.
     pub fn cursor_keys(&self) -> Vec<CursorKey> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.iter().map(|key| CursorKey::derive(&key.raw)).collect()

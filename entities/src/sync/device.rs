@@ -41,6 +41,10 @@ pub struct Device {
     pub last_pull_at: Option<i64>,
     /// The newest commit number when a first sync in pages began, while it goes on.
     pub filling_from: Option<i64>,
+    /// The cursor that the newest page of it gave, where that lies in a time of which deletions have been forgotten.
+    pub filling_at: Option<i64>,
+    /// The cursor from which that page was asked for.
+    pub filling_was: Option<i64>,
     /// Milliseconds by which its clock was ahead of the server's at its last pull; shown, and deciding nothing.
     pub clock_skew: Option<i64>,
 }
@@ -48,7 +52,7 @@ pub struct Device {
 /// What `Device::of` reads.
 pub(super) const COLUMNS: &str = "d.acked_cursor, d.held_from, d.held_since, d.held_reply, d.schema_version, \
      d.schema_offered, d.schema_reply, d.conflicts_in_a_row, d.last_push_at, d.last_pull_at, d.filling_from, d.clock_skew, \
-     d.held_next";
+     d.held_next, d.filling_at, d.filling_was";
 
 impl Device {
     /// Reads the state of the actor's device; a device never seen before has an empty one.
@@ -78,6 +82,8 @@ impl Device {
             filling_from: row.try_get_by_index(from + 10)?,
             clock_skew: row.try_get_by_index(from + 11)?,
             held_next: row.try_get_by_index(from + 12)?,
+            filling_at: row.try_get_by_index(from + 13)?,
+            filling_was: row.try_get_by_index(from + 14)?,
             ..Device::unseen(actor)
         })
     }
@@ -98,12 +104,14 @@ impl Device {
             last_push_at: None,
             last_pull_at: None,
             filling_from: None,
+            filling_at: None,
+            filling_was: None,
             clock_skew: None,
         }
     }
 
     /// Writes back what a pull learns; what pushes count stays as it is, since one may be under way.
-    pub(crate) async fn save_pull(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
+    async fn save_pull(&self, conn: &impl ConnectionTrait, agency_id: &str) -> Result<()> {
         self.upsert(
             conn,
             agency_id,
@@ -111,7 +119,8 @@ impl Device {
              held_since = excluded.held_since, held_reply = excluded.held_reply, held_next = excluded.held_next, \
              schema_version = excluded.schema_version, schema_offered = excluded.schema_offered, \
              schema_reply = excluded.schema_reply, last_pull_at = excluded.last_pull_at, \
-             filling_from = excluded.filling_from, clock_skew = excluded.clock_skew",
+             filling_from = excluded.filling_from, filling_at = excluded.filling_at, \
+             filling_was = excluded.filling_was, clock_skew = excluded.clock_skew",
         )
         .await
         .map(|_| ())
@@ -151,14 +160,15 @@ impl Device {
         Ok(())
     }
 
-    /// As `save_pull`, unless the device's state has changed since it was read as `stored`.
-    pub(crate) async fn save_over(&self, conn: &impl ConnectionTrait, agency_id: &str, stored: &Device) -> Result<()> {
+    /// As `save_pull`, unless the device's state has changed since it was read as `stored`: then false.
+    pub(crate) async fn save_if(&self, conn: &impl ConnectionTrait, agency_id: &str, stored: &Device) -> Result<bool> {
         if self.upsert(conn, agency_id, "nothing").await? == 1 {
-            return Ok(());
+            return Ok(true);
         }
         let text = "update sync_device set device_id = device_id where device_id = $1 and user_id = $2 \
                     and acked_cursor <= $3 and coalesce(held_from, -1) = $4 and coalesce(held_reply, -1) = $5 \
-                    and coalesce(schema_reply, -1) = $6 and schema_version = $7 and coalesce(filling_from, -1) = $8";
+                    and coalesce(schema_reply, -1) = $6 and schema_version = $7 and coalesce(filling_from, -1) = $8 \
+                    and coalesce(filling_at, -1) = $9";
         let values = vec![
             self.device_id.as_str().into(),
             self.user_id.as_str().into(),
@@ -168,9 +178,19 @@ impl Device {
             stored.schema_reply.unwrap_or(-1).into(),
             stored.schema_version.into(),
             stored.filling_from.unwrap_or(-1).into(),
+            stored.filling_at.unwrap_or(-1).into(),
         ];
-        if sql::exec(conn, text, values).await? == 1 {
-            return self.save_pull(conn, agency_id).await;
+        if sql::exec(conn, text, values).await? == 0 {
+            return Ok(false);
+        }
+        self.save_pull(conn, agency_id).await?;
+        Ok(true)
+    }
+
+    /// The same, and what only grows is written back anyway.
+    pub(crate) async fn save_over(&self, conn: &impl ConnectionTrait, agency_id: &str, stored: &Device) -> Result<()> {
+        if self.save_if(conn, agency_id, stored).await? {
+            return Ok(());
         }
         // Where it stands only grows, so that much is true whatever it was heard to say meanwhile.
         let text = "update sync_device set last_pull_at = $3, clock_skew = $4, \
@@ -192,8 +212,8 @@ impl Device {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, held_from, held_since, held_reply, \
              schema_version, schema_offered, schema_reply, conflicts_in_a_row, last_push_at, last_pull_at, \
-             filling_from, clock_skew, held_next) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             filling_from, clock_skew, held_next, filling_at, filling_was) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
              on conflict (device_id, user_id) do {otherwise}"
         );
         let values = vec![
@@ -213,6 +233,8 @@ impl Device {
             self.filling_from.into(),
             self.clock_skew.into(),
             self.held_next.into(),
+            self.filling_at.into(),
+            self.filling_was.into(),
         ];
         sql::exec(conn, &text, values).await
     }

@@ -1,9 +1,11 @@
 //! What changed for one user.
 //!
-//! A row's position for a user is the greatest number on any path to it: the entry's, when the
+//! A row's position for a user is the greatest number on the paths to it: the entry's, when the
 //! row changed, entered or left the scope, or the access's, when the scope opened or closed for
-//! the user (S2). Where the scope is closed only the access's number counts. A row is live when any path is open at both ends. So one question, "entries of
-//! my scopes beyond my cursor", finds edits, gains, losses and deletions alike.
+//! the user (S2). Where the scope is closed only the access's number counts. A row is live when any
+//! path is open at both ends, and then only such paths count: one that ended tells nothing of a row
+//! that stays, and is forgotten some day, which must not move the row to where a phone has been. So one
+//! question, "entries of my scopes beyond my cursor", finds edits, gains, losses and deletions alike.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,14 +20,16 @@ use crate::sql;
 pub(crate) struct Entry {
     pub(crate) table: &'static Table,
     pub(crate) id: String,
-    /// The greatest number on any path.
+    /// The greatest number on the paths that count.
     pub(crate) position: i64,
     /// The same without what a push of the user's own left there: when they lost it, for a row that is not live.
     pub(crate) lost: i64,
     /// The user may see it now.
     pub(crate) live: bool,
-    /// The user could see it at some time, so a device may hold it.
+    /// The user could see it at some time, or pushed it, so a device may hold it.
     pub(crate) held: bool,
+    /// The user could see it at some time.
+    pub(crate) seen: bool,
     /// The user could see that it ended: what became of a row after its reader lost it is not theirs to know.
     pub(crate) ended: bool,
     /// Its loss is not to be held back, whatever the device asks for.
@@ -170,7 +174,7 @@ pub(crate) async fn entries(
 }
 
 /// Entries of the paths that were found, in order of position: a row that stands or stood in
-/// several scopes takes the greatest number over all its paths.
+/// several scopes takes the greatest number over its paths.
 async fn resolved(conn: &impl ConnectionTrait, user: &str, found: &[QueryResult], upto: i64) -> Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(found.len());
     let mut many: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -254,20 +258,27 @@ fn path(row: &QueryResult) -> Result<Path> {
 }
 
 fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
-    let position = paths.iter().map(Path::position).max().unwrap_or_default();
+    let live = paths.iter().any(Path::is_open);
+    let position = paths.iter().filter(|path| path.is_open() == live).map(Path::position).max().unwrap_or_default();
     Entry {
         table,
         id,
         position,
         lost: paths.iter().filter(|path| path.entered > 0).map(Path::position).max().unwrap_or(position),
-        live: paths.iter().any(|path| path.live && path.visible),
+        live,
         held: paths.iter().any(Path::was_visible),
+        seen: paths.iter().any(|path| path.entered > 0 && path.was_visible()),
         ended: paths.iter().any(Path::was_seen_to_end),
         immediate: paths.iter().any(|path| path.immediate && !path.visible),
     }
 }
 
 impl Path {
+    /// Whether the row can be seen by it.
+    fn is_open(&self) -> bool {
+        self.live && self.visible
+    }
+
     /// As `POSITION`.
     fn position(&self) -> i64 {
         if self.visible { self.seq.max(self.access_seq) } else { self.access_seq }

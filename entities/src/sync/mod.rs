@@ -29,7 +29,9 @@ mod timeline;
 pub use device::Device;
 pub use heads::Pause;
 pub use pull::{Migration, Pull, PullRequest, Told, pull};
-pub use push::{Conflict, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage};
+pub use push::{
+    Conflict, HandedOver, MAX_ROWS, Numbered, Push, PushRefusal, PushRequest, farewell, push, rescue, salvage,
+};
 pub use quiet::Quiet;
 pub use state::Note;
 pub use text::{bound, mend};

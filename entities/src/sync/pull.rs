@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::Actor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::registry::{TABLES, Table, table};
 use crate::store::{Snapshot, Store};
 
@@ -101,8 +101,19 @@ impl Pull {
     }
 }
 
-/// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4).
+/// Answers a pull. One consistent view; the cursor covers exactly what is sent (M4). `Busy` where the same device asks
+/// again and again at the same moment.
 pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Pull> {
+    for _ in 0..4 {
+        if let Some(pull) = attempt(store, actor, request).await? {
+            return Ok(pull);
+        }
+    }
+    Err(Error::Busy("this device has several pulls under way".into()))
+}
+
+/// `None` where the device was heard of again meanwhile, so that what was read of it no longer holds.
+async fn attempt(store: &Store, actor: &Actor, request: &PullRequest) -> Result<Option<Pull>> {
     let (mut snapshot, look) = Look::open(store, actor).await?;
     let mut state = State::of(look, request);
     if state.lost && !restored::told(&*snapshot, actor, state.epoch).await? {
@@ -116,16 +127,18 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         // is held while another is asked for, which would stop a pool as soon as more first syncs
         // came than it is large.
         drop(snapshot);
-        state.keep(store, actor).await?;
+        if !state.keep(store, actor).await? {
+            return Ok(None);
+        }
         snapshot = store.read().await?;
         state = state.reload(store, &snapshot, actor, request).await?;
     }
-    let mut page = Page::find(&snapshot, actor, request, &state).await?;
+    let mut page = Page::find(&snapshot, actor, request, &state, None).await?;
     // What has been forgotten cannot be seen to be held back.
     let held_back = page.held_back || (state.expired && state.withholds);
     let holds = held_back && state.device.held_from.is_none();
-    let begins = request.cursor == 0 && page.has_more && page.upto < state.purged_below;
-    if holds || begins {
+    let fills = page.has_more && state.fills(request, page.upto);
+    if holds || fills {
         drop(snapshot);
         if holds {
             // What has been forgotten cannot be delivered: held from there on it would ask for a replacement, and that
@@ -133,12 +146,18 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
             let lost_from = state.deletes_after.max(state.purged_below);
             state.hold(if state.lost { lost_from } else { request.cursor });
         }
-        state.keep(store, actor).await?;
+        let ends = fills.then_some(page.upto);
+        if fills {
+            (state.device.filling_at, state.device.filling_was) = (ends, Some(request.cursor));
+        }
+        if !state.keep(store, actor).await? {
+            return Ok(None);
+        }
         snapshot = store.read().await?;
         state = state.reload(store, &snapshot, actor, request).await?;
-        page = Page::find(&snapshot, actor, request, &state).await?;
+        page = Page::find(&snapshot, actor, request, &state, ends).await?;
     }
-    Ok(Pull {
+    Ok(Some(Pull {
         live: by_table(page.live, request.schema_version),
         gone: by_table(page.gone, request.schema_version),
         timestamp: page.upto,
@@ -150,7 +169,7 @@ pub async fn pull(store: &Store, actor: &Actor, request: &PullRequest) -> Result
         unsettled: state.device.held_from.is_some(),
         replaces: state.replaces,
         note: state.note(actor, request),
-    })
+    }))
 }
 
 /// What a reply carries, by table.
@@ -166,10 +185,18 @@ struct Page {
 }
 
 impl Page {
-    async fn find(snapshot: &Snapshot, actor: &Actor, request: &PullRequest, state: &State) -> Result<Page> {
+    /// `ends` is where it is to end, where that has been told.
+    async fn find(
+        snapshot: &Snapshot,
+        actor: &Actor,
+        request: &PullRequest,
+        state: &State,
+        ends: Option<i64>,
+    ) -> Result<Page> {
         let user = actor.user();
         let fill = state.tables_to_fill(request);
         let end = match request.limit {
+            _ if ends.is_some() => ends,
             // A full set that a restore or a purge makes necessary comes whole, and so does what an app that
             // has grown lacks (S5).
             Some(_) if state.lost || state.expired || !fill.is_empty() => None,

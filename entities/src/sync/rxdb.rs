@@ -276,7 +276,10 @@ async fn resent(
         let (position, live) = place.map_or((0, false), |place| (place.position, place.live));
         // The device named the row itself, so that it is not its to hold tells nothing.
         let position = position.max(seq);
-        (id.clone(), Entry { table, id, position, lost: position, live, held: true, ended: false, immediate: false })
+        (
+            id.clone(),
+            Entry { table, id, position, lost: position, live, held: true, seen: true, ended: false, immediate: false },
+        )
     };
     Ok(asked.into_iter().map(entry).collect())
 }

@@ -149,7 +149,7 @@ impl State {
             device.held_reply = Some(if replaces { horizon + 1 } else { cursor + 1 });
         }
         if request.cursor == 0 && request.limit.is_some() {
-            device.filling_from = Some(horizon);
+            (device.filling_from, device.filling_at, device.filling_was) = (Some(horizon), None, None);
         }
         // An app that went back has lost what it had of the newer version; one that is ahead of this server has
         // not been sent what the server will know of that version.
@@ -201,6 +201,9 @@ impl State {
             state.device.held_reply = self.device.held_reply;
             state.device.held_next = self.device.held_next;
         }
+        let Device { filling_from, filling_at, filling_was, .. } = self.device;
+        (state.device.filling_from, state.device.filling_at, state.device.filling_was) =
+            (filling_from, filling_at, filling_was);
         if state.device.schema_offered == self.device.schema_offered {
             state.device.schema_reply = self.device.schema_reply;
         }
@@ -257,10 +260,19 @@ impl State {
         self.device.held_since = Some(self.now);
     }
 
+    /// Whether this page is one of a first sync in pages, and ends where deletions have been forgotten: what is asked for
+    /// from there must be known for what it is.
+    pub(super) fn fills(&self, request: &PullRequest, upto: i64) -> bool {
+        let goes_on = request.cursor == 0 || self.device.is_filling(request.cursor);
+        goes_on && self.device.filling_from.is_some() && upto < self.purged_below
+    }
+
     /// Keeps what has changed about the device. Rows that stand behind the cursor ride on a number
     /// of their own: were the reply lost, its cursor would otherwise look acknowledged (S5). The number is known
-    /// when the clock is had, and not by what was the newest when this request came.
-    pub(super) async fn keep(&mut self, store: &Store, actor: &Actor) -> Result<()> {
+    /// when the clock is had, and not by what was the newest when this request came. False where the device has been
+    /// heard of again since it was read, by this process or another: its state is then another's, and nothing is kept.
+    pub(super) async fn keep(&mut self, store: &Store, actor: &Actor) -> Result<bool> {
+        let kept;
         if self.fresh {
             let write = store.write(actor).await?;
             for reply in [&mut self.device.held_reply, &mut self.device.schema_reply].into_iter().flatten() {
@@ -268,14 +280,14 @@ impl State {
                     *reply = write.seq();
                 }
             }
-            self.device.save_pull(write.conn(), &actor.agency_id).await?;
+            kept = self.device.save_if(write.conn(), &actor.agency_id, &self.stored).await?;
             write.commit().await?;
         } else {
             let side = store.side().await?;
-            self.device.save_pull(&*side, &actor.agency_id).await?;
+            kept = self.device.save_if(&*side, &actor.agency_id, &self.stored).await?;
             side.commit().await?;
         }
-        Ok(())
+        Ok(kept)
     }
 }
 
@@ -330,8 +342,16 @@ impl Device {
     /// sync that comes in pages lacks no deletion from before it began, however old the rows it
     /// has come to.
     fn has_missed(&self, line: &Timeline, cursor: i64) -> bool {
-        let knows = self.held_from.map_or(cursor, |from| from.min(cursor)).max(self.filling_from.unwrap_or(0));
+        let began = self.filling_from.filter(|_| self.is_filling(cursor)).unwrap_or(0);
+        let knows = self.held_from.map_or(cursor, |from| from.min(cursor)).max(began);
         cursor > 0 && knows < line.purged_below
+    }
+
+    /// Whether this cursor was given in the first sync that goes on: by its newest page, or by the one before, where
+    /// the newest was lost. A first sync that was held up on its way begins behind the back of a device whose cursor is
+    /// from an earlier one, and that one has missed what it has missed.
+    fn is_filling(&self, cursor: i64) -> bool {
+        self.filling_from.is_some() && [self.filling_at, self.filling_was].contains(&Some(cursor))
     }
 
     /// Takes note of a pull, and of what the device says of itself.
@@ -355,7 +375,7 @@ impl Device {
             self.held_since = self.held_next.map(|_| now);
         }
         if self.filling_from.is_some_and(|began| cursor >= began) {
-            self.filling_from = None;
+            (self.filling_from, self.filling_at, self.filling_was) = (None, None, None);
         }
         if self.schema_reply.is_some_and(|reply| cursor >= reply) {
             self.schema_version = self.schema_offered.unwrap_or(self.schema_version);

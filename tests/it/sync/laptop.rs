@@ -77,6 +77,17 @@ impl Laptop {
         }
     }
 
+    /// A request of it arrives late, and nobody hears the answer.
+    pub async fn arrives(&self, agency: &Agency, table: usize, pulls: bool) {
+        match self {
+            Laptop::Rxdb(replica) => {
+                let tables = replica.tables();
+                replica.arrives(agency, tables[table % tables.len()], pulls).await;
+            }
+            Laptop::Native(device) => device.arrives(agency, pulls).await,
+        }
+    }
+
     pub async fn is_cut_off(&self, agency: &Agency, table: usize, pulls: bool, after: usize) {
         match self {
             Laptop::Rxdb(replica) => {

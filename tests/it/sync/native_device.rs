@@ -20,7 +20,7 @@ use crate::support::Person;
 enum Reply {
     Page(Value),
     /// A backup was restored.
-    EpochChanged,
+    EpochChanged(i64),
     /// It was away for too long.
     Expired,
 }
@@ -76,8 +76,9 @@ impl NativeDevice {
             let page = match reply {
                 Reply::Page(page) => page,
                 restart => {
-                    if matches!(restart, Reply::EpochChanged) {
+                    if let Reply::EpochChanged(epoch) = restart {
                         self.salvages(agency).await;
+                        self.epoch = Some(epoch);
                     }
                     self.cursor = None;
                     continue;
@@ -147,11 +148,11 @@ impl NativeDevice {
         match agency.url {
             None => {
                 let keys = [key()];
-                let pulled =
-                    native::pull(&agency.store, &self.actor, request(agency, limit), self.cursor.as_deref(), &keys);
+                let request = PullRequest { epoch: self.epoch, ..request(agency, limit) };
+                let pulled = native::pull(&agency.store, &self.actor, request, self.cursor.as_deref(), &keys);
                 let mut pull = match pulled.await {
                     Ok(pull) => pull,
-                    Err(PullRefusal::EpochChanged) => return Reply::EpochChanged,
+                    Err(PullRefusal::EpochChanged(epoch)) => return Reply::EpochChanged(epoch),
                     Err(PullRefusal::Expired) => return Reply::Expired,
                     Err(other) => panic!("{}: {other:?}", self.name),
                 };
@@ -165,10 +166,11 @@ impl NativeDevice {
             }
             Some(_) => {
                 let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-                let path = format!("/sync/pull?cursor={}{limit}", self.cursor.as_deref().unwrap_or_default());
+                let epoch = self.epoch.map(|epoch| format!("&epoch={epoch}")).unwrap_or_default();
+                let path = format!("/sync/pull?cursor={}{limit}{epoch}", self.cursor.as_deref().unwrap_or_default());
                 let answer = self.person.get(&path).await;
                 match answer.status {
-                    409 => Reply::EpochChanged,
+                    409 => Reply::EpochChanged(answer.json()["epoch"].as_i64().expect("an epoch")),
                     410 => Reply::Expired,
                     _ => Reply::Page(answer.ok()),
                 }
@@ -222,6 +224,14 @@ impl NativeDevice {
     }
 
     /// A server dies in the middle of a pull or a push, and the device hears nothing.
+    pub async fn arrives(&self, agency: &Agency, pulls: bool) {
+        if pulls {
+            self.asks(agency, None).await;
+        } else if !self.waiting.is_empty() {
+            self.sends(agency).await;
+        }
+    }
+
     pub async fn is_cut_off(&self, agency: &Agency, pulls: bool, after: usize) {
         if pulls && agency.url.is_none() {
             let (keys, cursor) = ([key()], self.cursor.as_deref());

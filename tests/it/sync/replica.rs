@@ -241,6 +241,15 @@ impl Replica {
     }
 
     /// A server dies in the middle of a pull or push of one table, and the device hears nothing.
+    pub async fn arrives(&self, agency: &Agency, table: &'static Table, pulls: bool) {
+        let rows = self.collection(table.name).unsent();
+        if pulls {
+            self.asks(agency, table, 100).await;
+        } else if !rows.is_empty() {
+            self.sends(agency, table, &rows).await;
+        }
+    }
+
     pub async fn is_cut_off(&self, agency: &Agency, table: &'static Table, pulls: bool, after: usize) {
         let collection = self.collection(table.name);
         let rows = read(&collection.unsent());

@@ -96,6 +96,23 @@ impl Device {
         }
     }
 
+    /// A request of this device as it is now, which the network keeps: for the device it is lost.
+    pub fn sets_off(&mut self) -> Device {
+        if let Some((sent, _)) = &mut self.phone.counts {
+            *sent += 1;
+        }
+        self.clone()
+    }
+
+    /// A request arrives late, and nobody hears the answer.
+    pub async fn arrives(&self, agency: &Agency, pulls: bool) {
+        if pulls {
+            self.asks(agency, self.request(agency, None, None)).await;
+        } else if self.phone.has_unsynced_changes() && self.phone.cursor.is_some() {
+            self.sends(agency).await;
+        }
+    }
+
     /// A server dies in the middle of a push or a pull: its work is dropped where it stands, and the device hears
     /// nothing. Where the device speaks to an API this is another process of it, which is not heard of again.
     pub async fn is_cut_off(&self, agency: &Agency, pulls: bool, after: usize) {

@@ -4,7 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
-/// The key that signs cursors, derived from the installation's signing key.
+use crate::error::{Error, Result};
+use crate::people::secret;
+use crate::sql;
+use crate::store::Store;
+
+/// A key that signs cursors.
 #[derive(Clone)]
 pub struct CursorKey(hmac::Key);
 
@@ -15,6 +20,18 @@ impl std::fmt::Debug for CursorKey {
 }
 
 impl CursorKey {
+    /// The database's own, made when it is asked for first. It comes along in a backup: a phone's cursor must be
+    /// readable where its database was restored, or the phone would not be asked for what the backup lacks.
+    pub async fn of(store: &Store) -> Result<CursorKey> {
+        let side = store.side().await?;
+        let first = "update wf_instance set cursor_key = $1 where id = 1 and cursor_key is null";
+        sql::exec(&*side, first, vec![secret::fresh()?.into()]).await?;
+        let row = sql::one(&*side, "select cursor_key from wf_instance where id = 1", vec![]).await?;
+        let key: String = row.ok_or(Error::NotFound)?.try_get_by_index(0)?;
+        side.commit().await?;
+        Ok(CursorKey::derive(key.as_bytes()))
+    }
+
     /// Derives the key for cursors from a secret that serves other purposes too.
     pub fn derive(secret: &[u8]) -> CursorKey {
         let parent = hmac::Key::new(hmac::HMAC_SHA256, secret);

@@ -25,8 +25,8 @@ pub enum PullRefusal {
     Unreadable,
     /// It was made for another user.
     AnotherUsers,
-    /// A backup was restored: the device offers what it holds and pulls from the start.
-    EpochChanged,
+    /// A backup was restored: the device offers what it holds and pulls from the start, with this epoch.
+    EpochChanged(i64),
     /// Deletions beyond it have been forgotten: the device pulls from the start, and that takes the
     /// place of what it holds.
     Expired,
@@ -40,7 +40,8 @@ impl<E: Into<Error>> From<E> for PullRefusal {
     }
 }
 
-/// Answers a pull from a sealed cursor; without one from the start. The request's own cursor is not looked at.
+/// Answers a pull from a sealed cursor; without one from the start, where the request may name the epoch that what the
+/// device holds belongs to. The request's own cursor is not looked at.
 pub async fn pull(
     store: &Store,
     actor: &Actor,
@@ -49,6 +50,8 @@ pub async fn pull(
     keys: &[CursorKey],
 ) -> Result<Pull, PullRefusal> {
     request.cursor = 0;
+    // With a cursor, it tells the epoch.
+    let mut known = request.epoch.take().filter(|_| sealed.is_none());
     if let Some(text) = sealed {
         let cursor = keys.iter().find_map(|key| Cursor::open(text, key)).ok_or(PullRefusal::Unreadable)?;
         if cursor.user_id != actor.user() {
@@ -58,15 +61,27 @@ pub async fn pull(
         match line.standing(Some(cursor.epoch), cursor.seq) {
             Standing::Lost => {
                 restored::tell(store, actor).await?;
-                return Err(PullRefusal::EpochChanged);
+                return Err(PullRefusal::EpochChanged(line.epoch));
             }
             Standing::Forgotten if state::expired(store.connection(), actor, &line, cursor.seq).await? => {
                 return Err(PullRefusal::Expired);
             }
             Standing::Forgotten | Standing::Current => {
                 (request.cursor, request.epoch) = (cursor.seq, Some(cursor.epoch));
+                known = request.epoch;
             }
         }
     }
-    Ok(super::pull(store, actor, &request).await?)
+    let pull = super::pull(store, actor, &request).await?;
+    // A device that holds rows and has lost its cursor; or a restore, or deletions forgotten, after the look above.
+    if known.is_some_and(|known| known != pull.epoch) {
+        let epoch = pull.epoch;
+        drop(pull);
+        restored::tell(store, actor).await?;
+        return Err(PullRefusal::EpochChanged(epoch));
+    }
+    if sealed.is_some() && pull.replaces {
+        return Err(PullRefusal::Expired);
+    }
+    Ok(pull)
 }

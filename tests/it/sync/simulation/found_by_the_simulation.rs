@@ -2,8 +2,8 @@
 
 use super::steps::Step;
 use super::steps::Step::{
-    Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, EditThere, HandOver, MovePerson, NarrowNote, Purge, Replicate,
-    Restore, Sync, TimePasses, WriteGoal, WriteNote, WriteThere,
+    Arrives, Backup, Cover, DeskEditsGoal, DropGoal, EditGoal, EditThere, HandOver, MovePerson, NarrowNote, Purge,
+    Replicate, Restore, SetsOff, Sync, TimePasses, WriteGoal, WriteNote, WriteThere,
 };
 use super::{attempt, quietly};
 use crate::support::Kind;
@@ -214,6 +214,47 @@ fn a_row_that_was_kept_for_one_and_brought_back_by_another_was_not_sent_to_the_f
         MovePerson { person: 979_845, case: 282_930 },
         Sync { device: 807_529, limit: 193_574, pull: 683_954, push: 435_100, twice: false },
         Sync { device: 1_033_772, limit: 255_845, pull: 196_295, push: 526_300, twice: true },
+        Restore,
+    ]);
+}
+
+#[test]
+fn a_purge_moved_a_row_to_where_a_first_sync_in_pages_had_been() {
+    holds(&[
+        HandOver { case: 696_796, to: 144_986, immediate: false },
+        HandOver { case: 753_486, to: 760_484, immediate: true },
+        HandOver { case: 853_357, to: 23_714, immediate: false },
+        MovePerson { person: 806_954, case: 804_052 },
+        HandOver { case: 490_138, to: 401_446, immediate: true },
+        TimePasses { minutes: 845 },
+        TimePasses { minutes: 668 },
+        HandOver { case: 646_319, to: 441_850, immediate: false },
+        Replicate { laptop: 774_749, first: 807_360, parts: 105_005, limit: 90_546, pull: 707_272, push: 786_451 },
+        Purge { days: 1, hours: 5 },
+    ]);
+}
+
+#[test]
+fn a_first_sync_that_was_held_up_made_a_device_that_had_been_away_pass_for_one_in_its_middle() {
+    holds(&[
+        SetsOff { device: 958_919, table: 332_353, pulls: true },
+        Replicate { laptop: 272_204, first: 251_055, parts: 558_690, limit: 87_833, pull: 104_247, push: 22_808 },
+        HandOver { case: 785_251, to: 877_119, immediate: false },
+        TimePasses { minutes: 649 },
+        Purge { days: 3, hours: 65 },
+        Arrives { which: 901_336 },
+    ]);
+}
+
+#[test]
+fn a_device_that_began_anew_when_the_server_was_restored_was_not_asked_for_what_it_held() {
+    holds(&[
+        Backup,
+        Replicate { laptop: 850_535, first: 848_782, parts: 1_013_729, limit: 910_536, pull: 279_025, push: 146_296 },
+        Purge { days: 3, hours: 86 },
+        Replicate { laptop: 860_582, first: 438_050, parts: 537_383, limit: 333_023, pull: 579_340, push: 1_005_053 },
+        WriteThere { laptop: 535_640, case: 68_361, goal: true },
+        Replicate { laptop: 693_359, first: 895_401, parts: 328_703, limit: 558_071, pull: 321_871, push: 743_488 },
         Restore,
     ]);
 }

@@ -2,8 +2,8 @@
 //!
 //! Five phones speak WatermelonDB's protocol, two of them counting their pushes, two laptops RxDB's, table by table, and one the
 //! native one.
-//! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, pages cut
-//! short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
+//! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, requests
+//! that arrive long after, pages cut short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
 //! server that dies in mid-push, a backup restored, deletions forgotten while devices are away, apps that are older or
 //! newer, clocks that are wrong. After every pull a phone may hold only what its owner may see (or what it has not
 //! sent). At the end the faults stop, and within two rounds every phone is equal to its owner's view, and every word

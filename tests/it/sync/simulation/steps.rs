@@ -102,6 +102,16 @@ pub(super) enum Step {
         pulls: bool,
         after: usize,
     },
+    /// A push or a pull leaves a phone, or a device of another kind, and is not heard of any more.
+    SetsOff {
+        device: usize,
+        table: usize,
+        pulls: bool,
+    },
+    /// One that was taken for lost arrives, after whatever came later.
+    Arrives {
+        which: usize,
+    },
     Backup,
     /// The last backup takes the place of the database, as an operator does it.
     Restore,
@@ -144,7 +154,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        match self.roll(146) {
+        match self.roll(154) {
             0..30 => Step::Sync {
                 device: self.any(),
                 limit: self.any(),
@@ -192,6 +202,8 @@ impl Dice {
                 pulls: self.roll(3) == 0,
                 after: 1 + self.roll(60) as usize,
             },
+            146..150 => Step::SetsOff { device: self.any(), table: self.any(), pulls: self.roll(3) == 0 },
+            150..154 => Step::Arrives { which: self.any() },
             _ => Step::ServerClock { minutes: self.roll(25) as i64 - 12 },
         }
     }

@@ -23,6 +23,12 @@ use crate::sync::ways::Way;
 const WORKERS: [&str; 3] = ["ana", "ben", "cleo"];
 const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
 
+/// Whose request the network still has, and whether it is a pull; of a laptop, of which table.
+enum UnderWay {
+    Phone(Device, bool),
+    Laptop(Laptop, usize, bool),
+}
+
 pub(super) struct World {
     pub(super) agency: Agency,
     pub(super) devices: Vec<Device>,
@@ -33,6 +39,8 @@ pub(super) struct World {
     owed: BTreeSet<String>,
     /// What each device's owner was ever able to see.
     ever: Vec<BTreeSet<(String, String)>>,
+    /// Requests that the network still has, with their devices as they were then.
+    under_way: Vec<UnderWay>,
     backup: Option<Vec<u8>>,
     /// The latest that the server's clock has shown.
     latest: Instant,
@@ -71,10 +79,22 @@ impl World {
         ];
         let ever = devices.iter().map(|_| BTreeSet::new()).collect();
         let latest = agency.clock.now();
-        let (owed, backup) = (BTreeSet::new(), None);
+        let (owed, under_way, backup) = (BTreeSet::new(), Vec::new(), None);
         let (words, head) = (0, 0);
-        let mut world =
-            World { agency, devices, laptops, persons, words, owed, ever, backup, latest, head, _served: served };
+        let mut world = World {
+            agency,
+            devices,
+            laptops,
+            persons,
+            words,
+            owed,
+            ever,
+            under_way,
+            backup,
+            latest,
+            head,
+            _served: served,
+        };
         world.look().await;
         world
     }
@@ -259,6 +279,21 @@ impl World {
             }
             Step::CrashThere { laptop, table, pulls, after } => {
                 self.laptops[laptop % self.laptops.len()].is_cut_off(&self.agency, table, pulls, after).await;
+            }
+            Step::SetsOff { device, table, pulls } => {
+                let at = device % (devices + self.laptops.len());
+                self.under_way.push(match at.checked_sub(devices) {
+                    None => UnderWay::Phone(self.devices[at].sets_off(), pulls),
+                    Some(at) => UnderWay::Laptop(self.laptops[at].clone(), table, pulls),
+                });
+            }
+            Step::Arrives { which } => {
+                if !self.under_way.is_empty() {
+                    match self.under_way.remove(which % self.under_way.len()) {
+                        UnderWay::Phone(device, pulls) => device.arrives(&self.agency, pulls).await,
+                        UnderWay::Laptop(laptop, table, pulls) => laptop.arrives(&self.agency, table, pulls).await,
+                    }
+                }
             }
             Step::Backup => {
                 self.agency.clock.set(self.latest);
