@@ -1,17 +1,17 @@
 //! What a device hands over beside its pushes, whatever face it speaks: rows that a reply is about to take from it,
 //! rows that a restored server may have lost, rows on a device that was shut out.
 //!
-//! The body has the shape of a WatermelonDB push. A lost device is told to erase itself (403 `device_wiped`) from every
+//! The body has the shape of a WatermelonDB push; of what was not sent, that of a native one will do too. A lost device is told to erase itself (403 `device_wiped`) from every
 //! path, and what it had not sent would go with the rest. So it may hand that over once more, by the refresh token
 //! that it holds and that opens nothing else: into quarantine, where people decide.
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use entities::people::session as sessions;
-use entities::sync::{self, MAX_ROWS, devices};
-use serde_json::json;
+use entities::sync::{self, HandedOver, MAX_ROWS, devices};
+use serde_json::{Value, json};
 
-use super::{asked, document};
+use super::{asked, document, native};
 use crate::openapi::schema;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
@@ -59,9 +59,18 @@ where
 }
 
 async fn rescue(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
-    let body = asked::body(&req, payload).await?;
+    let body = handed_over(asked::body(&req, payload).await?)?;
     let kept = sync::rescue(&state.store, &session.actor, body).await.map_err(asked::refused)?;
     Ok(HttpResponse::Ok().json(json!({"kept": kept})))
+}
+
+/// A body in the shape of a push, WatermelonDB's or the native one.
+fn handed_over(body: Value) -> Result<HandedOver, Problem> {
+    if !body.get("mutations").is_some_and(Value::is_array) {
+        return Ok(body.into());
+    }
+    let (_, mutations) = native::read(&body)?;
+    Ok(HandedOver::Mutations(mutations.into_iter().flatten().collect()))
 }
 
 async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
@@ -78,7 +87,7 @@ async fn farewell(req: HttpRequest, state: web::Data<State>, payload: web::Paylo
     if there >= MAX_ROWS as i64 {
         return Err(asked::too_many_rows());
     }
-    let body = asked::body(&req, payload).await?;
+    let body = handed_over(asked::body(&req, payload).await?)?;
     let kept = sync::farewell(&state.store, &actor, body).await.map_err(asked::refused)?;
     Ok(HttpResponse::Ok().json(json!({"kept": kept})))
 }

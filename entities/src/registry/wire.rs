@@ -215,15 +215,33 @@ fn instant(json: &Json, face: Face) -> Result<Value, Unfit> {
     })
 }
 
+/// Levels of lists and objects in one value: who reads a row inside other JSON has a limit of its own, and 128 is common.
+const DEEP: usize = 32;
+
+fn depth(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+fn nested(json: Json) -> Result<String, Unfit> {
+    if depth(&json) > DEEP {
+        return Err(Unfit::new("too_deep", format!("lists and objects may stand in each other {DEEP} levels deep")));
+    }
+    Ok(canonical(json))
+}
+
 fn document(json: &Json, face: Face) -> Result<Value, Unfit> {
     let text = match (json, face) {
         (Json::String(text), Face::Watermelon) if text.is_empty() => return Ok(Value::String(None)),
         (Json::String(text), Face::Watermelon) => match serde_json::from_str::<Json>(text) {
-            Ok(inner @ (Json::Array(_) | Json::Object(_))) => canonical(inner),
+            Ok(inner @ (Json::Array(_) | Json::Object(_))) => nested(inner)?,
             Ok(Json::Null) => return Ok(Value::String(None)),
             _ => return Err(Unfit::new("json", "must be a string that holds a JSON list or object")),
         },
-        (Json::Array(_) | Json::Object(_), _) => canonical(json.clone()),
+        (Json::Array(_) | Json::Object(_), _) => nested(json.clone())?,
         _ => return Err(Unfit::new("json", "must be a list or an object")),
     };
     if text.contains("\\u0000") {

@@ -65,6 +65,9 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Characters of what an issue says.
+pub(crate) const MESSAGE: usize = 500;
+
 /// Bytes of what an author sent that an issue shows.
 pub(crate) const DETAIL: usize = 1 << 20;
 
@@ -96,7 +99,7 @@ impl Synced for Entity {
             Column::Audience => Field::code(&["author", "holder", "supervisor"]).server(),
             Column::Kind => Field::code(KINDS).server(),
             Column::AboutTable => Field::text(60).server(),
-            Column::Message => Field::text(500).server(),
+            Column::Message => Field::text(MESSAGE).server(),
             Column::Detail => Field { kind: crate::registry::Kind::Json(DETAIL), ..Field::json() }.server(),
             Column::Status => {
                 Field::code(&["open", "dismissed", "accepted", "rehomed", "discarded"]).state().or("open")

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::audit::hex;
 use crate::doc::Doc;
 use crate::error::Result;
-use crate::registry::{Face, Row, Synced, Table, is_id, table};
+use crate::registry::{Face, Row, Table, is_id};
 use crate::sql;
 use crate::write::Write;
 
@@ -114,7 +114,7 @@ pub(crate) async fn keep(
     Ok(entry)
 }
 
-/// Makes the issues of a push: one for each person to be told; those that exist already stay.
+/// Makes the issues of a push: one for each person to be told; those that are open already stay.
 pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()> {
     let author = write.actor().user().to_owned();
     for telling in tellings {
@@ -162,7 +162,6 @@ async fn tell_each(
     author: &str,
     audience: Vec<(String, &'static str)>,
 ) -> Result<()> {
-    let registered = table(issue::Entity::NAME).ok_or(crate::Error::NotFound)?;
     let shown = shown(&telling.sent);
     // An author who never had the case learns nothing of it, not even that it exists; nor does one who is
     // told together with those who have it now.
@@ -172,7 +171,18 @@ async fn tell_each(
     };
     for (user, role) in audience {
         let id = telling.issue_of(&user, author);
-        if write.row(registered, &id).await?.is_some() {
+        if let Some(before) = write.load::<issue::Entity>(&id).await? {
+            // What happens again is told again; about work that is kept, its own state decides.
+            if before.status != "open" && telling.quarantine_id.is_none() {
+                let again = issue::Model {
+                    status: "open".into(),
+                    settled_at: None,
+                    settled_by: None,
+                    settled_reason: None,
+                    ..before.clone()
+                };
+                write.change::<issue::Entity>(&before, again).await?;
+            }
             continue;
         }
         write

@@ -25,6 +25,9 @@ pub fn describe(version: u32) -> Value {
                     if let Some(holds) = column.field.kind.holds() {
                         entry["holds"] = holds.into();
                     }
+                    if let Kind::Code(words) = column.field.kind {
+                        entry["words"] = json!(words);
+                    }
                     entry
                 })
                 .collect();

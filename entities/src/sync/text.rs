@@ -40,8 +40,8 @@ pub fn mend(body: &[u8]) -> (Cow<'_, str>, bool) {
     (Cow::Owned(out), mended)
 }
 
-/// Replaces numbers that are too large for any reader by null; `None` where there are none. Only
-/// for text that could not be read as it is.
+/// Puts numbers that are too large for any reader into quotes, so that whoever sent one can be told; `None` where there
+/// are none. Only for text that could not be read as it is.
 pub fn bound(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut at, mut kept, mut quoted) = (0, 0, false);
@@ -56,7 +56,7 @@ pub fn bound(text: &str) -> Option<String> {
                     rest.take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count();
                 if text[at..at + length].parse::<f64>().is_ok_and(f64::is_infinite) {
                     out.push_str(&text[kept..at]);
-                    out.push_str("null");
+                    out.extend(["\"", &text[at..at + length], "\""]);
                     kept = at + length;
                 }
                 at += length - 1;
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_no_double_holds_is_null() {
+    fn a_number_that_no_double_holds_is_text() {
         let sent = r#"{"a": 1e400, "b": "1e400 \" 1e400", "c": [-1e999,2.5e1]}"#;
-        assert_eq!(bound(sent).as_deref(), Some(r#"{"a": null, "b": "1e400 \" 1e400", "c": [null,2.5e1]}"#));
+        assert_eq!(bound(sent).as_deref(), Some(r#"{"a": "1e400", "b": "1e400 \" 1e400", "c": ["-1e999",2.5e1]}"#));
         assert_eq!(bound(r#"{"a": 9223372036854775808}"#), None);
     }
 

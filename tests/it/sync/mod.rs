@@ -26,5 +26,6 @@ mod rxdb;
 mod salvaged;
 mod second_version;
 mod simulation;
+mod told;
 mod vectors;
 mod ways;

@@ -13,8 +13,10 @@ use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Row, Table, ask};
+use crate::registry::{Checked, Merge, Row, Table, ask};
 use crate::sync::device::{self, Device};
+use crate::sync::feed;
+use crate::sync::issue::MESSAGE;
 use crate::sync::quarantine::{self, Telling, derived_id};
 use crate::write::Write;
 
@@ -75,6 +77,15 @@ pub(super) struct Desk<'a> {
     pub(super) by_content: bool,
     /// Rows of which a mutation was put off in this request: what follows of them is too.
     pub(super) put_off: HashSet<(&'static str, String)>,
+}
+
+/// A message of what an issue holds.
+fn short(message: String) -> String {
+    if message.chars().count() <= MESSAGE {
+        message
+    } else {
+        message.chars().take(MESSAGE - 1).chain(['…']).collect()
+    }
 }
 
 impl<'a> Desk<'a> {
@@ -142,7 +153,13 @@ impl<'a> Desk<'a> {
         match (&before, incoming.op) {
             (None, Op::Deleted) => Ok(()),
             (None, _) => self.create(incoming).await,
-            (Some(_), Op::Deleted) if !self.visible.contains(&key) => Ok(()),
+            (Some(row), Op::Deleted) if !self.visible.contains(&key) => {
+                // Whoever knew the row is told that it stays; to everybody else it does not exist.
+                if row.is_deleted() || !self.ever_seen(incoming.table, &incoming.id).await? {
+                    return Ok(());
+                }
+                self.replayed_or_quarantined(incoming, row).await
+            }
             (Some(row), Op::Deleted) => self.delete(incoming, row).await,
             (Some(row), _) if row.is_deleted() || !self.visible.contains(&key) => {
                 self.replayed_or_quarantined(incoming, row).await
@@ -237,6 +254,9 @@ impl<'a> Desk<'a> {
             });
             return Ok(());
         }
+        if incoming.whole && merged.illegal {
+            return self.refuse_move(incoming, before, &merged).await;
+        }
         if !self.reach.fits(&mut merged, Some(before), true) {
             return self.quarantine(incoming, Some(before), NO_SUCH_ROW, false).await;
         }
@@ -246,6 +266,9 @@ impl<'a> Desk<'a> {
                 return Ok(());
             }
             merge::unmove(&mut merged, before, refused)?;
+            if incoming.whole && merged.illegal {
+                return self.refuse_move(incoming, before, &merged).await;
+            }
         }
         let Some(checked) = merge::settle(&mut merged, Some(before), now, &actor)? else {
             return self.quarantine(incoming, Some(before), BREAKS, false).await;
@@ -263,6 +286,26 @@ impl<'a> Desk<'a> {
                 self.unseen.push((table, incoming.id.clone()));
             }
         }
+        Ok(())
+    }
+
+    /// A move that was sent as one, with all that goes with it: where it cannot be made, nothing of it is stored.
+    async fn refuse_move(&mut self, incoming: &Incoming, before: &Row, merged: &merge::Merged) -> Result<()> {
+        device::resend(self.write, incoming.table.name, &incoming.id).await?;
+        let mut sent = incoming.raw.clone();
+        sent.retain(|name, _| !name.starts_with('_'));
+        history::keep_new(self.write, before, sent.clone()).await?;
+        let told = Telling {
+            kind: "illegal_move",
+            table: incoming.table,
+            id: incoming.id.clone(),
+            case_id: before.case_id().map(str::to_owned),
+            message: short(format!("Not done: {}.", merged.against.join("; "))),
+            sent,
+            quarantine_id: None,
+            widely: false,
+        };
+        self.tellings.push(told);
         Ok(())
     }
 
@@ -324,6 +367,13 @@ impl<'a> Desk<'a> {
         };
         self.keep(incoming, Some(before), reason, true).await?;
         self.write.take_from_author(incoming.table, &incoming.id, actor.user()).await
+    }
+
+    /// Whether the author could see the row at some time.
+    pub(super) async fn ever_seen(&self, table: &'static Table, id: &str) -> Result<bool> {
+        let ids = [id.to_owned()];
+        let places = feed::places(self.write.conn(), self.write.actor().user(), table, &ids).await?;
+        Ok(places.iter().any(|place| place.seen))
     }
 
     /// Whether a conflict sends the push back.
@@ -409,22 +459,21 @@ impl<'a> Desk<'a> {
             return Ok(());
         }
         device::resend(self.write, incoming.table.name, &incoming.id).await?;
-        let names: Vec<&'static str> = merged.kept.iter().chain(&merged.mended).copied().collect();
-        let told: Vec<&'static str> = names
-            .into_iter()
-            .filter(|name| {
-                incoming.table.column(name).is_some_and(|column| column.field.merge != crate::registry::Merge::Server)
-            })
-            .collect();
+        let mut told: Vec<&'static str> = merged.kept.iter().chain(&merged.mended).copied().collect();
+        let mut named = HashSet::new();
+        told.retain(|name| {
+            let column = incoming.table.column(name);
+            named.insert(*name) && column.is_some_and(|column| column.field.merge != Merge::Server)
+        });
         if told.is_empty() {
             return Ok(());
         }
         let (kind, what) = if merged.illegal {
-            ("illegal_move", "does not follow from the state it is in, so it kept its value")
+            ("illegal_move", format!("kept its value: {}", merged.against.join("; ")))
         } else if merged.mended.is_empty() {
-            ("ignored", "cannot be changed this way and kept its value")
+            ("ignored", "cannot be changed this way and kept its value".into())
         } else {
-            ("cleaned", "held something that cannot be stored and was mended")
+            ("cleaned", "held something that cannot be stored and was mended".into())
         };
         let sent = merge::excerpt(&incoming.raw, &told);
         if merge::is_long(&sent) {
@@ -436,7 +485,7 @@ impl<'a> Desk<'a> {
             table: incoming.table,
             id: incoming.id.clone(),
             case_id: known.case_id().map(str::to_owned),
-            message: format!("{} {what}.", told.join(", ")),
+            message: short(format!("{} {what}.", told.join(", "))),
             sent,
             quarantine_id: None,
             widely: false,

@@ -34,6 +34,8 @@ pub(crate) struct Incoming {
     pub(crate) raw: Map<String, Value>,
     /// The dialect its values are written in.
     pub(crate) face: Face,
+    /// All of it or nothing: it is a move, and what the move says of itself.
+    pub(crate) whole: bool,
 }
 
 impl Incoming {
@@ -120,7 +122,7 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
                     continue;
                 }
                 let place = places.entry((table.name, id.clone())).or_insert(intake.rows.len());
-                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon };
+                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon, whole: false };
                 match intake.rows.get_mut(*place) {
                     Some(earlier) if op == Op::Updated && earlier.op == Op::Created => earlier.raw.extend(incoming.raw),
                     Some(earlier) => *earlier = incoming,

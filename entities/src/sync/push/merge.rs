@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::access::Actor;
 use crate::clock::Instant;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table, items};
 
 use super::intake::Incoming;
@@ -25,6 +25,8 @@ pub(crate) struct Merged {
     pub(crate) mended: Vec<&'static str>,
     /// A move of the state machine that is not legal.
     pub(crate) illegal: bool,
+    /// What stands against it, in sentences.
+    pub(crate) against: Vec<String>,
     /// A list came out as another one than was sent, so that the device has to see it.
     pub(crate) again: bool,
 }
@@ -32,7 +34,15 @@ pub(crate) struct Merged {
 impl Merged {
     /// A row of which there is nothing to tell yet.
     pub(crate) fn of(row: Row) -> Merged {
-        Merged { row, conflicts: Vec::new(), kept: Vec::new(), mended: Vec::new(), illegal: false, again: false }
+        Merged {
+            row,
+            conflicts: Vec::new(),
+            kept: Vec::new(),
+            mended: Vec::new(),
+            illegal: false,
+            against: Vec::new(),
+            again: false,
+        }
     }
 }
 
@@ -70,6 +80,8 @@ pub(crate) fn merge(
             merged.mended.push(column.name);
         }
         let cell = match column.field.merge {
+            // Whatever it was to say, it was to protect: what nobody understands must not be read by all.
+            Merge::Protective if mended && before.is_none() => closed(column),
             Merge::Items => {
                 let list = items::laid_over(merged.row.cell(at), &cell);
                 merged.again |= list != cell;
@@ -105,8 +117,9 @@ pub(crate) fn merge(
     }
     // Moves last: their guards look at the row as it would be.
     for (at, column, cell) in moves {
-        if !step(&mut merged.row, table, (at, column), &cell, before.is_none(), now, actor)? {
+        if let Err(against) = step(&mut merged.row, table, (at, column), &cell, before.is_none(), now, actor)? {
             merged.illegal = true;
+            merged.against.extend(against);
             merged.kept.push(column.name);
         }
     }
@@ -156,7 +169,7 @@ pub(crate) fn walk(merged: &mut Merged, before: &Row, now: Instant, actor: &Acto
     Ok(())
 }
 
-/// Makes a change of state as a move; false when it is not a legal one.
+/// Makes a change of state as a move, or says what stands against it.
 fn step(
     row: &mut Row,
     table: &'static Table,
@@ -165,33 +178,43 @@ fn step(
     new: bool,
     now: Instant,
     actor: &Actor,
-) -> Result<bool> {
-    let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cell(at).clone(), cell) else { return Ok(false) };
+) -> Result<std::result::Result<(), Vec<String>>> {
+    let no_way = || Ok(Err(vec!["it does not follow from the state it is in".into()]));
+    let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cell(at).clone(), cell) else { return no_way() };
     let found = table.move_between(column.name, &from, to);
     let Some(found) = found else {
         if new && table.starts.contains(&to.as_str()) {
             row.put(at, cell.clone());
-            return Ok(true);
+            return Ok(Ok(()));
         }
-        return Ok(false);
+        return no_way();
     };
     if !found.who.contains(&actor.role) {
-        return Ok(false);
+        return Ok(Err(vec!["that is not for your role to do".into()]));
     }
     let mut after = row.clone();
     after.put(at, cell.clone());
-    if !table.guard(found, &after, now)?.is_empty() {
-        return Ok(false);
+    let faults = table.guard(found, &after, now)?;
+    if !faults.is_empty() {
+        return Ok(Err(sentences(&faults)));
     }
     table.effect(found, &mut after, now, actor)?;
     *row = after;
-    Ok(true)
+    Ok(Ok(()))
+}
+
+/// What faults say, with the column each is about.
+fn sentences(faults: &[Fault]) -> Vec<String> {
+    let column = |fault: &Fault| fault.pointer.trim_start_matches('/').to_owned();
+    faults.iter().map(|fault| format!("{}: {}", column(fault), fault.detail)).collect()
 }
 
 /// Takes a move back that other rows stand against; what the device wrote besides stays.
 pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Result<()> {
-    if !matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
-        return Err(refused);
+    match &refused {
+        Error::Invalid(faults) => merged.against.extend(sentences(faults)),
+        Error::Forbidden(why) => merged.against.push(why.clone()),
+        _ => return Err(refused),
     }
     for (at, column) in before.table.columns.iter().enumerate() {
         if matches!(column.field.merge, Merge::State | Merge::Server) && merged.row.cell(at) != before.cell(at) {
@@ -256,7 +279,8 @@ fn at_pointer(table: &'static Table, pointer: &str) -> Option<(usize, &'static C
 /// is out of range or of another type becomes empty (decision 5).
 pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
     let (cell, mended) = match column.parse(sent, face) {
-        Ok(cell) => (cell, false),
+        // What was cut in the middle of a character came as this one, and is not what was typed.
+        Ok(cell) => (cell, sent.as_str().is_some_and(|text| text.contains('\u{FFFD}'))),
         Err(unfit) if unfit.code == "nul" => {
             let text = sent.as_str().map(|text| text.replace('\0', "").replace("\\u0000", ""));
             match text.map(|text| column.parse(&Value::String(text), face)) {
@@ -269,9 +293,19 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
     let broken = matches!(column.field.kind, Kind::Int(..) | Kind::Real(..) | Kind::Instant | Kind::Code(_) | Kind::Id)
         && cell != column.null()
         && column.field.writable()
-        && column.limit(&cell).is_some();
+        && column.limit(&cell).is_some()
+        || column.field.merge == Merge::Items && column.limit(&cell).is_some_and(|fault| fault.code == "type");
     let (cell, mended) = if broken { (column.null(), true) } else { (cell, mended) };
     if cell == column.null() && !column.nullable { (column.initial_or_zero(), mended) } else { (cell, mended) }
+}
+
+/// The value that protects most.
+fn closed(column: &Column) -> Cell {
+    match column.field.kind {
+        Kind::Bool => true.into(),
+        Kind::Code(words) => words.last().map_or_else(|| column.initial_or_zero(), |word| (*word).into()),
+        _ => column.initial_or_zero(),
+    }
 }
 
 /// Whether going from one value to another protects less.

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::access::Actor;
 use crate::error::{Error, Result};
+use crate::registry::is_id;
 use crate::store::Store;
 use crate::write::Write;
 
@@ -26,7 +27,8 @@ use super::custody::Kept;
 use super::device::Device;
 pub(super) use desk::NOT_YOUR_CASE;
 use desk::{Desk, OnConflict};
-use intake::{Incoming, Op};
+use intake::{Incoming, Intake, Op};
+use mutate::Mutation;
 pub use replay::Numbered;
 pub use salvage::salvage;
 
@@ -125,26 +127,69 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     Ok(Push { seq, applied, quarantined, ignored: intake.ignored })
 }
 
+/// What a device hands over beside its pushes, in the words of its face.
+#[derive(Debug)]
+pub enum HandedOver {
+    /// `{table: {created, updated, deleted}}`.
+    Rows(Value),
+    /// Mutations of the native face.
+    Mutations(Vec<Mutation>),
+}
+
+impl From<Value> for HandedOver {
+    fn from(body: Value) -> HandedOver {
+        HandedOver::Rows(body)
+    }
+}
+
+impl HandedOver {
+    fn read(self) -> std::result::Result<Intake, PushRefusal> {
+        let mutations = match self {
+            HandedOver::Rows(body) => return intake::read(body),
+            HandedOver::Mutations(mutations) => mutations,
+        };
+        let mut intake = Intake::default();
+        for mutation in &mutations {
+            let raw = mutate::whole(mutation);
+            if is_id(&mutation.row_id) {
+                intake.rows.push(mutate::incoming(mutation, raw));
+            } else {
+                intake.unfit.push((mutation.table, mutation.row_id.clone(), raw));
+            }
+        }
+        intake.rows.sort_by_key(|row| (row.table.rank, row.table.name));
+        Ok(intake)
+    }
+}
+
 /// Keeps rows that a device is about to lose to a reply it has just received (S4): all of them,
 /// whoever may see the case now. Answers how many. The same rows sent again are the same entries.
-pub async fn rescue(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
-    keep_all(store, actor, body, "the device was about to lose it with the case", "rescue").await
+pub async fn rescue(
+    store: &Store,
+    actor: &Actor,
+    body: impl Into<HandedOver>,
+) -> std::result::Result<usize, PushRefusal> {
+    keep_all(store, actor, body.into(), "the device was about to lose it with the case", "rescue").await
 }
 
 /// Keeps what a device that was shut out had not sent yet, before it erases itself: all of it in
 /// quarantine, since nobody can vouch for who held the device.
-pub async fn farewell(store: &Store, actor: &Actor, body: Value) -> std::result::Result<usize, PushRefusal> {
-    keep_all(store, actor, body, "it was left on a device that had been shut out", "farewell").await
+pub async fn farewell(
+    store: &Store,
+    actor: &Actor,
+    body: impl Into<HandedOver>,
+) -> std::result::Result<usize, PushRefusal> {
+    keep_all(store, actor, body.into(), "it was left on a device that had been shut out", "farewell").await
 }
 
 async fn keep_all(
     store: &Store,
     actor: &Actor,
-    body: Value,
+    body: HandedOver,
     reason: &'static str,
     action: &'static str,
 ) -> std::result::Result<usize, PushRefusal> {
-    let intake = intake::read(body)?;
+    let intake = body.read()?;
     let mut write = store.write(actor).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, 0, OnConflict::Settle).await?;
     for incoming in &intake.rows {
@@ -173,7 +218,7 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
         _ => Op::Updated,
     };
     let author = rights::author(write, &kept.author).await?;
-    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face }];
+    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face, whole: false }];
     let mut desk = Desk::open(write, &incoming, i64::MAX, OnConflict::Settle).await?;
     desk.author = author;
     desk.take(&incoming[0]).await?;

@@ -20,12 +20,11 @@ use crate::audit::hex;
 use crate::error::Result;
 use crate::history;
 use crate::read;
-use crate::registry::{Face, Merge, Row, Table, items};
+use crate::registry::{Face, Merge, MoveSpec, Row, Table, is_id, items};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::custody;
 use crate::sync::device::{self, Device};
-use crate::sync::feed;
 use crate::sync::quarantine::Telling;
 use crate::write::Write;
 
@@ -54,7 +53,7 @@ pub struct Mutation {
     pub op: MutationOp,
     /// The table.
     pub table: &'static Table,
-    /// The row.
+    /// The row; one whose id cannot be one is told and not stored.
     pub row_id: String,
     /// For each field what it was on the device and what it is to be.
     pub set: Map<String, Value>,
@@ -105,7 +104,7 @@ pub async fn mutate(
             }
             told => told,
         };
-        if told.is_some() {
+        if told.is_some() && is_id(&mutation.row_id) {
             // The row in that answer may be older than what the device has pulled since.
             device::resend(&write, mutation.table.name, &mutation.row_id).await?;
         }
@@ -126,13 +125,22 @@ pub async fn mutate(
     let mut desk = Desk::for_mutations(&mut write, mutations).await?;
     let mut results = Vec::with_capacity(order.len());
     for at in order.iter().copied() {
-        results.push((at, desk.mutate(&mutations[at], waited.contains(&at)).await?));
+        let mutation = &mutations[at];
+        results.push((
+            at,
+            if is_id(&mutation.row_id) {
+                desk.mutate(mutation, waited.contains(&at)).await?
+            } else {
+                desk.unfit(mutation)
+            },
+        ));
     }
     desk.close().await?;
     write.settle_pending().await?;
     for (at, mut result) in results {
         let mutation = &mutations[at];
         if result.status != "retry"
+            && is_id(&mutation.row_id)
             && access::sees(write.conn(), actor.user(), mutation.table.name, &mutation.row_id).await?
             && let Some(row) =
                 read::by_ids(write.conn(), mutation.table, std::slice::from_ref(&mutation.row_id)).await?.pop()
@@ -162,7 +170,8 @@ pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming
         MutationOp::Delete => Op::Deleted,
         MutationOp::Update | MutationOp::Action(_) => Op::Updated,
     };
-    Incoming { table: mutation.table, id: mutation.row_id.clone(), op, raw, face: Face::Rest }
+    let whole = matches!(mutation.op, MutationOp::Action(_));
+    Incoming { table: mutation.table, id: mutation.row_id.clone(), op, raw, face: Face::Rest, whole }
 }
 
 fn hash(mutation: &Mutation) -> String {
@@ -207,14 +216,14 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
     Ok(())
 }
 
-/// What tells of an action on a row that never came.
-fn not_here(mutation: &Mutation) -> Telling {
+/// What tells of an action that could not be tried.
+fn not_done(mutation: &Mutation, case_id: Option<&str>, message: &str) -> Telling {
     Telling {
         kind: "ignored",
         table: mutation.table,
         id: mutation.row_id.clone(),
-        case_id: None,
-        message: "Not done: what it is about is not here.".into(),
+        case_id: case_id.map(str::to_owned),
+        message: message.into(),
         sent: whole(mutation),
         quarantine_id: None,
         widely: false,
@@ -236,7 +245,8 @@ fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> 
 impl<'a> Desk<'a> {
     /// A desk for mutations, which say for each field what they knew of it.
     pub(super) async fn for_mutations(write: &'a mut Write, mutations: &[Mutation]) -> Result<Desk<'a>> {
-        let mut sorted: Vec<Incoming> = mutations.iter().map(|one| incoming(one, whole(one))).collect();
+        let fit = mutations.iter().filter(|one| is_id(&one.row_id));
+        let mut sorted: Vec<Incoming> = fit.map(|one| incoming(one, whole(one))).collect();
         sorted.sort_by_key(|row| (row.table.rank, row.table.name));
         Desk::open(write, &sorted, i64::MAX, OnConflict::Settle).await
     }
@@ -248,28 +258,24 @@ impl<'a> Desk<'a> {
         let before = self.stored.get(&key).cloned();
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
         let result = match (&before, &mutation.op) {
-            (Some(row), MutationOp::Update) if !row.is_deleted() && self.visible.contains(&key) => {
-                self.three_way(mutation, row).await?
+            (Some(row), MutationOp::Create | MutationOp::Update)
+                if !row.is_deleted() && self.visible.contains(&key) =>
+            {
+                self.three_way(mutation, row, None).await?
             }
             (Some(row), MutationOp::Action(verb)) if !row.is_deleted() && self.visible.contains(&key) => {
                 self.action(mutation, row, verb).await?
             }
-            (_, MutationOp::Action(_)) if !self.ever_seen(mutation).await? => {
+            (None, MutationOp::Action(_)) if self.waits(mutation).await? => self.puts_off(mutation, waited).await?,
+            (_, MutationOp::Action(_)) if !self.ever_seen(mutation.table, &mutation.row_id).await? => {
                 // A row that its author never saw is as unknown as one that does not exist.
                 if waited {
-                    self.tellings.push(not_here(mutation));
+                    self.tellings.push(not_done(mutation, None, "Not done: what it is about is not here."));
                 }
                 answer(mutation, if waited { "conflict" } else { "retry" }, Some("the row is not here".into()))
             }
             (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
-                if waited {
-                    let why = custody::why_waiting(self.write).await?;
-                    self.keep(&incoming(mutation, whole(mutation)), None, why, false).await?;
-                    device::resend(self.write, key.0, &key.1).await?;
-                } else {
-                    self.put_off.insert(key.clone());
-                }
-                answer(mutation, "retry", Some("the case it belongs to is not here yet".into()))
+                self.puts_off(mutation, waited).await?
             }
             (None, MutationOp::Delete) if self.put_off.contains(&key) => {
                 answer(mutation, "retry", Some("what it deletes is not here yet".into()))
@@ -304,6 +310,8 @@ impl<'a> Desk<'a> {
         } else if self.applied > applied && matches!(result.status, "duplicate" | "conflict") {
             result.status =
                 if result.conflicts.is_empty() && self.tellings.len() == told { "applied" } else { "merged" };
+            let why = self.tellings[told..].last().map(|telling| telling.message.clone());
+            result.reason = result.reason.or(why);
         } else if self.tellings.len() > told && result.status == "duplicate" {
             result.status = "conflict";
             result.reason = self.tellings.last().map(|telling| telling.message.clone());
@@ -313,9 +321,37 @@ impl<'a> Desk<'a> {
         Ok(result)
     }
 
+    /// A mutation whose row cannot be kept under its id.
+    fn unfit(&mut self, mutation: &Mutation) -> MutationResult {
+        self.tell_unfit([(mutation.table, mutation.row_id.clone(), whole(mutation))]);
+        let mut result = answer(mutation, "conflict", Some("its row_id cannot be one".into()));
+        let author = self.write.actor().user();
+        result.issue_id = self.tellings.last().map(|telling| telling.issue_of(author, author));
+        result
+    }
+
+    /// Asks for it again later, and the second time keeps it.
+    async fn puts_off(&mut self, mutation: &Mutation, waited: bool) -> Result<MutationResult> {
+        let (name, id) = (mutation.table.name, &mutation.row_id);
+        if waited {
+            let why = custody::why_waiting(self.write).await?;
+            self.keep(&incoming(mutation, whole(mutation)), None, why, false).await?;
+            device::resend(self.write, name, id).await?;
+        } else {
+            self.put_off.insert((name, id.clone()));
+        }
+        Ok(answer(mutation, "retry", Some("the case it belongs to is not here yet".into())))
+    }
+
     /// Field by field: set where the stored value is the one the device knew; where it is neither
-    /// that nor the new one, the stored value stays and the other is kept in history.
-    async fn three_way(&mut self, mutation: &Mutation, before: &Row) -> Result<MutationResult> {
+    /// that nor the new one, the stored value stays and the other is kept in history. A move is made with
+    /// what is set so.
+    async fn three_way(
+        &mut self,
+        mutation: &Mutation,
+        before: &Row,
+        step: Option<&MoveSpec>,
+    ) -> Result<MutationResult> {
         let mut raw = Map::new();
         let mut result = answer(mutation, "duplicate", None);
         let mut lost = Map::new();
@@ -323,15 +359,18 @@ impl<'a> Desk<'a> {
             let Some((at, column)) = mutation.table.index(name).map(|at| (at, &mutation.table.columns[at])) else {
                 continue;
             };
-            if !column.field.wire || !column.field.writable() {
+            if !column.field.wire || !column.field.writable() || step.is_some_and(|step| step.column == name) {
                 continue;
             }
-            let (from, _) = merge::clean(column, pair.get("from").unwrap_or(&Value::Null), Face::Rest);
-            let (new, _) = merge::clean(column, &to(pair), Face::Rest);
-            if from == new {
+            let was = pair.get("from").unwrap_or(&Value::Null);
+            let (from, _) = merge::clean(column, was, Face::Rest);
+            let (new, mended) = merge::clean(column, &to(pair), Face::Rest);
+            // What a row made anew would begin with says nothing against one that is further.
+            let begins = mutation.op == MutationOp::Create && new == column.initial_or_zero();
+            if *was == to(pair) || ((from == new || begins) && !mended) {
                 continue;
             }
-            if column.field.merge == Merge::Items {
+            if column.field.merge == Merge::Items && !mended {
                 raw.insert(name.clone(), items::said(&from, &new));
                 continue;
             }
@@ -364,6 +403,9 @@ impl<'a> Desk<'a> {
                 widely: false,
             });
         }
+        if let Some(step) = step {
+            raw.insert(step.column.to_owned(), step.to.into());
+        }
         if !raw.is_empty() {
             self.update(&incoming(mutation, raw), before).await?;
         }
@@ -386,42 +428,32 @@ impl<'a> Desk<'a> {
         rights::has_had(self.write.conn(), self.write.actor(), case_id, self.write.now()).await
     }
 
-    /// Whether the author could see the row at some time.
-    async fn ever_seen(&self, mutation: &Mutation) -> Result<bool> {
-        let ids = std::slice::from_ref(&mutation.row_id);
-        let places = feed::places(self.write.conn(), self.write.actor().user(), mutation.table, ids).await?;
-        Ok(places.iter().any(|place| place.held))
-    }
-
-    /// A move, checked against the state the row is in now.
+    /// A move, checked against the state the row is in now. What comes with it is set as in an update.
     async fn action(&mut self, mutation: &Mutation, before: &Row, verb: &str) -> Result<MutationResult> {
         let Ok(step) = mutation.table.move_by_verb(verb) else {
+            self.tellings.push(not_done(mutation, before.case_id(), "Not done: this server knows no such action."));
             return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
         };
-        let mut raw: Map<String, Value> = mutation
-            .set
-            .iter()
-            .filter(|(name, _)| step.takes.contains(&name.as_str()))
-            .map(|(name, pair)| (name.clone(), to(pair)))
-            .collect();
         if before.text(step.column) == Some(step.to) {
             return Ok(answer(mutation, "duplicate", None));
         }
-        raw.insert(step.column.to_owned(), step.to.into());
-        self.update(&incoming(mutation, raw), before).await?;
-        Ok(answer(mutation, "duplicate", None))
+        self.three_way(mutation, before, Some(step)).await
     }
 
     /// A child whose case, or whatever else it cannot do without, is not here yet is asked for again
     /// rather than refused (H18). So is one of a case that its author never had: nothing tells them
     /// whether it exists.
     async fn parent_missing(&self, mutation: &Mutation) -> Result<bool> {
-        // What changes a row that waits, waits with it.
-        let (name, id) = (mutation.table.name, &mutation.row_id);
-        if self.put_off.contains(&(name, id.clone())) || custody::waits(self.write, mutation.table, id).await? {
+        if self.waits(mutation).await? {
             return Ok(mutation.op == MutationOp::Update || self.lacks_parent(mutation).await?);
         }
         self.lacks_parent(mutation).await
+    }
+
+    /// What changes a row that waits, waits with it.
+    async fn waits(&self, mutation: &Mutation) -> Result<bool> {
+        let (table, id) = (mutation.table, &mutation.row_id);
+        Ok(self.put_off.contains(&(table.name, id.clone())) || custody::waits(self.write, table, id).await?)
     }
 
     async fn lacks_parent(&self, mutation: &Mutation) -> Result<bool> {
@@ -440,14 +472,21 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Every value a mutation names; of an update `_changed` says which are new.
+/// Every value a mutation names; of an update `_changed` says which are new, and of an action what it leads to.
 pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
     let mut raw: Map<String, Value> = mutation.set.iter().map(|(name, pair)| (name.clone(), to(pair))).collect();
-    if mutation.op == MutationOp::Update {
-        let changed = mutation.set.iter().filter(|(_, pair)| pair.get("from") != Some(&to(pair)));
-        let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
-        raw.insert("_changed".into(), changed.join(",").into());
+    let step = match &mutation.op {
+        MutationOp::Create | MutationOp::Delete => return raw,
+        MutationOp::Update => None,
+        MutationOp::Action(verb) => mutation.table.move_by_verb(verb).ok(),
+    };
+    let changed = mutation.set.iter().filter(|(_, pair)| pair.get("from") != Some(&to(pair)));
+    let mut changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+    if let Some(step) = step {
+        raw.insert(step.column.to_owned(), step.to.into());
+        changed.push(step.column);
     }
+    raw.insert("_changed".into(), changed.join(",").into());
     raw
 }
 

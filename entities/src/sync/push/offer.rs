@@ -60,7 +60,11 @@ impl Offer {
     /// The instant of the state that is offered, by the clock of the server that is gone. Where the app stamps a row that it
     /// edits by its own clock, the server's instant is no more there: it was some time before the restore.
     pub(super) fn held(&self, incoming: &Incoming) -> Option<i64> {
-        let held = incoming.raw.get("updated_at").and_then(Value::as_i64)?;
+        let held = match incoming.raw.get("updated_at")? {
+            // As the native face gave it.
+            Value::String(text) => Instant::parse(text)?.0,
+            number => number.as_i64()?,
+        };
         let edited = incoming.raw.get("_changed").and_then(Value::as_str).is_some_and(|names| !names.is_empty());
         let own = edited && (held >= self.line.started || incoming.names_as_changed("updated_at"));
         Some(if own { self.line.started - 1 } else { held })
