@@ -75,10 +75,14 @@ async fn login(state: web::Data<State>, req: HttpRequest, body: JsonBody) -> Ans
     let limits = asked.limits(&state, &req, user_id, known);
     count(&state, &limits).await?;
     let hash = found.as_ref().and_then(|user| user.password_hash.clone());
-    let right = state.passwords.verify(asked.password, hash).await?;
+    let right = state.passwords.verify(asked.password, hash.clone()).await?;
     let (Some(user), true) = (found, right) else { return Err(Problem::Unauthorized("sign_in_failed")) };
     let side = state.store.side().await?;
     let now = side.now();
+    // The password may have been changed, and every session ended, while this one was looked at.
+    if !user::still_signs_in_with(&*side, &user.id, hash.as_deref()).await? {
+        return Err(Problem::Unauthorized("sign_in_failed"));
+    }
     if device::by_id(&*side, &user.id, &asked.device_id).await?.is_some_and(|known| known.wipe_requested_at.is_some()) {
         return Err(Problem::DeviceWiped);
     }

@@ -133,7 +133,7 @@ pub fn check(input: impl BufRead) -> Result<Summary> {
 /// Fails with `Conflict` when the database holds agencies already, or when the backup belongs to
 /// another schema.
 pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<Summary> {
-    let here = instance::fingerprint(store).await?;
+    let here = instance::fingerprint(store.connection()).await?;
     let side = store.side().await?;
     if sql::one(&*side, "select 1 from agencies limit 1", vec![]).await?.is_some() {
         return Err(damaged("this database is not empty: restore into a new one"));

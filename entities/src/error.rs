@@ -91,6 +91,8 @@ impl From<sea_orm::DbErr> for Error {
                 "starting up",
                 "broken pipe",
                 "recovery mode",
+                // A primary that has been demoted: the address leads to the new one soon.
+                "read-only transaction",
                 "too many clients",
                 "communicating with database",
                 "at eof",

@@ -8,9 +8,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
+use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection};
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::backup::new_epoch;
+use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
 use crate::store::Store;
@@ -30,20 +32,33 @@ pub struct Seen {
 /// agency and sends nothing until [`confirm`], all in one transaction: of several processes that look at once, one
 /// finds the difference.
 pub async fn look(store: &Store) -> Result<Seen> {
-    let Some(present) = fingerprint(store).await? else {
-        return Ok(Seen { told_apart: false, moved: false, sends: sends(store.connection()).await? });
+    store.look().await
+}
+
+/// What [`look`] does, in a transaction of the caller's, who commits it.
+pub(crate) async fn look_in(conn: &impl ConnectionTrait, now: Instant) -> Result<Seen> {
+    let Some(present) = fingerprint(conn).await? else {
+        return Ok(Seen { told_apart: false, moved: false, sends: sends(conn).await? });
     };
-    let side = store.side().await?;
     let first = "update wf_instance set fingerprint = $1 where fingerprint is null";
-    sql::exec(&*side, first, vec![present.as_str().into()]).await?;
+    sql::exec(conn, first, vec![present.as_str().into()]).await?;
     let other = "update wf_instance set fingerprint = $1 where fingerprint <> $1";
-    let moved = sql::exec(&*side, other, vec![present.as_str().into()]).await? > 0;
+    let moved = sql::exec(conn, other, vec![present.as_str().into()]).await? > 0;
     if moved {
-        new_epoch(&*side, side.now()).await?;
+        new_epoch(conn, now).await?;
     }
-    let sends = sends(&*side).await?;
-    side.commit().await?;
-    Ok(Seen { told_apart: true, moved, sends })
+    Ok(Seen { told_apart: true, moved, sends: sends(conn).await? })
+}
+
+/// Whether a new connection leads to another database than the one that was looked at last; false where there is no
+/// telling.
+pub(crate) async fn is_another(line: &mut PgConnection) -> sqlx::Result<bool> {
+    let may = format!("select to_regclass('wf_instance') is not null and not pg_is_in_recovery() and {MAY_BE_ASKED}");
+    if !sqlx::query_scalar::<_, bool>(AssertSqlSafe(may)).fetch_one(&mut *line).await? {
+        return Ok(false);
+    }
+    let other = format!("select exists (select 1 from wf_instance where fingerprint <> ({CLUSTER}))");
+    sqlx::query_scalar(AssertSqlSafe(other)).fetch_one(line).await
 }
 
 /// Lets mail go out of this database, as it looks now. False when it was going out already.
@@ -67,10 +82,10 @@ pub async fn sends(conn: &impl ConnectionTrait) -> Result<bool> {
 /// What the database looks like from outside: on SQLite the file's inode and when it was made (a device's number
 /// changes from boot to boot), on PostgreSQL the cluster, its timeline and the database's number there. `None` where
 /// that cannot be read.
-pub(crate) async fn fingerprint(store: &Store) -> Result<Option<String>> {
-    match store.backend() {
-        DbBackend::Postgres => cluster(store.connection()).await,
-        _ => file(store.connection()).await,
+pub(crate) async fn fingerprint(conn: &impl ConnectionTrait) -> Result<Option<String>> {
+    match conn.get_database_backend() {
+        DbBackend::Postgres => cluster(conn).await,
+        _ => file(conn).await,
     }
 }
 
@@ -84,16 +99,19 @@ async fn file(conn: &impl ConnectionTrait) -> Result<Option<String>> {
 }
 
 async fn cluster(conn: &impl ConnectionTrait) -> Result<Option<String>> {
-    let may = "select has_function_privilege('pg_control_system()', 'execute') \
-               and has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')";
-    let may = sql::one(conn, may, vec![]).await?.map(|row| row.try_get_by_index::<bool>(0)).transpose()?;
+    let may = format!("select {MAY_BE_ASKED}");
+    let may = sql::one(conn, &may, vec![]).await?.map(|row| row.try_get_by_index::<bool>(0)).transpose()?;
     if may != Some(true) {
         return Ok(None);
     }
-    // The timeline that is written now: pg_control_checkpoint() tells of a new one only after its first checkpoint,
-    // which may be minutes after the start that should have noticed.
-    let text = "select 'cluster ' || system_identifier || ' timeline ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) \
-                || ' database ' || (select oid from pg_database where datname = current_database()) \
-                from pg_control_system()";
-    Ok(sql::one(conn, text, vec![]).await?.map(|row| row.try_get_by_index(0)).transpose()?)
+    Ok(sql::one(conn, CLUSTER, vec![]).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }
+
+const MAY_BE_ASKED: &str = "has_function_privilege('pg_control_system()', 'execute') \
+     and has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')";
+
+/// The timeline is the one that is written now: `pg_control_checkpoint()` tells of a new one only after its first
+/// checkpoint, which may be minutes after the start that should have noticed.
+const CLUSTER: &str = "select 'cluster ' || system_identifier || ' timeline ' || \
+     left(pg_walfile_name(pg_current_wal_lsn()), 8) || ' database ' || \
+     (select oid from pg_database where datname = current_database()) from pg_control_system()";

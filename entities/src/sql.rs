@@ -29,7 +29,7 @@ pub async fn one(conn: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> 
 }
 
 /// Deletes at most so many rows of a table that fit a condition, and says how many. A row that a
-/// writer changes meanwhile is looked at again, and stays when it does not fit any more.
+/// writer has in hand stays: waiting for it, both could come to wait for each other.
 pub async fn delete_some(
     conn: &impl ConnectionTrait,
     table: &str,
@@ -38,7 +38,9 @@ pub async fn delete_some(
     most: u64,
 ) -> Result<u64> {
     let these = match conn.get_database_backend() {
-        DbBackend::Postgres => format!("ctid = any(array(select ctid from {table} where {condition} limit {most}))"),
+        DbBackend::Postgres => {
+            format!("ctid = any(array(select ctid from {table} where {condition} limit {most} for update skip locked))")
+        }
         _ => format!("rowid in (select rowid from {table} where {condition} limit {most})"),
     };
     exec(conn, &format!("delete from {table} where {condition} and {these}"), values).await

@@ -5,6 +5,9 @@
 //! and nowhere else. Writes go through `write.rs`.
 
 use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -15,6 +18,7 @@ use sea_orm::{
 
 use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
+use crate::instance;
 use crate::sql;
 
 /// How many connections to keep.
@@ -38,6 +42,8 @@ pub struct Store {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     clock: Clock,
+    /// A connection has come to another database than the one this was: a standby took over, or a copy its place.
+    moved: Arc<AtomicBool>,
 }
 
 /// A consistent view of the database at one moment. Dropping it ends it.
@@ -61,7 +67,7 @@ impl Store {
         if url.starts_with("sqlite:") {
             let writer = Database::connect(sqlite(url, 1, pool.wait)).await?;
             let reader = Database::connect(sqlite(url, pool.connections.max(1), pool.wait)).await?;
-            return Ok(Store { reader, writer, clock });
+            return Ok(Store { reader, writer, clock, moved: Arc::default() });
         }
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(Error::Internal("the database URL must start with sqlite:// or postgres://".into()));
@@ -70,10 +76,12 @@ impl Store {
         // connection, and phones that only ask would wait behind them. One more reads, for who listens.
         let writers = (pool.connections / 2).max(1);
         let readers = pool.connections.saturating_sub(writers).max(1) + 1;
+        let moved = Arc::default();
         Ok(Store {
-            reader: Database::connect(postgres(url, readers, pool.wait)).await?,
-            writer: Database::connect(postgres(url, writers, pool.wait)).await?,
+            reader: Database::connect(postgres(url, readers, pool.wait, &moved)).await?,
+            writer: Database::connect(postgres(url, writers, pool.wait, &moved)).await?,
             clock,
+            moved,
         })
     }
 
@@ -115,6 +123,16 @@ impl Store {
 
     /// Opens a consistent view: REPEATABLE READ on PostgreSQL, a WAL read transaction on SQLite.
     pub async fn read(&self) -> Result<Snapshot> {
+        let snapshot = self.view().await?;
+        if !self.moved.load(SeqCst) {
+            return Ok(snapshot);
+        }
+        drop(snapshot);
+        drop(self.begin().await?);
+        self.view().await
+    }
+
+    async fn view(&self) -> Result<Snapshot> {
         let options = match self.backend() {
             DbBackend::Postgres => TransactionOptions {
                 isolation_level: Some(IsolationLevel::RepeatableRead),
@@ -154,9 +172,36 @@ impl Store {
         Ok(Side { tx, now })
     }
 
-    /// Begins a write: IMMEDIATE on SQLite, since a transaction that reads first and writes later
-    /// is refused there when another wrote between, whatever the busy timeout.
+    /// Begins a write. Where the database is another than it was, the next epoch is opened before anything is written:
+    /// what its phones hold beyond it would otherwise pass for known as soon as its numbers had caught up.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction> {
+        let tx = self.transaction().await?;
+        if !self.moved.load(SeqCst) {
+            return Ok(tx);
+        }
+        drop(tx);
+        if self.look().await?.moved {
+            tracing::warn!(
+                "another database has taken the place of this one, such as a standby: phones are sent everything they may \
+                 see once more, and no mail goes out before `fieldstone admin confirm-instance`"
+            );
+        }
+        self.transaction().await
+    }
+
+    /// Looks which database this is; `instance.rs` says what that means.
+    pub(crate) async fn look(&self) -> Result<instance::Seen> {
+        let tx = self.transaction().await?;
+        let now = read_now(&tx, &self.clock).await?;
+        let seen = instance::look_in(&tx, now).await?;
+        tx.commit().await?;
+        self.moved.store(false, SeqCst);
+        Ok(seen)
+    }
+
+    /// IMMEDIATE on SQLite, since a transaction that reads first and writes later is refused there when another wrote
+    /// between, whatever the busy timeout.
+    async fn transaction(&self) -> Result<DatabaseTransaction> {
         Ok(self
             .writer
             .begin_with_options(TransactionOptions {
@@ -253,9 +298,22 @@ async fn read_now(conn: &impl ConnectionTrait, clock: &Clock) -> Result<Instant>
 /// How long a connection that was used is taken for alive.
 const TRUSTED: Duration = Duration::from_secs(1);
 
-fn postgres(url: &str, connections: u32, wait: Duration) -> ConnectOptions {
+fn postgres(url: &str, connections: u32, wait: Duration, moved: &Arc<AtomicBool>) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
+    let moved = Arc::clone(moved);
     options
+        .map_sqlx_postgres_pool_opts(move |with| {
+            let moved = Arc::clone(&moved);
+            with.after_connect(move |line, _| {
+                let moved = Arc::clone(&moved);
+                Box::pin(async move {
+                    if instance::is_another(line).await? {
+                        moved.store(true, SeqCst);
+                    }
+                    Ok(())
+                })
+            })
+        })
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(wait)

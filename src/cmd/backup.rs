@@ -88,7 +88,7 @@ pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failu
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
     let read = || File::open(&args.path).map(BufReader::new);
     let whole = backup::check(read().map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
-    migrations::up(store.writer()).await.map_err(|error| failed(&error))?;
+    super::bring_up(&store).await?;
     let bar = bar("rows restored").with_position(0);
     bar.set_length(whole.rows);
     let input = read().map_err(|error| failed(&error))?;

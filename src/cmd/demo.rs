@@ -102,14 +102,14 @@ async fn open(folder: &Path) -> Result<Store, Failure> {
         }
         let now = Clock::System.now();
         let store = connect(&part, Clock::manual(now)).await?;
-        migrate(&store).await?;
+        super::bring_up(&store).await?;
         let hash = api::password::hash_now(&SecretString::from(PASSWORD)).map_err(Failure::Failed)?;
         fill(&store, now, &hash).await?;
         store.close().await?;
         std::fs::rename(&part, &file)?;
     }
     let store = connect(&file, Clock::System).await?;
-    migrate(&store).await?;
+    super::bring_up(&store).await?;
     let first = ACCOUNTS.first().map_or("", |(email, _)| email);
     let agencies = agency::all(store.connection()).await?.len();
     if agencies > 0 && user::by_email(store.connection(), first).await?.is_none() {
@@ -123,10 +123,6 @@ async fn connect(file: &Path, clock: Clock) -> Result<Store, Failure> {
     let url = format!("sqlite://{}", file.display());
     let store = Store::open(&url, Pool::default(), clock).await;
     store.map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
-}
-
-async fn migrate(store: &Store) -> Result<(), Failure> {
-    migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))
 }
 
 fn welcome(url: &str, room: &Room) -> Result<(), Failure> {

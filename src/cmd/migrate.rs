@@ -42,7 +42,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
     let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
     match args.what {
         What::Up { json } => {
-            migrations::up(store.writer()).await.map_err(|error| fail(&error))?;
+            super::bring_up(&store).await?;
             if json { say(json!({"standing": "current", "migrations": []})) } else { say("the schema is current") }
         }
         What::Status { json } => {

@@ -13,6 +13,7 @@ pub(crate) mod worker;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use entities::{Clock, Pool, Store, instance};
 use migrations::Standing;
@@ -140,6 +141,30 @@ pub(crate) async fn look(store: &Store) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// How often a change of the schema that somebody stands in the way of is tried again, and how long the others are let
+/// pass in between.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Brings the schema up to this program's, and waits some minutes for those who read for long, such as a backup.
+///
+/// # Errors
+/// When it cannot be changed.
+pub(crate) async fn bring_up(store: &Store) -> Result<(), Failure> {
+    for _ in 0..TRIES {
+        match migrations::up(store.writer()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if migrations::is_held_up(&error) => {
+                let why = "somebody reads a table that is to change, such as a backup: trying again";
+                let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: {why}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(Failure::failed(format!("the schema: {error}"))),
+        }
+    }
+    Err(Failure::failed("the schema: somebody reads a table that is to change, such as a backup: try again after it"))
 }
 
 /// Opens a database whose schema must be this program's.

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
-    migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
+    super::bring_up(&store).await?;
     let there = agency::all(store.connection()).await?;
     if let Some(first) = there.first() {
         return Err(Failure::failed(format!(

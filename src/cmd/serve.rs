@@ -26,7 +26,7 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     start_log(&config)?;
     let keys = keys(&config, true)?;
     let store = open(&config).await?;
-    migrations::up(store.writer()).await.map_err(|error| Failure::failed(format!("the schema: {error}")))?;
+    super::bring_up(&store).await?;
     look(&store).await?;
     let mailer = super::worker::mailer(&config)?;
     let tidy = tokio::spawn(forgetting(&config, &store));

@@ -17,7 +17,7 @@ use entities::sync;
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::operation::{Access, Op, STAFF};
 use crate::pace;
@@ -68,19 +68,25 @@ impl Heads {
 pub async fn keep(state: State) {
     let mut stopping = state.stopping();
     let mut commits: Option<Commits> = None;
+    let mut due = Instant::now();
     while !*stopping.borrow_and_update() {
         if commits.is_none() {
             commits = state.store.commits().await.unwrap_or_default();
+            // What was committed before the line stood, nobody told.
+            due = if commits.is_some() { Instant::now() } else { due.min(Instant::now() + POLL) };
         }
-        let pause = if commits.is_some() { SAFETY_NET } else { POLL };
         tokio::select! {
+            biased;
             _ = stopping.changed() => return,
+            // However much is heard: one agency's commits tell nothing of another's.
+            () = sleep_until(due) => {
+                poll(&state).await;
+                due = Instant::now() + if commits.is_some() { SAFETY_NET } else { POLL };
+            }
             heard = next(&mut commits) => match heard {
                 Some((agency, head)) => state.heads.tell(&agency, head),
-                // The line broke: what was missed is found by the poll.
-                None => { commits = None; poll(&state).await; }
+                None => commits = None,
             },
-            () = sleep(pause) => poll(&state).await,
         }
     }
 }

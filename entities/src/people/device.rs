@@ -83,20 +83,20 @@ pub async fn shut(write: &mut Write, id: &str, user_id: Option<&str>, how: Shut)
         Shut::Revoke => "revoked_at",
         Shut::Wipe => "wipe_requested_at",
     };
-    let text = format!(
-        "update devices set {column} = $1 where id = $2 and agency_id = $3 and ($4 = '' or user_id = $4) \
-         returning user_id"
-    );
+    let theirs = "id = $1 and agency_id = $2 and ($3 = '' or user_id = $3)";
     let agency = write.actor().agency_id.clone();
-    let values = vec![now.0.into(), id.into(), agency.into(), user_id.unwrap_or_default().into()];
-    let users = sql::all(write.conn(), &text, values).await?;
+    let values = || vec![id.into(), agency.as_str().into(), user_id.unwrap_or_default().into()];
+    let users = sql::all(write.conn(), &format!("select user_id from devices where {theirs}"), values()).await?;
     if users.is_empty() {
         return Err(Error::NotFound);
     }
+    // Sessions before devices, as whoever refreshes takes them.
     for row in users {
         let user: String = row.try_get_by_index(0)?;
         session::end_device(write.conn(), &user, id, now, column).await?;
     }
+    let text = format!("update devices set {column} = $4 where {theirs}");
+    sql::exec(write.conn(), &text, [values(), vec![now.0.into()]].concat()).await?;
     let action = if how == Shut::Wipe { "device_wipe_requested" } else { "device_revoked" };
     write.note(action, audit::object("devices", id));
     Ok(())

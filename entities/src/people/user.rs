@@ -4,7 +4,7 @@
 //! is switched off loses their sessions in it too.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{ConnectionTrait, DbBackend, IntoActiveModel, QueryOrder, QuerySelect};
 use serde_json::json;
 
 use super::{agency, session, staff, team};
@@ -257,6 +257,14 @@ async fn administrators(conn: &impl ConnectionTrait, agency_id: &str) -> Result<
         .filter(Column::Role.eq(Role::Administrator.as_str()))
         .filter(Column::Active.eq(true));
     Ok(sea_orm::PaginatorTrait::count(found, conn).await?)
+}
+
+/// Whether an active user's password is still the one of this hash. On PostgreSQL it stays so until the transaction ends:
+/// who sets another waits, and ends the session that comes of it.
+pub async fn still_signs_in_with(conn: &impl ConnectionTrait, user_id: &str, hash: Option<&str>) -> Result<bool> {
+    let lock = if conn.get_database_backend() == DbBackend::Postgres { " for share" } else { "" };
+    let text = format!("select 1 from users where id = $1 and active and password_hash = $2{lock}");
+    Ok(sql::one(conn, &text, vec![user_id.into(), hash.into()]).await?.is_some())
 }
 
 /// Sets the password and ends every session but the one given.

@@ -58,6 +58,11 @@ pub async fn mark_agency(write: &Write, cause: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// Whether this program knows the rule: what a newer one planned, while both are running, is not this one's to take back.
+fn is_ours(rule: &str) -> bool {
+    rules::by_id(rule).is_some()
+}
+
 async fn watches(write: &Write, case_id: &str, chains: &[Chain], memory: &Memory) -> Result<()> {
     let mut seen = HashSet::new();
     for chain in chains {
@@ -69,7 +74,9 @@ async fn watches(write: &Write, case_id: &str, chains: &[Chain], memory: &Memory
         seen.insert(key);
     }
     // A date that nothing counts from any more: moved, or its row is gone.
-    for (key, watch) in memory.watches.iter().filter(|(key, watch)| watch.active && !seen.contains(*key)) {
+    for (key, watch) in
+        memory.watches.iter().filter(|(key, watch)| watch.active && is_ours(&key.0) && !seen.contains(*key))
+    {
         store_watch(write, case_id, key, &super::planner::Watch { active: false, ..*watch }).await?;
     }
     Ok(())
@@ -124,6 +131,9 @@ async fn timers(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
         }
         let (rule, subject, anchor): (String, String, String) =
             (row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+        if !is_ours(&rule) {
+            continue;
+        }
         let why = chains
             .iter()
             .find(|chain| chain.rule.id == rule && chain.subject_id == subject)
@@ -189,6 +199,9 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
     let ids = sql::all(write.conn(), text, vec![case_id.into()]).await?;
     for row in ids {
         let Some(before) = write.load::<prompt::Entity>(&row.try_get_by_index::<String>(0)?).await? else { continue };
+        if !is_ours(&before.rule) {
+            continue;
+        }
         let mut after = before.clone();
         match holds(chains, &before.rule, &before.subject_id, &before.anchor) {
             Err(_) => after.status = "cancelled".into(),
@@ -221,6 +234,9 @@ async fn mail(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
         let (rule, subject, anchor): (String, String, String) =
             (row.try_get_by_index(2)?, row.try_get_by_index(3)?, row.try_get_by_index(4)?);
         let reason: String = row.try_get_by_index(5)?;
+        if !is_ours(&rule) {
+            continue;
+        }
         let (to, why) = match (holds(chains, &rule, &subject, &anchor), state.as_str()) {
             (Err(stop), "queued") => ("suppressed", format!("{REASON_GONE}{}", stop.text)),
             (Ok(()), "suppressed") if reason.starts_with(REASON_GONE) => ("queued", String::new()),

@@ -8,7 +8,11 @@ use migrations::Standing;
 use crate::support::database::{empty_on, postgres_url, uuid_text};
 use crate::support::{Kind, Server, TestDb, Town, fieldstone, on_both};
 
-on_both!(processes_refuse_a_schema_that_is_not_theirs, processes_that_migrate_at_once_take_turns);
+on_both!(
+    processes_refuse_a_schema_that_is_not_theirs,
+    processes_that_migrate_at_once_take_turns,
+    a_change_of_the_schema_lets_others_read_while_it_waits,
+);
 
 async fn processes_refuse_a_schema_that_is_not_theirs(town: Town) {
     let settings = town.settings();
@@ -51,4 +55,32 @@ async fn processes_that_migrate_at_once_take_turns(beside: TestDb) {
     assert_eq!(migrations::standing(store.connection()).await.ok(), Some(Standing::Current));
     store.close().await.expect("it closes");
     db.drops().await;
+}
+
+/// A backup reads every table for long; a change of one waits for it, and whoever comes next would wait for the change.
+async fn a_change_of_the_schema_lets_others_read_while_it_waits(db: TestDb) {
+    if db.kind == Kind::Sqlite {
+        return; // a change is one transaction that waits for nobody who reads
+    }
+    let store = db.store(entities::Clock::System).await;
+    for text in [
+        "alter table sync_device drop column filling_at",
+        "alter table sync_device drop column filling_was",
+        "delete from seaql_migrations where version = 'm0016_filling'",
+    ] {
+        sql::exec(store.writer(), text, vec![]).await.expect("an older schema");
+    }
+    let look = "select count(*) from sync_device";
+    let backup = store.read().await.expect("a view");
+    sql::one(&*backup, look, vec![]).await.expect("it reads");
+    let mut migrates = Server::launch(&["migrate", "up"], &[("FIELDSTONE_DATABASE_URL", &db.url)]);
+    migrates.says("somebody reads a table that is to change").await;
+    // It lets others pass, and tries again.
+    for _ in 0..3 {
+        sql::one(store.connection(), look, vec![]).await.expect("others read meanwhile");
+    }
+    drop(backup);
+    assert!(migrates.ends().await.success(), "{}", migrates.log());
+    assert_eq!(migrations::standing(store.connection()).await.ok(), Some(Standing::Current));
+    store.close().await.expect("it closes");
 }

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use entities::casework::note;
 use entities::sync::purge;
-use entities::{Actor, registry, sql};
+use entities::{Actor, instance, registry, sql};
+use sea_orm::sqlx::{self, Connection};
 use serde_json::json;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::rules::opens_case;
+use super::restored::holdings;
+use super::rules::{goal, opens_case};
 use crate::rest::scene::{fills, harbor, opens_a_case};
 use crate::support::{Kind, Phone, Town, World, on_both};
 
@@ -21,6 +23,9 @@ on_both!(
     a_row_that_comes_back_while_its_leaving_is_forgotten_is_there,
     writers_and_readers_through_two_processes_lose_nothing,
     a_row_that_changes_behind_the_door_is_refused_by_the_database,
+    who_signs_in_while_the_password_is_changed_is_not_let_in,
+    a_pull_that_waited_does_not_write_over_what_another_learnt,
+    a_database_that_took_the_place_of_another_opens_an_epoch_before_it_is_written_to,
 );
 
 fn a_note(case: &str, body: &str) -> note::Model {
@@ -86,7 +91,7 @@ async fn a_row_that_comes_back_while_its_leaving_is_forgotten_is_there(world: Wo
     if world.db.kind == Kind::Postgres {
         // Devices are purged last, so a purge that waits for one has deleted the entry.
         let held = world.store.side().await.expect("a transaction");
-        sql::all(&*held, "select device_id from sync_device for update", vec![]).await.expect("devices");
+        sql::exec(&*held, "lock table sync_device in exclusive mode", vec![]).await.expect("devices");
         let purge = tokio::spawn(purge);
         waits(&world, 1, &purge).await;
         let back = tokio::spawn(back);
@@ -215,4 +220,93 @@ async fn a_row_that_changes_behind_the_door_is_refused_by_the_database(world: Wo
     }
     let text = "update cases set seq = seq + 1 where id = $1";
     sql::exec(world.store.writer(), text, vec![case.into()]).await.expect("a greater number is let through");
+}
+
+/// The old password is right when it is looked at, and is not any more when the session is opened.
+async fn who_signs_in_while_the_password_is_changed_is_not_let_in(world: World) {
+    let ana = world.ana().await;
+    let other = ana.on_another_device();
+    if world.db.kind != Kind::Postgres {
+        // One writer at a time: the session is opened before the change, which ends it, or after.
+        other.logs_in().await;
+        return;
+    }
+    let held = world.store.side().await.expect("a transaction");
+    let text = "update users set password_hash = 'another' where id = $1";
+    sql::exec(&*held, text, vec![ana.user_id().into()]).await.expect("changed");
+    let tries = tokio::spawn(async move { other.tries_to_log_in("fieldstone-demo").await });
+    waits(&world, 1, &tries).await;
+    held.commit().await.expect("commit");
+    assert_eq!(tries.await.expect("an answer").refused(401)["code"], json!("sign_in_failed"));
+}
+
+/// A pull that sends what an app of a new version lacks waits for the clock. Meanwhile the same phone, over another
+/// line, is told that deletes are held back.
+async fn a_pull_that_waited_does_not_write_over_what_another_learnt(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    opens_case(&mut phone).await;
+    phone.pulls().await;
+    if world.db.kind != Kind::Postgres {
+        // One writer at a time.
+        return;
+    }
+    let clock = world.store.side().await.expect("a transaction");
+    let text = "update sync_clock set seq = seq where agency_id = $1";
+    sql::exec(&*clock, text, vec![world.riverbend.as_str().into()]).await.expect("held");
+    let cursor = phone.cursor.expect("a cursor");
+    let grown = json!({"from": 1, "tables": ["goals"], "columns": []}).to_string();
+    let query = [("last_pulled_at", cursor.to_string()), ("schema_version", "1".into()), ("migration", grown)];
+    let request = ana.request(reqwest::Method::GET, "/sync").query(&query);
+    let waiting = tokio::spawn(async move { request.send().await.expect("an answer").status().as_u16() });
+    waits(&world, 1, &waiting).await;
+    let learnt = "update sync_device set held_from = $1, held_since = $1 where device_id = $2";
+    let values = vec![cursor.into(), ana.device_id.as_str().into()];
+    assert_eq!(sql::exec(world.store.writer(), learnt, values).await.expect("written"), 1);
+    clock.commit().await.expect("commit");
+    assert_eq!(waiting.await.expect("an answer"), 200);
+    // What was held is delivered by that reply, and not before it has arrived forgotten.
+    let kept = count(&world, "select count(*) from sync_device where held_from is not null").await;
+    assert_eq!(kept, 1);
+}
+
+/// What a failover looks like to a process: its lines end, and the new ones lead to a database on another timeline,
+/// which lacks the last commits.
+async fn a_database_that_took_the_place_of_another_opens_an_epoch_before_it_is_written_to(world: World) {
+    if world.db.kind != Kind::Postgres {
+        return; // a file has no standby
+    }
+    instance::look(&world.store).await.expect("a look");
+    let (ana, ben) = (world.ana().await, world.ben().await);
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    phone.pulls().await;
+    let before = phone.asks("").await.ok()["epoch"].as_i64().expect("an epoch");
+    let id = phone.creates("goals", goal(&case, "Not replicated in time"));
+    phone.syncs().await;
+    phone.pulls().await;
+    let url = world.db.url.clone();
+    let mut line = sqlx::PgConnection::connect(&url).await.expect("the database answers");
+    for text in [
+        format!("delete from sync_feed where row_id = '{id}'"),
+        format!("delete from row_history where row_id = '{id}'"),
+        format!("delete from goals where id = '{id}'"),
+        "update wf_instance set fingerprint = 'the primary that is gone'".to_owned(),
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() \
+         and pid <> pg_backend_pid()"
+            .to_owned(),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut line).await.expect("done");
+    }
+    // Somebody writes first.
+    let mut answer = ben.post("/cases", json!({"summary": "Written to the standby"})).await;
+    while answer.status == 503 {
+        answer = ben.post("/cases", json!({"summary": "Written to the standby"})).await;
+    }
+    answer.ok();
+    let reply = phone.asks(&format!("&epoch={before}")).await.ok();
+    assert!(reply["epoch"].as_i64() > Some(before), "{reply}");
+    assert_ne!(ana.post("/sync/salvage", holdings(&phone)).await.ok(), json!({"stored": 0}));
+    ana.get(&format!("/goals/{id}")).await.ok();
+    assert!(!instance::sends(world.store.connection()).await.expect("an answer"), "mail waits for a person");
 }

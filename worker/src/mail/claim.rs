@@ -190,13 +190,16 @@ async fn end(store: &Store, row: &Claimed, end: End<'_>) -> Result<()> {
 
 async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: End<'_>) -> Result<()> {
     let over = !["queued", "uncertain"].contains(&end.state);
+    // What the server said is known, even where the message has passed for uncertain since: it must not go out again.
+    let known = ["sent", "dead"].contains(&end.state);
     let words = |part: fn(&Words) -> &str| Value::from(end.words.map(|words| part(words).to_owned()));
     let touched = sql::exec(
         conn,
         "update outbound_message set state = $3, reason = case when $4 = '' then reason else $4 end, \
          last_code = $5, last_error = $6, next_at = coalesce($7, next_at), finished_at = $8, \
          subject = $9, body_text = $10, body_html = $11, attempts = attempts + $12, lease_owner = null, lease_until = null \
-         where id = $1 and fence = $2 and state = 'sending'",
+         where id = $1 and (fence = $2 and state = 'sending' \
+         or $13 and fence = $2 + 1 and state in ('uncertain', 'held'))",
         vec![
             row.id.as_str().into(),
             row.fence.into(),
@@ -210,6 +213,7 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
             words(|words| &words.text),
             words(|words| &words.html),
             i64::from(end.state != "suppressed").into(),
+            known.into(),
         ],
     )
     .await?;
