@@ -5,19 +5,23 @@
 //! inflation, by encoding, and as JSON without surprises. Handlers take [`JsonBody`]; sync calls
 //! [`read`] with its own limits. `form.rs` turns the JSON into values.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io::Read;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev, web};
+use actix_web::dev::{self, ServiceRequest};
+use actix_web::error::PayloadError;
+use actix_web::http::{ConnectionType, header};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use entities::Fault;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use tokio::time::{Instant, timeout_at};
@@ -99,6 +103,57 @@ async fn unpacked(req: &HttpRequest, payload: &mut dev::Payload, limits: Limits)
 /// A body that did not come in time. The framework reads on for what is left of a body that nobody
 /// holds, and would do so for as long as it does not come; with one that is held it ends the line.
 struct Unread(#[expect(dead_code, reason = "it is held, not read")] dev::Payload);
+
+/// A body of no declared length, which whoever is to read it and the door both hold.
+#[derive(Clone)]
+pub struct Endless(Rc<RefCell<Inside>>);
+
+struct Inside {
+    payload: dev::Payload,
+    ended: bool,
+}
+
+impl Endless {
+    /// Holds a request's body where its length is not declared. An answer may go out before such a body has ended, or
+    /// without a look at it, and it may never end.
+    pub fn of(req: &mut ServiceRequest) -> Option<Endless> {
+        if !req.headers().contains_key(header::TRANSFER_ENCODING) {
+            return None;
+        }
+        let endless = Endless(Rc::new(RefCell::new(Inside { payload: req.take_payload(), ended: false })));
+        req.set_payload(dev::Payload::Stream { payload: Box::pin(endless.clone()) });
+        Some(endless)
+    }
+
+    /// Ends the line with the answer where the body has not ended.
+    pub fn leave(&self, answer: HttpResponse) -> HttpResponse {
+        let mut inside = self.0.borrow_mut();
+        if inside.ended {
+            return answer;
+        }
+        let rest = Unread(std::mem::replace(&mut inside.payload, dev::Payload::None));
+        let mut answer = answer.map_body(|_, body| BoxBody::new(Holding { body, _rest: rest }));
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+        answer
+    }
+}
+
+impl fmt::Debug for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endless(..)")
+    }
+}
+
+impl Stream for Endless {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut inside = self.0.borrow_mut();
+        let polled = Pin::new(&mut inside.payload).poll_next(cx);
+        inside.ended |= matches!(polled, Poll::Ready(None));
+        polled
+    }
+}
 
 /// An answer that holds what is left of the request's body.
 struct Holding {

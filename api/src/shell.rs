@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::body::holding;
+use crate::body::{Endless, holding};
 use crate::limit;
 use crate::lines::Lines;
 use crate::operation::{Name, mount};
@@ -137,6 +137,8 @@ async fn around<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = state.store.clock().mint();
     let start = Instant::now();
+    let mut req = req;
+    let endless = Endless::of(&mut req);
     let method = req.method().clone();
     let address = limit::address(req.request(), &state);
     req.extensions_mut().insert(RequestId(id.clone()));
@@ -160,13 +162,17 @@ async fn around<B: MessageBody + 'static>(
         Ok(answer) => {
             let name = answer.request().extensions().get::<Name>().map(|name| name.0.to_string());
             let (status, mut answer) = (answer.status(), finish(answer, &id, https));
+            if let Some(endless) = &endless {
+                let (req, document) = answer.into_parts();
+                answer = ServiceResponse::new(req, endless.leave(document));
+            }
             state.pace.dress(answer.headers_mut(), status, name.as_deref().unwrap_or_default(), &id);
             (Ok(answer), name)
         }
         Err(error) => {
             let problem = Problem::from_framework(&error, error.as_response_error().status_code());
             told(&problem);
-            (Err(Refusal { problem, id, https }), None)
+            (Err(Refusal { problem, id, https, endless: endless.clone() }), None)
         }
     };
     let status = answer.as_ref().map_or_else(|refusal| refusal.problem.status(), ServiceResponse::status).as_u16();
@@ -239,6 +245,7 @@ struct Refusal {
     problem: Problem,
     id: String,
     https: bool,
+    endless: Option<Endless>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -255,7 +262,10 @@ impl ResponseError for Refusal {
     fn error_response(&self) -> HttpResponse {
         let mut answer = self.problem.respond(&self.id);
         dress(answer.headers_mut(), &self.id, self.https);
-        answer
+        match &self.endless {
+            Some(endless) => endless.leave(answer),
+            None => answer,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ on_both!(
     a_body_that_lacks_parts_names_them_all,
     text_with_a_nul_is_refused_with_its_place,
     a_body_that_never_comes_ends_the_connection,
+    a_body_that_nobody_reads_ends_the_connection,
     a_body_over_the_limit_is_refused_packed_or_not,
     an_unknown_or_doubled_encoding_is_refused,
     a_packed_body_is_read_as_what_it_holds,
@@ -122,4 +123,30 @@ async fn a_body_that_never_comes_ends_the_connection(world: World) {
     read.expect("the server hangs up").expect("text");
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
     assert!(said.to_lowercase().contains("connection: close"), "{said}");
+}
+
+/// An answer may go out before a body of no declared length has come, and it may never end.
+async fn a_body_that_nobody_reads_ends_the_connection(world: World) {
+    let host = world.url.trim_start_matches("http://").to_owned();
+    for (head, status) in
+        [("PUT /healthz", 405), ("GET /healthz", 200), ("POST /api/v1/nowhere", 404), ("POST /api/v1/notes", 401)]
+    {
+        let mut line = TcpStream::connect(&host).await.expect("a connection");
+        let text = format!("{head} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+        line.write_all(text.as_bytes()).await.expect("it is read");
+        let mut said = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(25), line.read_to_end(&mut said)).await;
+        read.unwrap_or_else(|_| panic!("{head}: the server goes on reading")).expect("bytes");
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+    }
+    // One that has ended leaves the line open for the next request.
+    let mut line = TcpStream::connect(&host).await.expect("a connection");
+    let body = "0\r\n\r\n";
+    let first = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    let second = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    line.write_all(format!("{first}{second}").as_bytes()).await.expect("it is read");
+    let mut said = String::new();
+    line.read_to_string(&mut said).await.expect("text");
+    assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("HTTP/1.1 200 "), "{said}");
 }
