@@ -304,6 +304,13 @@ fn known<'a>(table: &'a Table, name: &str, faults: &mut Vec<Fault>) -> Option<(u
 /// The cell for a JSON value; null takes the column back to its initial value.
 fn cell(column: &Column, json: &Json) -> std::result::Result<Value, Fault> {
     if json.is_null() && !column.nullable {
+        if column.field.merge == Merge::Protective && matches!(column.field.kind, Kind::Code(_)) {
+            return Err(Fault::field(
+                column.name,
+                "required",
+                "must say what it is to be: nothing would be the widest",
+            ));
+        }
         return Ok(column.initial_or_zero());
     }
     if matches!(column.field.kind, Kind::Code(_)) && json.as_str() == Some("") {

@@ -385,8 +385,8 @@ pub fn smart(goal: &Model) -> Vec<Fault> {
             "M, measurable: a measure, with all five scale texts or with unit, baseline_value and target_value",
         ));
     }
-    let strengths = goal.strengths.as_ref().and_then(|list| list.0.as_array()).is_some_and(|list| !list.is_empty());
-    if goal.confidence.is_none() || !strengths {
+    let strengths = goal.strengths.as_ref().and_then(|list| list.0.as_array());
+    if goal.confidence.is_none() || !strengths.is_some_and(|list| list.iter().any(says_something)) {
         faults.push(Fault::field(
             "confidence",
             "smart_a",
@@ -408,6 +408,16 @@ pub fn smart(goal: &Model) -> Vec<Fault> {
         ));
     }
     faults
+}
+
+/// Whether there is a word in it.
+fn says_something(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => !text.trim().is_empty(),
+        serde_json::Value::Array(items) => items.iter().any(says_something),
+        serde_json::Value::Object(members) => members.values().any(says_something),
+        _ => false,
+    }
 }
 
 /// Nothing is agreed by the worker alone: who agreed, when and how, or why that could not be had.
@@ -440,6 +450,19 @@ mod tests {
             due_on: Day::ymd(2027, 3, 14),
             client_agreement: Some(Doc(json!({"by": "client", "on": "2027-01-04", "how": "spoken"}))),
             ..Model::default()
+        }
+    }
+
+    #[test]
+    fn a_strength_has_a_word_in_it() {
+        for (list, counts) in [
+            (json!([]), false),
+            (json!([null, "", " ", [], {}, 0]), false),
+            (json!(["", "knows the stallholders"]), true),
+            (json!([{"text": "knows the stallholders"}]), true),
+        ] {
+            let codes: Vec<_> = smart(&Model { strengths: Some(Doc(list.clone())), ..whole() }).into_iter().collect();
+            assert_eq!(codes.is_empty(), counts, "{list}");
         }
     }
 

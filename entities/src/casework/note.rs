@@ -2,14 +2,14 @@
 //!
 //! A note is its author's to edit while it is a draft and nobody's once it is signed: a correction
 //! is a new note that says which one it amends. Who sees it can be narrowed at any time, by its
-//! author, and never widens through sync.
+//! author, and never widens through sync. A correction is seen by no more people than what it corrects.
 
 use sea_orm::entity::prelude::*;
 
 use crate::access::{Actor, Role, Stand};
 use crate::clock::Instant;
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Synced, Touch};
 
 /// Columns of a note.
 #[sea_orm::model]
@@ -159,6 +159,27 @@ impl Synced for Entity {
 
     fn occurred(row: &Model) -> Option<Instant> {
         row.occurred_at
+    }
+
+    /// What corrects a note says what the note says, so it is seen by nobody else.
+    fn fills(_before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        let Some(amended) = after.amends_note_id.as_deref() else { return Vec::new() };
+        vec![
+            Fill {
+                column: "visibility",
+                text: "select case when own.seen = 'author_supervisor' or n.visibility = 'author_supervisor' \
+                       or n.kind in ('restricted', 'supervision') then 'author_supervisor' \
+                       when own.seen = 'assigned' or n.visibility = 'assigned' then 'assigned' else 'team' end \
+                       from (select cast($2 as text) as seen) own left join notes n on n.id = $1",
+                values: vec![amended.into(), after.visibility.as_str().into()],
+            },
+            Fill {
+                column: "part2",
+                text: "select cast($2 as boolean) or coalesce(n.part2, false) \
+                       from (select 1 as one) own left join notes n on n.id = $1",
+                values: vec![amended.into(), after.part2.into()],
+            },
+        ]
     }
 
     fn derive(row: &mut Model, now: Instant, actor: &Actor) {

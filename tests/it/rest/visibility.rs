@@ -9,6 +9,7 @@ on_both!(
     every_row_of_a_case_is_seen_by_those_who_have_it_and_by_nobody_else,
     nobody_writes_what_they_do_not_see,
     a_note_is_seen_as_far_as_its_level_reaches,
+    a_correction_is_seen_by_no_more_people_than_what_it_corrects,
     a_substance_use_note_is_seen_by_those_assigned_who_may_see_it,
     somebody_who_has_left_sees_nothing_more,
     a_restricted_note_that_is_read_is_told_in_the_trail,
@@ -106,6 +107,38 @@ async fn a_substance_use_note_is_seen_by_those_assigned_who_may_see_it(world: Wo
         for (who, status) in [(&ana, 200), (&ben, 200), (&cleo, 404), (&sam, by_sam)] {
             let answer = who.get(&path).await;
             assert_eq!(answer.status, status, "{visibility} {}", answer.asked);
+        }
+    }
+}
+
+async fn a_correction_is_seen_by_no_more_people_than_what_it_corrects(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let given = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "help"});
+    sam.post(&format!("/cases/{}/assignments", case.id), given).await.ok();
+    for (hidden, column, value) in [
+        (json!({"visibility": "author_supervisor"}), "visibility", json!("author_supervisor")),
+        (json!({"visibility": "assigned"}), "visibility", json!("assigned")),
+        (json!({"kind": "restricted"}), "visibility", json!("author_supervisor")),
+        (json!({"part2": true}), "part2", json!(true)),
+        (json!({}), "visibility", json!("team")),
+    ] {
+        let mut note = json!({"case_id": case.id, "body": "about the bruise"});
+        note.as_object_mut().expect("a note").extend(hidden.as_object().expect("columns").clone());
+        let id = text(&ana.post("/notes", note).await.ok()["id"]);
+        ana.post(&format!("/notes/{id}/sign"), json!({})).await.ok();
+        let amends = json!({"case_id": case.id, "body": "it was in May", "amends_note_id": id});
+        let correction = ana.post("/notes", amends).await.ok();
+        assert_eq!(correction[column], value, "{hidden}");
+        let path = format!("/notes/{}", text(&correction["id"]));
+        assert_eq!(ben.get(&path).await.status, ben.get(&format!("/notes/{id}")).await.status, "{hidden}");
+        if column == "visibility" {
+            ana.patch(&path, json!({"visibility": "team"})).await.ok();
+            assert_eq!(ana.get(&path).await.ok()[column], value, "{hidden}");
+            assert_eq!(
+                ana.patch(&path, json!({"visibility": null})).await.refused(422)["errors"][0]["code"],
+                "required"
+            );
         }
     }
 }
