@@ -51,6 +51,9 @@ fn shape_or_null(column: &Column, face: Face, null: bool) -> Value {
         (Kind::Int(least, most), _) => json!({"type": kind("integer"), "minimum": least, "maximum": most}),
         (Kind::Real(least, most), _) => json!({"type": kind("number"), "minimum": least, "maximum": most}),
         (Kind::Bool, _) => json!({"type": kind("boolean")}),
+        (Kind::Json(_), Face::Rest) if column.field.merge == Merge::Items => {
+            json!({"type": kind("array"), "description": "A set of items, merged item by item"})
+        }
         (Kind::Json(_), Face::Rest) => {
             json!({"type": if null { json!(["array", "object", "null"]) } else { json!(["array", "object"]) }})
         }

@@ -258,7 +258,8 @@ fn tables() -> Value {
     let version = json!({"type": "integer", "minimum": 1});
     let column = json!({"type": "object", "required": ["name", "type", "optional", "writable", "since"], "properties": {
         "name": {"type": "string"}, "type": {"enum": ["string", "number", "boolean"]}, "optional": {"type": "boolean"},
-        "writable": {"type": "boolean"}, "since": version, "holds": {"enum": ["text", "date", "instant", "json", "code"]}}});
+        "writable": {"type": "boolean"}, "since": version, "holds": {"enum": ["text", "date", "instant", "json", "code"]},
+        "words": {"type": "array", "items": {"type": "string"}}}});
     let table = json!({"type": "object", "required": ["name", "since", "columns"], "properties": {
         "name": {"type": "string"}, "since": version, "columns": {"type": "array", "items": column}}});
     json!({"type": "object", "required": ["version", "min_version", "tables"], "properties": {
