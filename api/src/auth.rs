@@ -173,6 +173,9 @@ fn device_id(form: &mut Form) -> String {
     let id = form.text("device_id", 1, 64);
     if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte)) {
         form.fault("device_id", "wrong_value", "must consist of letters, digits and . _ : -");
+    } else if [".", ".."].contains(&id.as_str()) {
+        // It stands in paths, where these lead elsewhere.
+        form.fault("device_id", "wrong_value", "must be more than dots");
     }
     id
 }

@@ -346,6 +346,17 @@ async fn an_id_of_somebody_else_tells_no_more_than_one_that_is_free(world: World
         }
         assert!(ids(&stranger, "goals").await.is_empty());
     }
+    // Nor does one of a row that only the server makes.
+    let mut anas = Phone::of(&ana);
+    anas.pulls().await;
+    let assignment = anas.ids("case_assignments").into_iter().next().expect("one");
+    let mut answers = Vec::new();
+    for id in [assignment.as_str(), "free--0099"] {
+        let edit = Face::Native.updates("case_assignments", &json!({"id": id, "role": "primary", "_changed": "role"}));
+        let said = Face::Native.sends(&omar, "case_assignments", &edit).await.text;
+        answers.push((without(&said, id), told(&omar, id).await));
+    }
+    assert_eq!(answers[0], answers[1]);
     // Making a row under an id that is taken is no plain creation: it is kept, and nothing of the other row comes back.
     for (at, face) in FACES.into_iter().enumerate() {
         let answer =

@@ -171,6 +171,10 @@ impl<'a> Desk<'a> {
     pub(super) async fn create(&mut self, incoming: &Incoming) -> Result<()> {
         let (now, author) = (self.write.now(), Arc::clone(&self.author));
         let table = incoming.table;
+        if incoming.op == Op::Updated && (table.is_servers() || table.anew) {
+            // As one that is there and is not the author's: no device makes such a row.
+            return self.quarantine(incoming, None, NOT_YOURS, true).await;
+        }
         let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &author)?;
         // Where it will stand may hang on who made it.
         self.write.stamp(&mut merged.row);
