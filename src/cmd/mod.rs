@@ -79,10 +79,10 @@ pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
 /// # Errors
 /// As there.
 pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
-    // A bare level is about this program; its libraries tell each start and each migration.
+    // A bare level is about this program; its libraries tell each start, each migration, and what strangers send wrong.
     let asked = match asked {
         level if level.contains(['=', ',']) => level.to_owned(),
-        level => format!("{level},sea_orm_migration=warn,actix_server=warn"),
+        level => format!("{level},sea_orm_migration=warn,actix_server=warn,actix_http::h1::dispatcher=off"),
     };
     let filter =
         tracing_subscriber::EnvFilter::try_new(asked).map_err(|error| Failure::config(format!("log: {error}")))?;

@@ -1,4 +1,4 @@
-//! SIGTERM: requests under way are answered, then the process ends by itself.
+//! SIGTERM: requests under way are answered, then the process ends by itself. And what it has written by then.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,10 @@ use serde_json::json;
 
 use crate::support::{Phone, Town, on_both};
 
-on_both!(a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered);
+on_both!(
+    a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered,
+    what_strangers_send_wrong_writes_no_line_that_asks_for_a_person,
+);
 
 async fn a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered(town: Town) {
     let mut server = town.server().await;
@@ -45,4 +48,20 @@ async fn a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered(t
     let mut fresh = Phone::of(&ana.through(&again.url));
     fresh.pulls().await;
     assert!(fresh.row("cases", &case).is_some(), "what was answered is there");
+}
+
+async fn what_strangers_send_wrong_writes_no_line_that_asks_for_a_person(town: Town) {
+    let mut server = town.server().await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    for wrong in ["GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", "nonsense\r\n\r\n"] {
+        let mut line = TcpStream::connect(&address).expect("the server listens");
+        line.write_all(wrong.as_bytes()).expect("it is taken");
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    server.is_asked_to_stop();
+    assert!(server.ends().await.success());
+    let log = server.log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
