@@ -53,12 +53,17 @@ pub(crate) async fn look_in(conn: &impl ConnectionTrait, now: Instant) -> Result
 /// Whether a new connection leads to another database than the one that was looked at last; false where there is no
 /// telling.
 pub(crate) async fn is_another(line: &mut PgConnection) -> sqlx::Result<bool> {
-    let may = format!("select to_regclass('wf_instance') is not null and not pg_is_in_recovery() and {MAY_BE_ASKED}");
+    // While a migration has the table, everybody who asked would wait for its end.
+    let taken = "exists (select 1 from pg_locks where relation = to_regclass('wf_instance') \
+                 and mode = 'AccessExclusiveLock')";
+    let may = format!(
+        "select to_regclass('wf_instance') is not null and not pg_is_in_recovery() and {MAY_BE_ASKED} and not {taken}"
+    );
     if !sqlx::query_scalar::<_, bool>(AssertSqlSafe(may)).fetch_one(&mut *line).await? {
         return Ok(false);
     }
     let other = format!("select exists (select 1 from wf_instance where fingerprint <> ({CLUSTER}))");
-    sqlx::query_scalar(AssertSqlSafe(other)).fetch_one(line).await
+    Ok(sqlx::query_scalar(AssertSqlSafe(other)).fetch_one(line).await.unwrap_or(false))
 }
 
 /// Lets mail go out of this database, as it looks now. False when it was going out already.

@@ -128,7 +128,8 @@ impl Store {
             return Ok(snapshot);
         }
         drop(snapshot);
-        drop(self.begin().await?);
+        // Whoever may only read does so all the same.
+        drop(self.begin().await);
         self.view().await
     }
 

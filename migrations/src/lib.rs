@@ -23,6 +23,7 @@ mod m0013_widely;
 mod m0014_turns;
 mod m0015_cursor_key;
 mod m0016_filling;
+mod m0017_kept_turns;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_turns::Migration),
             Box::new(m0015_cursor_key::Migration),
             Box::new(m0016_filling::Migration),
+            Box::new(m0017_kept_turns::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -28,7 +28,7 @@ pub(super) fn operations() -> Vec<Op> {
     let text = json!({"type": "string"});
     let kept = json!({"type": "object", "required": ["table", "row_id", "author", "op", "reason", "state", "sent"],
         "properties": {"table": text, "row_id": text, "case_id": {"type": ["string", "null"]}, "author": text,
-            "op": {"enum": ["create", "update", "delete"]}, "reason": text, "state": text, "sent": {"type": "object"}}});
+            "op": {"enum": ["create", "update", "delete", "action"]}, "reason": text, "state": text, "sent": {"type": "object"}}});
     let example = json!({"reason": "Talked it over with Ana"});
     let case = "0190a0b0-0000-7000-8000-000000000002";
     let decision = |name: &str, summary: &str| {

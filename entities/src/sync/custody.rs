@@ -125,7 +125,7 @@ pub(super) const SUPERSEDED: &str = "a later state of it has come";
 async fn waiting(write: &Write, author: Option<&str>) -> Result<Vec<Kept>> {
     let text = format!(
         "select {COLUMNS} from sync_quarantine where agency_id = $1 and state = 'open' and reason = $2 \
-         and ($3 is null or user_id = $3) order by at, id"
+         and ($3 is null or user_id = $3) order by at, turn, id"
     );
     let agency = write.actor().agency_id.as_str();
     let values = vec![agency.into(), WAITING.into(), author.map(str::to_owned).into()];
@@ -141,7 +141,7 @@ async fn waiting(write: &Write, author: Option<&str>) -> Result<Vec<Kept>> {
 pub(super) async fn open_in(write: &Write, cases: &BTreeSet<String>) -> Result<Vec<Kept>> {
     let backend = write.conn().get_database_backend();
     let text = format!(
-        "select {COLUMNS} from sync_quarantine where state = 'open' and widely and {} order by case_id, at, id",
+        "select {COLUMNS} from sync_quarantine where state = 'open' and widely and {} order by case_id, at, turn, id",
         sql::among(backend, "case_id", 1)
     );
     let cases: Vec<&String> = cases.iter().collect();

@@ -170,7 +170,10 @@ pub(crate) async fn entries(
 ) -> Result<Vec<Entry>> {
     let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), OF_TABLE));
     let values = vec![user.into(), since.into(), upto.into(), only.name.into()];
-    resolved(conn, user, &sql::all(conn, &text, values).await?, upto).await
+    let mut entries = resolved(conn, user, &sql::all(conn, &text, values).await?, upto).await?;
+    // Found by a path that has ended: where it stands by the others has been passed already.
+    entries.retain(|entry| entry.position > since);
+    Ok(entries)
 }
 
 /// Entries of the paths that were found, in order of position: a row that stands or stood in

@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 use crate::audit::hex;
-use crate::doc::Doc;
+use crate::doc::{Doc, canonical};
 use crate::error::Result;
 use crate::registry::{Face, Row, Table, is_id};
 use crate::sql;
@@ -33,7 +33,7 @@ pub(crate) struct Telling {
 impl Telling {
     /// The id of the issue that this makes for a user: the same thing told again is the same issue.
     pub(crate) fn issue_of(&self, user: &str, author: &str) -> String {
-        let sent = Value::Object(self.sent.clone()).to_string();
+        let sent = canonical(Value::Object(self.sent.clone()));
         derived_id(&[self.table.name, &self.id, self.kind, user, author, &sent])
     }
 
@@ -72,7 +72,7 @@ pub(crate) fn derived_id(parts: &[&str]) -> String {
 }
 
 /// Puts a pushed row into quarantine and answers the entry's id. The same work sent again is the
-/// same entry, which stays one that many may be told of when it was that once.
+/// same entry, which stays one that many may be told of when it was that once. `turn` orders what comes with one request.
 pub(crate) async fn keep(
     write: &Write,
     table: &'static Table,
@@ -81,6 +81,7 @@ pub(crate) async fn keep(
     op: &str,
     (reason, widely): (&str, bool),
     (raw, face): (&Map<String, Value>, Face),
+    turn: usize,
 ) -> Result<String> {
     let raw = Value::Object(raw.clone()).to_string();
     let actor = write.actor();
@@ -88,7 +89,7 @@ pub(crate) async fn keep(
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
-         face, widely, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'open') \
+         face, widely, turn, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, 'open') \
          on conflict (id) do update set widely = sync_quarantine.widely or excluded.widely, \
          state = case when sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $14 \
          then 'open' else sync_quarantine.state end",
@@ -108,21 +109,23 @@ pub(crate) async fn keep(
             widely.into(),
             // A state that gave way to a later one may come again.
             SUPERSEDED.into(),
+            i64::try_from(turn).unwrap_or(i64::MAX).into(),
         ],
     )
     .await?;
     Ok(entry)
 }
 
-/// Makes the issues of a push: one for each person to be told; those that are open already stay.
-pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>) -> Result<()> {
+/// Makes the issues of a push: one for each person to be told; those that are there already stay, and are open `again`
+/// where it is certain that it happened again, and was not only sent again.
+pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>, again: bool) -> Result<()> {
     let author = write.actor().user().to_owned();
     for telling in tellings {
         let mut audience = vec![(author.clone(), "author")];
         if telling.widely {
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
-        tell_each(write, &telling, &author, audience).await?;
+        tell_each(write, &telling, &author, audience, again).await?;
     }
     Ok(())
 }
@@ -142,7 +145,7 @@ pub(crate) async fn tell_newcomers(write: &mut Write, cases: &BTreeSet<String>) 
             audience.retain(|(user, _)| !told.contains(user));
             let (case, entry) = (kept.case_id.clone(), kept.id.clone());
             let telling = Telling::of_kept(kept.table, &kept.row_id, case, &kept.reason, &kept.raw, entry, true);
-            tell_each(write, &telling, &kept.author, audience).await?;
+            tell_each(write, &telling, &kept.author, audience, false).await?;
         }
     }
     Ok(())
@@ -161,6 +164,7 @@ async fn tell_each(
     telling: &Telling,
     author: &str,
     audience: Vec<(String, &'static str)>,
+    again: bool,
 ) -> Result<()> {
     let shown = shown(&telling.sent);
     // An author who never had the case learns nothing of it, not even that it exists; nor does one who is
@@ -172,8 +176,8 @@ async fn tell_each(
     for (user, role) in audience {
         let id = telling.issue_of(&user, author);
         if let Some(before) = write.load::<issue::Entity>(&id).await? {
-            // What happens again is told again; about work that is kept, its own state decides.
-            if before.status != "open" && telling.quarantine_id.is_none() {
+            // About work that is kept, its own state decides.
+            if again && before.status != "open" && telling.quarantine_id.is_none() {
                 let again = issue::Model {
                     status: "open".into(),
                     settled_at: None,

@@ -264,7 +264,10 @@ impl State {
     /// from there must be known for what it is.
     pub(super) fn fills(&self, request: &PullRequest, upto: i64) -> bool {
         let goes_on = request.cursor == 0 || self.device.is_filling(request.cursor);
-        goes_on && self.device.filling_from.is_some() && upto < self.purged_below
+        let forgotten = |number: i64| number < self.purged_below;
+        goes_on
+            && self.device.filling_from.is_some()
+            && (forgotten(upto) || self.device.held_from.is_some_and(forgotten))
     }
 
     /// Keeps what has changed about the device. Rows that stand behind the cursor ride on a number
@@ -281,7 +284,9 @@ impl State {
                 }
             }
             kept = self.device.save_if(write.conn(), &actor.agency_id, &self.stored).await?;
-            write.commit().await?;
+            if kept {
+                write.commit().await?;
+            }
         } else {
             let side = store.side().await?;
             kept = self.device.save_if(&*side, &actor.agency_id, &self.stored).await?;

@@ -26,6 +26,7 @@ on_both!(
     a_row_that_cannot_be_stored_is_told_and_answered_with_success,
     tables_that_are_not_there_and_tables_that_are_not_yours_are_alike,
     after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered,
+    a_row_that_stays_by_one_path_is_named_once_where_another_ended,
 );
 
 /// One collection of one device, as RxDB's replication keeps it.
@@ -590,4 +591,34 @@ async fn after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered(worl
     let seen =
         devices["items"].as_array().expect("devices").iter().find(|device| device["id"] == ana.device_id.as_str());
     assert!(seen.is_some_and(|device| device["last_pull_at"].is_string()), "{devices}");
+}
+
+/// A person of two cases one of which was lost, on a page that is filled from beyond the loss.
+async fn a_row_that_stays_by_one_path_is_named_once_where_another_ended(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let (a, b, d) = (opens_case(&mut phone).await, opens_case(&mut phone).await, opens_case(&mut phone).await);
+    let person = async |cases: &[&String]| {
+        let made = ana.post("/persons", json!({"given_name": "Noor"})).await.ok();
+        let id = made["id"].as_str().expect("an id").to_owned();
+        for case in cases {
+            ana.post("/case_parties", json!({"case_id": case, "person_id": id})).await.ok();
+            world.pass_secs(1);
+        }
+        id
+    };
+    let both = person(&[&a, &b]).await;
+    person(&[&d]).await;
+    hands_over(&world, &d, "ben@demo.example").await;
+    let later = person(&[&a]).await;
+    world.pass_secs(1);
+    hands_over(&world, &b, "ben@demo.example").await;
+    for limit in 1..6 {
+        let documents = Collection::of(&ana, "persons").pulls(limit).await;
+        for id in [&both, &later] {
+            let named: Vec<_> = documents.iter().filter(|document| document["id"] == json!(id)).collect();
+            assert_eq!(named.len(), 1, "{limit}: {named:?}");
+            assert_eq!(named[0]["_deleted"], json!(false), "{limit}");
+        }
+    }
 }

@@ -22,6 +22,10 @@ on_both!(
     a_queue_of_mutations_can_be_handed_over,
     lists_that_stand_deep_in_each_other_break_no_answer,
     instants_in_either_form_bring_back_what_was_lost,
+    a_kept_move_is_made_whole_or_not_at_all,
+    kept_mutations_of_one_row_are_applied_in_their_order,
+    what_was_said_with_a_move_that_was_made_elsewhere_is_not_dropped,
+    a_cut_character_is_told_once,
 );
 
 async fn a_goal(world: &World) -> (Phone, String, String) {
@@ -328,4 +332,74 @@ async fn instants_in_either_form_bring_back_what_was_lost(world: World) {
     assert_eq!(ana.get(&format!("/goals/{goal}")).await.ok()["lifecycle"], json!("agreed"));
     let stored = ana.post("/sync/salvage", holdings(&phone)).await.ok();
     assert_eq!(stored, json!({"stored": 0}), "the same in milliseconds");
+}
+
+async fn a_kept_move_is_made_whole_or_not_at_all(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    ana.post(&format!("/goals/{id}/agree"), json!({})).await.ok();
+    hands_over(&world, &case.id, "ben@demo.example").await;
+    let ben = world.ben().await;
+    let set = json!({"outcome_reason": {"from": null, "to": "moved away"}});
+    assert_eq!(one(&ana, action(1, "withdraw", "goals", &id, set)).await["status"], json!("quarantined"));
+    let done = json!({"achievement": "not_achieved", "outcome_reason": "the market closed"});
+    ben.post(&format!("/goals/{id}/start"), json!({})).await.ok();
+    ben.post(&format!("/goals/{id}/complete"), done).await.ok();
+    let items = ben.get("/sync_issues?limit=200").await.ok()["items"].clone();
+    let issue = items.as_array().expect("a list").iter().find(|issue| issue["about_id"] == json!(id)).expect("told");
+    let accept = format!("/sync_issues/{}/accept", text(&issue["id"]));
+    assert_eq!(ben.post(&accept, json!({"reason": "hers"})).await.refused(409)["code"], json!("not_applicable"));
+    let goal = ben.get(&format!("/goals/{id}")).await.ok();
+    assert_eq!((&goal["lifecycle"], &goal["outcome_reason"]), (&json!("completed"), &json!("the market closed")));
+}
+
+async fn kept_mutations_of_one_row_are_applied_in_their_order(world: World) {
+    let ana = world.ana().await;
+    let words = ["one", "two", "three", "four", "five", "six", "seven"];
+    let mut sent = vec![mutation(
+        0,
+        "create",
+        "goals",
+        "goal-00000001",
+        json!({"case_id": "case-00000001", "statement": "A goal of a case to come", "measure": "none"}),
+    )];
+    for (at, word) in words.iter().enumerate() {
+        let from = if at == 0 { "none" } else { words[at - 1] };
+        let set = json!({"measure": {"from": from, "to": word}});
+        sent.push(mutation(u32::try_from(at).expect("few") + 1, "update", "goals", "goal-00000001", set));
+    }
+    for _ in 0..2 {
+        mutates(&ana, json!(sent)).await;
+    }
+    one(&ana, mutation(100, "create", "cases", "case-00000001", json!({"unit": "family"}))).await;
+    assert_eq!(ana.get("/goals/goal-00000001").await.ok()["measure"], json!("seven"));
+}
+
+async fn what_was_said_with_a_move_that_was_made_elsewhere_is_not_dropped(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let planned = json!({"case_id": case.id, "kind": "visit", "planned_start": "2027-03-03T15:00:00Z"});
+    let id = text(&ana.post("/contacts", planned).await.ok()["id"]);
+    ana.post(&format!("/contacts/{id}/cancel_by_client"), json!({"status_reason": "was ill"})).await.ok();
+    let set = json!({"status_reason": {"from": null, "to": "her car broke down"}});
+    let result = one(&ana, action(1, "cancel_by_client", "contacts", &id, set)).await;
+    assert!(result["issue_id"].is_string(), "{result}");
+    let history = ana.get(&format!("/contacts/{id}/history")).await.ok().to_string();
+    assert!(history.contains("her car broke down"), "{history}");
+    assert_eq!(
+        one(&ana, action(2, "cancel_by_client", "contacts", &id, json!({}))).await["status"],
+        json!("duplicate")
+    );
+}
+
+async fn a_cut_character_is_told_once(world: World) {
+    let (phone, _, id) = a_goal(&world).await;
+    let ana = &phone.person;
+    let measure = |from: Value, to: &str| json!({"measure": {"from": from, "to": to}});
+    one(ana, mutation(1, "update", "goals", &id, measure(Value::Null, "walks \u{fffd}"))).await;
+    assert_eq!(told(ana, &id).await.len(), 1);
+    let set = measure(json!("walks \u{fffd}"), "walks \u{fffd} a week");
+    assert_eq!(one(ana, mutation(2, "update", "goals", &id, set)).await["status"], json!("applied"));
+    assert_eq!(told(ana, &id).await.len(), 1);
 }

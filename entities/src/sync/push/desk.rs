@@ -34,6 +34,9 @@ pub(super) const BREAKS: &str = "the change breaks a rule of the table";
 /// The reason given for work on a row that its author knew and that is deleted.
 pub(super) const DELETED: &str = "the row was deleted meanwhile";
 
+/// What kept work of an action is called.
+pub(super) const ACTION: &str = "action";
+
 /// Conflicts in a row after which a push is taken row by row instead (S10).
 const PATIENCE: i64 = 2;
 
@@ -75,6 +78,8 @@ pub(super) struct Desk<'a> {
     last_try: bool,
     /// What was sent before is recognised by its content.
     pub(super) by_content: bool,
+    /// What was sent before does not come here again.
+    pub(super) once: bool,
     /// Rows of which a mutation was put off in this request: what follows of them is too.
     pub(super) put_off: HashSet<(&'static str, String)>,
 }
@@ -124,6 +129,7 @@ impl<'a> Desk<'a> {
             deferred: Vec::new(),
             last_try: true,
             by_content: false,
+            once: false,
             put_off: HashSet::new(),
         })
     }
@@ -155,10 +161,26 @@ impl<'a> Desk<'a> {
             (None, _) => self.create(incoming).await,
             (Some(row), Op::Deleted) if !self.visible.contains(&key) => {
                 // Whoever knew the row is told that it stays; to everybody else it does not exist.
-                if row.is_deleted() || !self.ever_seen(incoming.table, &incoming.id).await? {
+                let own = row.text("created_by") == Some(self.write.actor().user());
+                if row.is_deleted() || !(own || self.ever_seen(incoming.table, &incoming.id).await?) {
                     return Ok(());
                 }
-                self.replayed_or_quarantined(incoming, row).await
+                let author = Arc::clone(&self.author);
+                if row.table.may_delete(row, &author)? {
+                    return self.replayed_or_quarantined(incoming, row).await;
+                }
+                // Nobody could let it be deleted, whoever has it now.
+                self.tellings.push(Telling {
+                    kind: "delete_refused",
+                    table: incoming.table,
+                    id: incoming.id.clone(),
+                    case_id: row.case_id().map(str::to_owned),
+                    message: "This cannot be deleted, and it is not yours any more.".into(),
+                    sent: Map::new(),
+                    quarantine_id: None,
+                    widely: false,
+                });
+                Ok(())
             }
             (Some(row), Op::Deleted) => self.delete(incoming, row).await,
             (Some(row), _) if row.is_deleted() || !self.visible.contains(&key) => {
@@ -433,9 +455,10 @@ impl<'a> Desk<'a> {
             table,
             id,
             case_id.as_deref(),
-            incoming.op.as_str(),
+            if incoming.whole { ACTION } else { incoming.op.as_str() },
             (reason, widely),
             (&incoming.raw, incoming.face),
+            self.quarantined,
         )
         .await?;
         self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
@@ -510,7 +533,8 @@ impl<'a> Desk<'a> {
     /// Stores what is left and writes the issues.
     pub(super) async fn close(mut self) -> Result<(usize, usize)> {
         self.flush().await?;
-        quarantine::tell(self.write, std::mem::take(&mut self.tellings)).await?;
+        let again = self.once;
+        quarantine::tell(self.write, std::mem::take(&mut self.tellings), again).await?;
         Ok((self.applied, self.quarantined))
     }
 }

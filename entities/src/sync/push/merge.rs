@@ -92,6 +92,10 @@ pub(crate) fn merge(
         if cell == *merged.row.cell(at) {
             continue;
         }
+        // What was cut in the middle of a character came as this one, and is not what was typed.
+        if cuts(&cell) > cuts(merged.row.cell(at)) {
+            merged.mended.push(column.name);
+        }
         if elsewhere.contains(column.name) && column.field.writable() && column.field.merge != Merge::Items {
             merged.conflicts.push(column.name);
         }
@@ -279,8 +283,7 @@ fn at_pointer(table: &'static Table, pointer: &str) -> Option<(usize, &'static C
 /// is out of range or of another type becomes empty (decision 5).
 pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
     let (cell, mended) = match column.parse(sent, face) {
-        // What was cut in the middle of a character came as this one, and is not what was typed.
-        Ok(cell) => (cell, sent.as_str().is_some_and(|text| text.contains('\u{FFFD}'))),
+        Ok(cell) => (cell, false),
         Err(unfit) if unfit.code == "nul" => {
             let text = sent.as_str().map(|text| text.replace('\0', "").replace("\\u0000", ""));
             match text.map(|text| column.parse(&Value::String(text), face)) {
@@ -297,6 +300,14 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
         || column.field.merge == Merge::Items && column.limit(&cell).is_some_and(|fault| fault.code == "type");
     let (cell, mended) = if broken { (column.null(), true) } else { (cell, mended) };
     if cell == column.null() && !column.nullable { (column.initial_or_zero(), mended) } else { (cell, mended) }
+}
+
+/// How many characters of a text stand for what could not be read.
+fn cuts(cell: &Cell) -> usize {
+    match cell {
+        Cell::String(Some(text)) => text.matches('\u{FFFD}').count(),
+        _ => 0,
+    }
 }
 
 /// The value that protects most.

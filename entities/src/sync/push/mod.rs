@@ -26,7 +26,7 @@ use crate::write::Write;
 use super::custody::Kept;
 use super::device::Device;
 pub(super) use desk::NOT_YOUR_CASE;
-use desk::{Desk, OnConflict};
+use desk::{ACTION, Desk, OnConflict};
 use intake::{Incoming, Intake, Op};
 use mutate::Mutation;
 pub use replay::Numbered;
@@ -212,13 +212,13 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     if let Some(case) = case_id {
         raw.insert("case_id".into(), case.into());
     }
-    let op = match kept.op.as_str() {
-        "create" => Op::Created,
-        "delete" => Op::Deleted,
-        _ => Op::Updated,
+    let (op, whole) = match kept.op.as_str() {
+        "create" => (Op::Created, false),
+        "delete" => (Op::Deleted, false),
+        op => (Op::Updated, op == ACTION),
     };
     let author = rights::author(write, &kept.author).await?;
-    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face, whole: false }];
+    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face, whole }];
     let mut desk = Desk::open(write, &incoming, i64::MAX, OnConflict::Settle).await?;
     desk.author = author;
     desk.take(&incoming[0]).await?;

@@ -123,6 +123,7 @@ pub async fn mutate(
         .collect();
     order.sort_by_key(|at| places[*at]);
     let mut desk = Desk::for_mutations(&mut write, mutations).await?;
+    desk.once = true;
     let mut results = Vec::with_capacity(order.len());
     for at in order.iter().copied() {
         let mutation = &mutations[at];
@@ -257,6 +258,9 @@ impl<'a> Desk<'a> {
         let key = (mutation.table.name, mutation.row_id.clone());
         let before = self.stored.get(&key).cloned();
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
+        // To its author a row that they never saw is as absent as one that does not exist.
+        let absent = before.is_none()
+            || !self.visible.contains(&key) && !self.ever_seen(mutation.table, &mutation.row_id).await?;
         let result = match (&before, &mutation.op) {
             (Some(row), MutationOp::Create | MutationOp::Update)
                 if !row.is_deleted() && self.visible.contains(&key) =>
@@ -267,14 +271,13 @@ impl<'a> Desk<'a> {
                 self.action(mutation, row, verb).await?
             }
             (None, MutationOp::Action(_)) if self.waits(mutation).await? => self.puts_off(mutation, waited).await?,
-            (_, MutationOp::Action(_)) if !self.ever_seen(mutation.table, &mutation.row_id).await? => {
-                // A row that its author never saw is as unknown as one that does not exist.
+            (_, MutationOp::Action(_)) if absent => {
                 if waited {
                     self.tellings.push(not_done(mutation, None, "Not done: what it is about is not here."));
                 }
                 answer(mutation, if waited { "conflict" } else { "retry" }, Some("the row is not here".into()))
             }
-            (None, MutationOp::Create | MutationOp::Update) if self.parent_missing(mutation).await? => {
+            (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation).await? => {
                 self.puts_off(mutation, waited).await?
             }
             (None, MutationOp::Delete) if self.put_off.contains(&key) => {
@@ -315,6 +318,11 @@ impl<'a> Desk<'a> {
         } else if self.tellings.len() > told && result.status == "duplicate" {
             result.status = "conflict";
             result.reason = self.tellings.last().map(|telling| telling.message.clone());
+        }
+        if let Some(refused) = self.tellings[told..].iter().find(|telling| telling.kind == "illegal_move")
+            && result.status == "conflict"
+        {
+            result.reason = Some(refused.message.clone());
         }
         let author = self.write.actor().user();
         result.issue_id = self.tellings[told..].last().map(|telling| telling.issue_of(author, author));
@@ -365,8 +373,11 @@ impl<'a> Desk<'a> {
             let was = pair.get("from").unwrap_or(&Value::Null);
             let (from, _) = merge::clean(column, was, Face::Rest);
             let (new, mended) = merge::clean(column, &to(pair), Face::Rest);
-            // What a row made anew would begin with says nothing against one that is further.
-            let begins = mutation.op == MutationOp::Create && new == column.initial_or_zero();
+            // The state in which a row begins says nothing against one that is further.
+            let begins = column.field.merge == Merge::State && new == column.initial_or_zero();
+            let begins = begins && mutation.op == MutationOp::Create;
+            // Of what goes with a move the device need not have known what stood there before.
+            let unasked = step.is_some() && pair.get("from").is_none();
             if *was == to(pair) || ((from == new || begins) && !mended) {
                 continue;
             }
@@ -374,7 +385,7 @@ impl<'a> Desk<'a> {
                 raw.insert(name.clone(), items::said(&from, &new));
                 continue;
             }
-            if *before.cell(at) == from || *before.cell(at) == new {
+            if unasked || *before.cell(at) == from || *before.cell(at) == new {
                 raw.insert(name.clone(), to(pair));
             } else {
                 let stored = before.json(at, Face::Rest);
@@ -434,10 +445,9 @@ impl<'a> Desk<'a> {
             self.tellings.push(not_done(mutation, before.case_id(), "Not done: this server knows no such action."));
             return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
         };
-        if before.text(step.column) == Some(step.to) {
-            return Ok(answer(mutation, "duplicate", None));
-        }
-        self.three_way(mutation, before, Some(step)).await
+        // What was said with a move that was made elsewhere is an edit.
+        let made = before.text(step.column) == Some(step.to);
+        self.three_way(mutation, before, (!made).then_some(step)).await
     }
 
     /// A child whose case, or whatever else it cannot do without, is not here yet is asked for again

@@ -185,7 +185,8 @@ impl Desk<'_> {
         // What a device has had of this timeline is no part of the one that was lost, and what was written in this one
         // stands; what was only brought back gives way to what was later in the one that was lost.
         let outdone = |known: &Salvaged| held > known.held && before.edit_seq() <= known.seq;
-        let later = of_the_lost_time && (held > stored || known.as_ref().is_some_and(outdone));
+        let before_it = held > stored && before.edit_seq() < line.started;
+        let later = of_the_lost_time && (before_it || known.as_ref().is_some_and(outdone));
         let untouched = known.is_none_or(|known| known.epoch != line.epoch);
         let unpulled = untouched && held <= line.restored_to && held == stored;
         let may = if table.is_servers() {
