@@ -78,10 +78,9 @@ pub(crate) async fn keep(
     table: &'static Table,
     id: &str,
     case_id: Option<&str>,
-    op: &str,
+    (op, turn): (&str, usize),
     (reason, widely): (&str, bool),
     (raw, face): (&Map<String, Value>, Face),
-    turn: usize,
 ) -> Result<String> {
     let raw = Value::Object(raw.clone()).to_string();
     let actor = write.actor();

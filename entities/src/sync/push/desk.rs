@@ -455,10 +455,9 @@ impl<'a> Desk<'a> {
             table,
             id,
             case_id.as_deref(),
-            if incoming.whole { ACTION } else { incoming.op.as_str() },
+            (if incoming.whole { ACTION } else { incoming.op.as_str() }, self.quarantined),
             (reason, widely),
             (&incoming.raw, incoming.face),
-            self.quarantined,
         )
         .await?;
         self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
