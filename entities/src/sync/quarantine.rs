@@ -31,6 +31,23 @@ pub(crate) struct Telling {
 }
 
 impl Telling {
+    /// Tells the author alone. What is more than an issue's message holds is left out of it.
+    pub(crate) fn to_author(
+        kind: &'static str,
+        table: &'static Table,
+        id: &str,
+        case_id: Option<&str>,
+        message: impl Into<String>,
+        sent: Map<String, Value>,
+    ) -> Telling {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(issue::MESSAGE) {
+            message.truncate(end);
+        }
+        let case_id = case_id.map(str::to_owned);
+        Telling { kind, table, id: id.to_owned(), case_id, message, sent, quarantine_id: None, widely: false }
+    }
+
     /// The id of the issue that this makes for a user: the same thing told again is the same issue.
     pub(crate) fn issue_of(&self, user: &str, author: &str) -> String {
         let sent = canonical(Value::Object(self.sent.clone()));

@@ -51,11 +51,21 @@ async fn one(person: &Person, mutation: Value) -> Value {
     mutates(person, json!([mutation])).await.remove(0)
 }
 
+async fn issues(person: &Person) -> Vec<Value> {
+    person.get("/sync_issues?limit=200").await.ok()["items"].as_array().expect("a list").clone()
+}
+
 /// Open issues of a person about a row, oldest first: kind and detail.
 async fn told(person: &Person, about: &str) -> Vec<(String, Value)> {
-    let items = person.get("/sync_issues?limit=200").await.ok()["items"].as_array().expect("a list").clone();
-    let about = items.into_iter().filter(|issue| issue["about_id"] == about && issue["status"] == "open");
+    let all = issues(person).await;
+    let about = all.into_iter().filter(|issue| issue["about_id"] == about && issue["status"] == "open");
     about.map(|issue| (text(&issue["kind"]), issue["detail"].clone())).collect()
+}
+
+/// Where a person reads and settles what is kept of a row.
+async fn kept(person: &Person, about: &str) -> String {
+    let issue = issues(person).await.into_iter().find(|issue| issue["about_id"] == about);
+    format!("/sync_issues/{}", text(&issue.expect("told")["id"]))
 }
 
 async fn what_cannot_be_stored_is_told_whatever_stood_there(world: World) {
@@ -118,8 +128,7 @@ async fn a_mutation_of_a_row_that_cannot_be_is_told(world: World) {
         let set = json!({"case_id": case, "body": {"from": null, "to": format!("words under {}", row.len())}});
         let result = one(&ana, mutation(u32::try_from(row.len()).expect("few"), "create", "notes", row, set)).await;
         assert_eq!(result["status"], json!("conflict"));
-        let items = ana.get("/sync_issues?limit=200").await.ok()["items"].clone();
-        let issue = items.as_array().expect("a list").iter().find(|issue| issue["id"] == result["issue_id"]);
+        let issue = issues(&ana).await.into_iter().find(|issue| issue["id"] == result["issue_id"]);
         assert_eq!(issue.expect("told")["detail"]["body"], json!(format!("words under {}", row.len())));
     }
 }
@@ -192,9 +201,7 @@ async fn a_move_on_a_lost_case_is_made_when_it_is_accepted(world: World) {
     let set = json!({"why_it_matters": {"from": null, "to": "said at the door"}});
     let result = one(&phone.person, action(1, "propose", "goals", &id, set)).await;
     assert_eq!(result["status"], json!("quarantined"), "{result}");
-    let items = ben.get("/sync_issues?limit=200").await.ok()["items"].clone();
-    let issue = items.as_array().expect("a list").iter().find(|issue| issue["about_id"] == json!(id)).expect("told");
-    let path = format!("/sync_issues/{}", text(&issue["id"]));
+    let path = kept(&ben, &id).await;
     assert_eq!(ben.get(&format!("{path}/work")).await.ok()["sent"]["lifecycle"], json!("proposed"));
     ben.post(&format!("{path}/accept"), json!({"reason": "she was there"})).await.ok();
     let goal = ben.get(&format!("/goals/{id}")).await.ok();
@@ -259,10 +266,7 @@ async fn a_deletion_in_a_lost_case_is_kept(world: World) {
         }
         assert_eq!(told(&phone.person, &id).await[0].0, "quarantined");
         ben.get(&format!("/goals/{id}")).await.ok();
-        let items = ben.get("/sync_issues?limit=200").await.ok()["items"].clone();
-        let issue = items.as_array().expect("a list").iter().find(|issue| issue["about_id"] == json!(id));
-        let accept = format!("/sync_issues/{}/accept", text(&issue.expect("told")["id"]));
-        ben.post(&accept, json!({"reason": "she had thrown it away"})).await.ok();
+        ben.post(&format!("{}/accept", kept(&ben, &id).await), json!({"reason": "she had thrown it away"})).await.ok();
         ben.get(&format!("/goals/{id}")).await.refused(404);
     }
 }
@@ -346,9 +350,7 @@ async fn a_kept_move_is_made_whole_or_not_at_all(world: World) {
     let done = json!({"achievement": "not_achieved", "outcome_reason": "the market closed"});
     ben.post(&format!("/goals/{id}/start"), json!({})).await.ok();
     ben.post(&format!("/goals/{id}/complete"), done).await.ok();
-    let items = ben.get("/sync_issues?limit=200").await.ok()["items"].clone();
-    let issue = items.as_array().expect("a list").iter().find(|issue| issue["about_id"] == json!(id)).expect("told");
-    let accept = format!("/sync_issues/{}/accept", text(&issue["id"]));
+    let accept = format!("{}/accept", kept(&ben, &id).await);
     assert_eq!(ben.post(&accept, json!({"reason": "hers"})).await.refused(409)["code"], json!("not_applicable"));
     let goal = ben.get(&format!("/goals/{id}")).await.ok();
     assert_eq!((&goal["lifecycle"], &goal["outcome_reason"]), (&json!("completed"), &json!("the market closed")));

@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::intake::{Incoming, Op, Unfit};
+use super::intake::{Incoming, Op};
 use super::reach::Reach;
 use super::{Conflict, merge, rights};
 use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Merge, Row, Table, ask};
+use crate::registry::{Checked, Row, Table, ask};
 use crate::sync::device::{self, Device};
 use crate::sync::feed;
-use crate::sync::issue::MESSAGE;
-use crate::sync::quarantine::{self, Telling, derived_id};
+use crate::sync::quarantine::{self, Telling};
 use crate::write::Write;
 
 /// The reason given for a row that is not there as well as for one that is not the author's.
@@ -33,9 +32,6 @@ pub(super) const LACKING: &str = "the row lacks what it needs to be stored";
 pub(super) const BREAKS: &str = "the change breaks a rule of the table";
 /// The reason given for work on a row that its author knew and that is deleted.
 pub(super) const DELETED: &str = "the row was deleted meanwhile";
-
-/// What kept work of an action is called.
-pub(super) const ACTION: &str = "action";
 
 /// Conflicts in a row after which a push is taken row by row instead (S10).
 const PATIENCE: i64 = 2;
@@ -82,15 +78,6 @@ pub(super) struct Desk<'a> {
     pub(super) once: bool,
     /// Rows of which a mutation was put off in this request: what follows of them is too.
     pub(super) put_off: HashSet<(&'static str, String)>,
-}
-
-/// A message of what an issue holds.
-fn short(message: String) -> String {
-    if message.chars().count() <= MESSAGE {
-        message
-    } else {
-        message.chars().take(MESSAGE - 1).chain(['…']).collect()
-    }
 }
 
 impl<'a> Desk<'a> {
@@ -170,16 +157,7 @@ impl<'a> Desk<'a> {
                     return self.replayed_or_quarantined(incoming, row).await;
                 }
                 // Nobody could let it be deleted, whoever has it now.
-                self.tellings.push(Telling {
-                    kind: "delete_refused",
-                    table: incoming.table,
-                    id: incoming.id.clone(),
-                    case_id: row.case_id().map(str::to_owned),
-                    message: "This cannot be deleted, and it is not yours any more.".into(),
-                    sent: Map::new(),
-                    quarantine_id: None,
-                    widely: false,
-                });
+                self.refuse_deletion(incoming, row, "This cannot be deleted, and it is not yours any more.");
                 Ok(())
             }
             (Some(row), Op::Deleted) => self.delete(incoming, row).await,
@@ -250,17 +228,10 @@ impl<'a> Desk<'a> {
         }
         let mut late = row;
         late.set("late", true.into());
-        let case_id = late.case_id().map(str::to_owned);
-        self.tellings.push(Telling {
-            kind: "late_accepted",
-            table: incoming.table,
-            id: incoming.id.clone(),
-            case_id,
-            message: "Work done before the case was handed over arrived afterwards and was added to it.".into(),
-            sent: Map::new(),
-            quarantine_id: None,
-            widely: true,
-        });
+        let said = "Work done before the case was handed over arrived afterwards and was added to it.";
+        let (table, id) = (incoming.table, &incoming.id);
+        let telling = Telling::to_author("late_accepted", table, id, late.case_id(), said, Map::new());
+        self.tellings.push(Telling { widely: true, ..telling });
         self.unseen.push((incoming.table, incoming.id.clone()));
         self.fresh.push(late.checked(None, self.write.now(), &actor)?);
         self.applied += 1;
@@ -315,26 +286,6 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// A move that was sent as one, with all that goes with it: where it cannot be made, nothing of it is stored.
-    async fn refuse_move(&mut self, incoming: &Incoming, before: &Row, merged: &merge::Merged) -> Result<()> {
-        device::resend(self.write, incoming.table.name, &incoming.id).await?;
-        let mut sent = incoming.raw.clone();
-        sent.retain(|name, _| !name.starts_with('_'));
-        history::keep_new(self.write, before, sent.clone()).await?;
-        let told = Telling {
-            kind: "illegal_move",
-            table: incoming.table,
-            id: incoming.id.clone(),
-            case_id: before.case_id().map(str::to_owned),
-            message: short(format!("Not done: {}.", merged.against.join("; "))),
-            sent,
-            quarantine_id: None,
-            widely: false,
-        };
-        self.tellings.push(told);
-        Ok(())
-    }
-
     pub(super) async fn delete(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
         if before.is_deleted() {
             return Ok(());
@@ -356,16 +307,8 @@ impl<'a> Desk<'a> {
             return self.write.delete(before).await;
         }
         device::resend(self.write, before.table.name, before.id()).await?;
-        self.tellings.push(Telling {
-            kind: "delete_refused",
-            table: incoming.table,
-            id: incoming.id.clone(),
-            case_id: before.case_id().map(str::to_owned),
-            message: "This cannot be deleted; it has been put back. Void or withdraw it instead.".into(),
-            sent: Map::new(),
-            quarantine_id: None,
-            widely: false,
-        });
+        let said = "This cannot be deleted; it has been put back. Void or withdraw it instead.";
+        self.refuse_deletion(incoming, before, said);
         Ok(())
     }
 
@@ -419,104 +362,6 @@ impl<'a> Desk<'a> {
     pub(super) async fn changed_elsewhere(&self, incoming: &Incoming) -> Result<BTreeSet<String>> {
         let actor = self.write.actor();
         history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, self.since, actor).await
-    }
-
-    /// Keeps a row that may not be applied; the device gets back what is stored, or loses the row
-    /// where its user may not see it.
-    pub(super) async fn quarantine(
-        &mut self,
-        incoming: &Incoming,
-        before: Option<&Row>,
-        reason: &'static str,
-        widely: bool,
-    ) -> Result<()> {
-        self.keep(incoming, before, reason, widely).await?;
-        let actor = self.write.actor().clone();
-        let (name, id) = (incoming.table.name, &incoming.id);
-        if before.is_some() {
-            device::resend(self.write, name, id).await
-        } else {
-            self.write.take_from_author(incoming.table, id, actor.user()).await
-        }
-    }
-
-    /// Puts a row into quarantine and tells those it concerns.
-    pub(super) async fn keep(
-        &mut self,
-        incoming: &Incoming,
-        before: Option<&Row>,
-        reason: &'static str,
-        widely: bool,
-    ) -> Result<()> {
-        let (table, id) = (incoming.table, incoming.id.as_str());
-        let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
-        let entry = quarantine::keep(
-            self.write,
-            table,
-            id,
-            case_id.as_deref(),
-            (if incoming.whole { ACTION } else { incoming.op.as_str() }, self.quarantined),
-            (reason, widely),
-            (&incoming.raw, incoming.face),
-        )
-        .await?;
-        self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
-        self.quarantined += 1;
-        Ok(())
-    }
-
-    /// Tells the author of rows that cannot be kept under their ids, each whole.
-    pub(super) fn tell_unfit(&mut self, rows: impl IntoIterator<Item = Unfit>) {
-        self.tellings.extend(rows.into_iter().map(|(table, id, sent)| Telling {
-            kind: "ignored",
-            table,
-            id: derived_id(&[table.name, &id]),
-            case_id: None,
-            message: "Not stored: its id is not 8 to 64 of the characters A-Z a-z 0-9 . _ -".into(),
-            sent,
-            quarantine_id: None,
-            widely: false,
-        }));
-    }
-
-    /// Tells the author what was not stored as sent, and has the row sent back as it is stored.
-    pub(super) async fn report(&mut self, incoming: &Incoming, merged: &merge::Merged, known: &Row) -> Result<()> {
-        if merged.kept.is_empty() && merged.mended.is_empty() && !merged.again {
-            return Ok(());
-        }
-        device::resend(self.write, incoming.table.name, &incoming.id).await?;
-        let mut told: Vec<&'static str> = merged.kept.iter().chain(&merged.mended).copied().collect();
-        let mut named = HashSet::new();
-        told.retain(|name| {
-            let column = incoming.table.column(name);
-            named.insert(*name) && column.is_some_and(|column| column.field.merge != Merge::Server)
-        });
-        if told.is_empty() {
-            return Ok(());
-        }
-        let (kind, what) = if merged.illegal {
-            ("illegal_move", format!("kept its value: {}", merged.against.join("; ")))
-        } else if merged.mended.is_empty() {
-            ("ignored", "cannot be changed this way and kept its value".into())
-        } else {
-            ("cleaned", "held something that cannot be stored and was mended".into())
-        };
-        let sent = merge::excerpt(&incoming.raw, &told);
-        if merge::is_long(&sent) {
-            // More than an issue holds; in history it stays whole.
-            history::keep_lost(self.write, known, sent.clone()).await?;
-        }
-        self.tellings.push(Telling {
-            kind,
-            table: incoming.table,
-            id: incoming.id.clone(),
-            case_id: known.case_id().map(str::to_owned),
-            message: short(format!("{} {what}.", told.join(", "))),
-            sent,
-            quarantine_id: None,
-            widely: false,
-        });
-        Ok(())
     }
 
     /// Stores the new rows, and takes back those that the author may not see.

@@ -10,10 +10,12 @@ mod merge;
 pub(super) mod mutate;
 mod offer;
 mod reach;
+mod refused;
 mod replay;
 pub(super) mod replicate;
 pub(super) mod rights;
 mod salvage;
+mod three_way;
 
 use serde_json::Value;
 
@@ -26,9 +28,10 @@ use crate::write::Write;
 use super::custody::Kept;
 use super::device::Device;
 pub(super) use desk::NOT_YOUR_CASE;
-use desk::{ACTION, Desk, OnConflict};
+use desk::{Desk, OnConflict};
 use intake::{Incoming, Intake, Op};
 use mutate::Mutation;
+use refused::ACTION;
 pub use replay::Numbered;
 pub use salvage::salvage;
 

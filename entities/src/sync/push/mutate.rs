@@ -8,19 +8,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
-use sea_orm::Value as Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::desk::{Desk, OnConflict};
 use super::intake::{Incoming, Op};
-use super::{merge, rights};
+use super::rights;
 use crate::access::{self, Actor};
 use crate::audit::hex;
 use crate::error::Result;
-use crate::history;
 use crate::read;
-use crate::registry::{Face, Merge, MoveSpec, Row, Table, is_id, items};
+use crate::registry::{Face, Table, is_id};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::custody;
@@ -218,20 +216,11 @@ async fn remember(write: &Write, mutation: &Mutation, result: &str) -> Result<()
 }
 
 /// What tells of an action that could not be tried.
-fn not_done(mutation: &Mutation, case_id: Option<&str>, message: &str) -> Telling {
-    Telling {
-        kind: "ignored",
-        table: mutation.table,
-        id: mutation.row_id.clone(),
-        case_id: case_id.map(str::to_owned),
-        message: message.into(),
-        sent: whole(mutation),
-        quarantine_id: None,
-        widely: false,
-    }
+pub(super) fn not_done(mutation: &Mutation, case_id: Option<&str>, message: &str) -> Telling {
+    Telling::to_author("ignored", mutation.table, &mutation.row_id, case_id, message, whole(mutation))
 }
 
-fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> MutationResult {
+pub(super) fn answer(mutation: &Mutation, status: &'static str, reason: Option<String>) -> MutationResult {
     MutationResult {
         id: mutation.id.clone(),
         status,
@@ -307,25 +296,18 @@ impl<'a> Desk<'a> {
             self.stored.insert(key, row);
         }
         let mut result = result;
+        let (told, author) = (&self.tellings[told..], self.write.actor().user());
+        let refused = told.iter().any(|telling| telling.kind == "illegal_move");
+        let why = told.last().map(|telling| telling.message.clone());
         if self.quarantined > quarantined {
-            result.status = "quarantined";
-            result.reason = self.tellings.last().map(|telling| telling.message.clone());
+            (result.status, result.reason) = ("quarantined", why);
         } else if self.applied > applied && matches!(result.status, "duplicate" | "conflict") {
-            result.status =
-                if result.conflicts.is_empty() && self.tellings.len() == told { "applied" } else { "merged" };
-            let why = self.tellings[told..].last().map(|telling| telling.message.clone());
+            result.status = if result.conflicts.is_empty() && told.is_empty() { "applied" } else { "merged" };
             result.reason = result.reason.or(why);
-        } else if self.tellings.len() > told && result.status == "duplicate" {
-            result.status = "conflict";
-            result.reason = self.tellings.last().map(|telling| telling.message.clone());
+        } else if refused || (!told.is_empty() && result.status == "duplicate") {
+            (result.status, result.reason) = ("conflict", why);
         }
-        if let Some(refused) = self.tellings[told..].iter().find(|telling| telling.kind == "illegal_move")
-            && result.status == "conflict"
-        {
-            result.reason = Some(refused.message.clone());
-        }
-        let author = self.write.actor().user();
-        result.issue_id = self.tellings[told..].last().map(|telling| telling.issue_of(author, author));
+        result.issue_id = told.last().map(|telling| telling.issue_of(author, author));
         Ok(result)
     }
 
@@ -351,103 +333,8 @@ impl<'a> Desk<'a> {
         Ok(answer(mutation, "retry", Some("the case it belongs to is not here yet".into())))
     }
 
-    /// Field by field: set where the stored value is the one the device knew; where it is neither
-    /// that nor the new one, the stored value stays and the other is kept in history. A move is made with
-    /// what is set so.
-    async fn three_way(
-        &mut self,
-        mutation: &Mutation,
-        before: &Row,
-        step: Option<&MoveSpec>,
-    ) -> Result<MutationResult> {
-        let mut raw = Map::new();
-        let mut result = answer(mutation, "duplicate", None);
-        let mut lost = Map::new();
-        for (name, pair) in &mutation.set {
-            let Some((at, column)) = mutation.table.index(name).map(|at| (at, &mutation.table.columns[at])) else {
-                continue;
-            };
-            if !column.field.wire || !column.field.writable() || step.is_some_and(|step| step.column == name) {
-                continue;
-            }
-            let was = pair.get("from").unwrap_or(&Value::Null);
-            let (from, _) = merge::clean(column, was, Face::Rest);
-            let (new, mended) = merge::clean(column, &to(pair), Face::Rest);
-            // The state in which a row begins says nothing against one that is further.
-            let begins = column.field.merge == Merge::State && new == column.initial_or_zero();
-            let begins = begins && mutation.op == MutationOp::Create;
-            // Of what goes with a move the device need not have known what stood there before.
-            let unasked = step.is_some() && pair.get("from").is_none();
-            if *was == to(pair) || ((from == new || begins) && !mended) {
-                continue;
-            }
-            if column.field.merge == Merge::Items && !mended {
-                raw.insert(name.clone(), items::said(&from, &new));
-                continue;
-            }
-            if unasked || *before.cell(at) == from || *before.cell(at) == new {
-                raw.insert(name.clone(), to(pair));
-            } else {
-                let stored = before.json(at, Face::Rest);
-                result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": to(pair)}));
-                result.status = "conflict";
-                result.reason = Some("another device changed the same field".into());
-                if !self.said_before(mutation.table, before, at, &new).await? {
-                    lost.insert(name.clone(), to(pair));
-                }
-            }
-        }
-        if !lost.is_empty() {
-            history::keep_lost(self.write, before, lost.clone()).await?;
-            let names: Vec<&str> = lost.keys().map(String::as_str).collect();
-            self.tellings.push(Telling {
-                kind: "conflict",
-                table: mutation.table,
-                id: mutation.row_id.clone(),
-                case_id: before.case_id().map(str::to_owned),
-                message: format!(
-                    "{} changed on another device too; that value stayed and yours is kept.",
-                    names.join(", ")
-                ),
-                sent: lost,
-                quarantine_id: None,
-                widely: false,
-            });
-        }
-        if let Some(step) = step {
-            raw.insert(step.column.to_owned(), step.to.into());
-        }
-        if !raw.is_empty() {
-            self.update(&incoming(mutation, raw), before).await?;
-        }
-        Ok(result)
-    }
-
-    /// Whether this device had set the value itself and another has changed it since: then it comes
-    /// again because the answer was lost, and nothing is lost with it (S9). Where a mutation has an
-    /// id, that tells more than its content.
-    async fn said_before(&self, table: &'static Table, before: &Row, at: usize, value: &Cell) -> Result<bool> {
-        if !self.by_content {
-            return Ok(false);
-        }
-        let column = &table.columns[at];
-        let said = history::said_by(self.write.conn(), before, column.name, self.write.actor()).await?;
-        Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
-    }
-
     async fn has_had(&self, case_id: &str) -> Result<bool> {
         rights::has_had(self.write.conn(), self.write.actor(), case_id, self.write.now()).await
-    }
-
-    /// A move, checked against the state the row is in now. What comes with it is set as in an update.
-    async fn action(&mut self, mutation: &Mutation, before: &Row, verb: &str) -> Result<MutationResult> {
-        let Ok(step) = mutation.table.move_by_verb(verb) else {
-            self.tellings.push(not_done(mutation, before.case_id(), "Not done: this server knows no such action."));
-            return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
-        };
-        // What was said with a move that was made elsewhere is an edit.
-        let made = before.text(step.column) == Some(step.to);
-        self.three_way(mutation, before, (!made).then_some(step)).await
     }
 
     /// A child whose case, or whatever else it cannot do without, is not here yet is asked for again
@@ -501,7 +388,7 @@ pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
 }
 
 /// The new value of a `{from, to}` pair; a bare value stands for itself.
-fn to(pair: &Value) -> Value {
+pub(super) fn to(pair: &Value) -> Value {
     match pair {
         Value::Object(object) if object.contains_key("to") => object.get("to").cloned().unwrap_or_default(),
         bare => bare.clone(),

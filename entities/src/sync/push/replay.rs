@@ -166,17 +166,8 @@ impl Desk<'_> {
         if lost.is_empty() && incoming.op != Op::Deleted {
             return Ok(());
         }
-        self.tellings.push(Telling {
-            kind: "conflict",
-            table,
-            id: incoming.id.clone(),
-            case_id: before.case_id().map(str::to_owned),
-            message: "It was changed again before this arrived, so it stayed as it is; what arrived late is kept."
-                .into(),
-            sent: lost,
-            quarantine_id: None,
-            widely: false,
-        });
+        let said = "It was changed again before this arrived, so it stayed as it is; what arrived late is kept.";
+        self.tellings.push(Telling::to_author("conflict", table, &incoming.id, before.case_id(), said, lost));
         Ok(())
     }
 }

@@ -151,17 +151,9 @@ impl Desk<'_> {
             // Made on two devices, or made once and its answer lost: field by field, from nothing.
             (MutationOp::Create, Some(_)) => mutation.op = MutationOp::Update,
             (MutationOp::Delete, Some(before)) if row.assumed.is_some() && !row.knew(Some(before), version) => {
-                let case_id = before.case_id().map(str::to_owned);
-                self.tellings.push(Telling {
-                    kind: "conflict",
-                    table: mutation.table,
-                    id: row.id.clone(),
-                    case_id,
-                    message: "Changed on another device before it was deleted on this one, so it stayed.".into(),
-                    sent: Map::new(),
-                    quarantine_id: None,
-                    widely: false,
-                });
+                let said = "Changed on another device before it was deleted on this one, so it stayed.";
+                let case = before.case_id();
+                self.tellings.push(Telling::to_author("conflict", mutation.table, &row.id, case, said, Map::new()));
                 return Ok(false);
             }
             _ => (),

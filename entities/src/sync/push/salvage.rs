@@ -153,16 +153,9 @@ impl Desk<'_> {
 
     fn tell_of_the_cut(&mut self, incoming: &Incoming, row: &Row, cut: Map<String, serde_json::Value>) {
         let names: Vec<&str> = cut.keys().map(String::as_str).collect();
-        self.tellings.push(Telling {
-            kind: "cleaned",
-            table: incoming.table,
-            id: incoming.id.clone(),
-            case_id: row.case_id().map(str::to_owned),
-            message: format!("{} named a row that is not there any more and came back empty.", names.join(", ")),
-            sent: cut,
-            quarantine_id: None,
-            widely: false,
-        });
+        let said = format!("{} named a row that is not there any more and came back empty.", names.join(", "));
+        let (table, id) = (incoming.table, &incoming.id);
+        self.tellings.push(Telling::to_author("cleaned", table, id, row.case_id(), said, cut));
     }
 
     /// A row that is there: when the device holds a later state of it that the server had after the backup

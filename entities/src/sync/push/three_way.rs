@@ -1,0 +1,100 @@
+//! A mutation of a row that is there, field by field: what the device knew, what it is to be, and what is stored.
+
+use sea_orm::Value as Cell;
+use serde_json::{Map, Value};
+
+use super::desk::Desk;
+use super::merge;
+use super::mutate::{Mutation, MutationOp, MutationResult, answer, incoming, not_done, to};
+use crate::error::Result;
+use crate::history;
+use crate::registry::{Face, Merge, MoveSpec, Row, Table, items};
+use crate::sync::quarantine::Telling;
+
+impl Desk<'_> {
+    /// Field by field: set where the stored value is the one the device knew; where it is neither
+    /// that nor the new one, the stored value stays and the other is kept in history. A move is made with
+    /// what is set so.
+    pub(super) async fn three_way(
+        &mut self,
+        mutation: &Mutation,
+        before: &Row,
+        step: Option<&MoveSpec>,
+    ) -> Result<MutationResult> {
+        let mut raw = Map::new();
+        let mut result = answer(mutation, "duplicate", None);
+        let mut lost = Map::new();
+        for (name, pair) in &mutation.set {
+            let Some((at, column)) = mutation.table.index(name).map(|at| (at, &mutation.table.columns[at])) else {
+                continue;
+            };
+            if !column.field.wire || !column.field.writable() || step.is_some_and(|step| step.column == name) {
+                continue;
+            }
+            let was = pair.get("from").unwrap_or(&Value::Null);
+            let (from, _) = merge::clean(column, was, Face::Rest);
+            let (new, mended) = merge::clean(column, &to(pair), Face::Rest);
+            // The state in which a row begins says nothing against one that is further.
+            let begins = column.field.merge == Merge::State && new == column.initial_or_zero();
+            let begins = begins && mutation.op == MutationOp::Create;
+            // Of what goes with a move the device need not have known what stood there before.
+            let unasked = step.is_some() && pair.get("from").is_none();
+            if *was == to(pair) || ((from == new || begins) && !mended) {
+                continue;
+            }
+            if column.field.merge == Merge::Items && !mended {
+                raw.insert(name.clone(), items::said(&from, &new));
+                continue;
+            }
+            if unasked || *before.cell(at) == from || *before.cell(at) == new {
+                raw.insert(name.clone(), to(pair));
+            } else {
+                let stored = before.json(at, Face::Rest);
+                result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": to(pair)}));
+                result.status = "conflict";
+                result.reason = Some("another device changed the same field".into());
+                if !self.said_before(mutation.table, before, at, &new).await? {
+                    lost.insert(name.clone(), to(pair));
+                }
+            }
+        }
+        if !lost.is_empty() {
+            history::keep_lost(self.write, before, lost.clone()).await?;
+            let names: Vec<&str> = lost.keys().map(String::as_str).collect();
+            let said =
+                format!("{} changed on another device too; that value stayed and yours is kept.", names.join(", "));
+            let (table, id) = (mutation.table, &mutation.row_id);
+            self.tellings.push(Telling::to_author("conflict", table, id, before.case_id(), said, lost));
+        }
+        if let Some(step) = step {
+            raw.insert(step.column.to_owned(), step.to.into());
+        }
+        if !raw.is_empty() {
+            self.update(&incoming(mutation, raw), before).await?;
+        }
+        Ok(result)
+    }
+
+    /// Whether this device had set the value itself and another has changed it since: then it comes
+    /// again because the answer was lost, and nothing is lost with it (S9). Where a mutation has an
+    /// id, that tells more than its content.
+    async fn said_before(&self, table: &'static Table, before: &Row, at: usize, value: &Cell) -> Result<bool> {
+        if !self.by_content {
+            return Ok(false);
+        }
+        let column = &table.columns[at];
+        let said = history::said_by(self.write.conn(), before, column.name, self.write.actor()).await?;
+        Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
+    }
+
+    /// A move, checked against the state the row is in now. What comes with it is set as in an update.
+    pub(super) async fn action(&mut self, mutation: &Mutation, before: &Row, verb: &str) -> Result<MutationResult> {
+        let Ok(step) = mutation.table.move_by_verb(verb) else {
+            self.tellings.push(not_done(mutation, before.case_id(), "Not done: this server knows no such action."));
+            return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
+        };
+        // What was said with a move that was made elsewhere is an edit.
+        let made = before.text(step.column) == Some(step.to);
+        self.three_way(mutation, before, (!made).then_some(step)).await
+    }
+}
