@@ -168,7 +168,7 @@ export function fieldstoneSync({
         part[table][list].push(row)
       }
       try {
-        await send(part)
+        await send(part, rows.length)
       } catch (error) {
         // Long texts: half of it at a time.
         if (error.status !== 413 || rows.length < 2) throw error
@@ -197,9 +197,10 @@ export function fieldstoneSync({
       if (gone) return known ? [['deleted', row.id]] : []
       return row._changed || !known ? [['updated', row]] : []
     }
-    await hands(unsent, (part) =>
+    await hands(unsent, (part, count) =>
       post('/sync/farewell', part, lastRequest).catch((error) => {
-        if (!(error.status >= 400 && error.status < 500) || error.status === 429) throw error
+        const tooLarge = error.status === 413 && count > 1
+        if (!(error.status >= 400 && error.status < 500) || error.status === 429 || tooLarge) throw error
       }),
     )
     listening.abort()

@@ -28,6 +28,7 @@ export function fieldstoneSync({
 }) {
   let running = null
   let epoch = null // of the last reply
+  let version = null // of the app's schema
 
   // Two synchronize() at once abort each other: everybody waits for the one that runs.
   function sync() {
@@ -82,7 +83,9 @@ export function fieldstoneSync({
         pushes.sent += 1
         await database.localStorage.set(PUSHES, pushes)
         const counted = `push=${pushes.sent}&acked=${pushes.acked}`
-        await post(`/sync?last_pulled_at=${lastPulledAt}&${counted}`, changes)
+        // Of rows in tables that this app has and the server has not yet, it says that they are not taken.
+        const answer = await post(`/sync?last_pulled_at=${lastPulledAt}&schema_version=${version}&${counted}`, changes)
+        return answer.json()
       },
     })
     // Only now are the rows marked as sent.
@@ -90,6 +93,7 @@ export function fieldstoneSync({
   }
 
   async function pull({ lastPulledAt, schemaVersion, migration }, more) {
+    version = schemaVersion
     const pending = (await hasUnsyncedChanges({ database })) ? '&pending=1' : ''
     const query =
       `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}` +
@@ -128,26 +132,43 @@ export function fieldstoneSync({
       const part = { [table]: { created: [], updated: rows, deleted: [] } }
       const along = table === 'cases' ? assigned.filter((row) => cases.has(row.case_id)) : []
       if (along.length > 0) part.case_assignments = { created: [], updated: along, deleted: [] }
-      try {
-        await post('/sync/salvage', part)
-      } catch (error) {
-        // Long texts: half of it at a time.
-        if (error.status !== 413 || rows.length < 2) throw error
-        await offer(table, rows.slice(0, rows.length / 2))
-        await offer(table, rows.slice(rows.length / 2))
-      }
+      await post('/sync/salvage', part)
     }
     for (const table of tables.filter((name) => name !== 'case_assignments')) {
-      const rows = await held(table)
-      for (let from = 0; from < rows.length; from += PAGE) await offer(table, rows.slice(from, from + PAGE))
+      await inParts(await held(table), (rows) => offer(table, rows))
     }
+  }
+
+  // Sends a list a page at a time; of long texts half of it, and half of that.
+  async function inParts(all, send) {
+    for (let from = 0; from < all.length; from += PAGE) await some(all.slice(from, from + PAGE))
+
+    async function some(rows) {
+      try {
+        await send(rows)
+      } catch (error) {
+        if (error.status !== 413 || rows.length < 2) throw error
+        await some(rows.slice(0, rows.length / 2))
+        await some(rows.slice(rows.length / 2))
+      }
+    }
+  }
+
+  // The body of what is handed over, from `[table, list, row]`.
+  function asPush(rows) {
+    const part = {}
+    for (const [table, list, row] of rows) {
+      part[table] ??= { created: [], updated: [], deleted: [] }
+      part[table][list].push(row)
+    }
+    return part
   }
 
   // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is
   // sent first, to be kept where a supervisor finds it. If that fails, this throws, and nothing is applied.
   // A reply that replaces everything destroys what it does not name, except rows that were never sent.
   async function rescue({ changes, experimentalStrategy }) {
-    const doomed = {}
+    const doomed = []
     for (const [table, { updated, deleted }] of Object.entries(changes)) {
       const replaced = experimentalStrategy === 'replacement'
       if (deleted.length === 0 && !replaced) continue
@@ -159,10 +180,9 @@ export function fieldstoneSync({
       const unsent = rows
         .map((row) => row._raw)
         .filter(({ id, _status }) => goes.has(id) || (replaced && _status === 'updated' && !stays.has(id)))
-      if (unsent.length > 0) doomed[table] = { created: [], updated: unsent, deleted: [] }
+      doomed.push(...unsent.map((row) => [table, 'updated', row]))
     }
-    if (Object.keys(doomed).length === 0) return
-    await post('/sync/quarantine', doomed)
+    await inParts(doomed, (rows) => post('/sync/quarantine', asPush(rows)))
   }
 
   // This phone was reported lost and has to erase itself. What it had not sent it hands over first; people then decide.
@@ -179,16 +199,13 @@ export function fieldstoneSync({
       unsent.push(...rows.map(({ _raw }) => [table, 'updated', _raw]))
       unsent.push(...(await database.adapter.getDeletedRecords(table)).map((id) => [table, 'deleted', id]))
     }
-    for (let from = 0; from < unsent.length; from += PAGE) {
-      const part = {}
-      for (const [table, list, row] of unsent.slice(from, from + PAGE)) {
-        part[table] ??= { created: [], updated: [], deleted: [] }
-        part[table][list].push(row)
-      }
-      await post('/sync/farewell', part, lastRequest).catch((error) => {
-        if (!(error.status >= 400 && error.status < 500) || error.status === 429) throw error
-      })
-    }
+    const farewell = (rows) => post('/sync/farewell', asPush(rows), lastRequest)
+    await inParts(unsent, (rows) =>
+      farewell(rows).catch((error) => {
+        const tooLarge = error.status === 413 && rows.length > 1
+        if (!(error.status >= 400 && error.status < 500) || error.status === 429 || tooLarge) throw error
+      }),
+    )
     await erase()
   }
 

@@ -33,7 +33,7 @@ pub async fn create(write: &mut Write, table: &'static Table, body: &Map<String,
     if !table.writers.contains(&write.actor().role) {
         return Err(Error::Forbidden("your role does not write here".into()));
     }
-    let mut row = Row::fresh(table);
+    let mut row = table.fresh();
     let mut faults = Vec::new();
     for (name, json) in body {
         let Some((at, column)) = known(table, name, &mut faults) else { continue };

@@ -105,6 +105,42 @@ pub async fn changed_elsewhere(
     Ok(names)
 }
 
+/// The items that others took out of a list of the row after `since`: other devices, or another user of this one.
+pub(crate) async fn taken_out(
+    conn: &impl ConnectionTrait,
+    row: &Row,
+    column: &str,
+    since: i64,
+    actor: &Actor,
+) -> Result<Vec<Value>> {
+    let kept = sql::all(
+        conn,
+        "select old, user_id, device_id from row_history where tbl = $1 and row_id = $2 and seq > $3 and op <> 'lost' \
+         order by seq, part",
+        vec![row.table.name.into(), row.id().into(), since.into()],
+    )
+    .await?;
+    // Each list beside the one that came after it, and whether it was others who made that of it.
+    let (mut lists, mut others) = (Vec::new(), Vec::new());
+    for entry in kept {
+        let old: String = entry.try_get_by_index(0)?;
+        let mut old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let Some(Value::Array(list)) = old.remove(column) else { continue };
+        lists.push(list);
+        others.push(
+            entry.try_get_by_index::<Option<String>>(1)?.as_deref() != Some(actor.user())
+                || entry.try_get_by_index::<Option<String>>(2)? != actor.device_id,
+        );
+    }
+    let stored = row.table.index(column).map(|at| row.json(at, crate::registry::Face::Rest));
+    lists.push(match stored {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    });
+    let pairs = lists.windows(2).zip(others).filter(|(_, others)| *others);
+    Ok(pairs.flat_map(|(pair, _)| pair[0].iter().filter(|item| !pair[1].contains(item)).cloned()).collect())
+}
+
 /// The values that this device gave a column and that others have changed since, oldest first.
 pub(crate) async fn said_by(conn: &impl ConnectionTrait, row: &Row, column: &str, actor: &Actor) -> Result<Vec<Value>> {
     let kept = sql::all(

@@ -119,6 +119,14 @@ pub(crate) fn is_null(cell: &Value) -> bool {
     matches!(cell, Value::String(None) | Value::BigInt(None) | Value::Double(None) | Value::Bool(None))
 }
 
+/// What a text cell says.
+pub(crate) fn text(cell: &Value) -> Option<&str> {
+    match cell {
+        Value::String(text) => text.as_deref(),
+        _ => None,
+    }
+}
+
 /// Cells as the text of a PostgreSQL array.
 pub(crate) fn array<'a>(cells: impl Iterator<Item = &'a Value>) -> String {
     let mut array = String::from("{");

@@ -16,16 +16,18 @@ mod stand;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use sea_orm::{DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
 use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
-use crate::registry::{Checked, Merge, Row, Synced, Table, fill, table};
+use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
 use crate::sync::custody;
 use crate::{audit, history, sql};
 pub(crate) use settle::Arrived;
+use settle::Refill;
 use stand::entry;
 
 /// An open write transaction of one agency. Dropping it undoes everything.
@@ -40,7 +42,7 @@ pub struct Write {
     access: BTreeSet<String>,
     restand: BTreeSet<(&'static str, String)>,
     plan: BTreeSet<String>,
-    refill: BTreeSet<(&'static str, String)>,
+    refill: BTreeSet<Refill>,
     ended: BTreeSet<String>,
     reached: BTreeSet<(String, Option<String>, Option<String>)>,
     /// Somebody's work waits for a row that has not arrived.
@@ -58,6 +60,8 @@ pub struct Write {
 
 /// How far the present may lie beyond the newest commit number of all agencies: two years.
 const LEAP_MS: i64 = 2 * 366 * 24 * 3600 * 1000;
+/// Cases whose windows of time are settled in one transaction.
+const WINDOWS: usize = 500;
 const LEAPT: &str = "the clock stands more than two years beyond everything stored here, so nothing is written: set it \
     right, or if it is right run `fieldstone admin confirm-instance`";
 
@@ -77,6 +81,22 @@ impl Store {
     /// present lies more than two years beyond anything this installation ever stored: such a clock
     /// has leapt, and numbers once given out cannot be taken back (S6).
     pub async fn write(&self, actor: &Actor) -> Result<Write> {
+        loop {
+            let mut write = self.take_clock(actor).await?;
+            let due = write.begins().await?;
+            access::settle_windows(&mut write, &due).await?;
+            if due.len() < WINDOWS {
+                return Ok(write);
+            }
+            // More than one transaction should carry is settled first: nothing is judged while the time of somebody
+            // is over and not yet taken from them.
+            write.actor = Arc::new(Actor::system(&actor.agency_id));
+            write.note("access_settled", "windows of time began or ended");
+            write.commit().await?;
+        }
+    }
+
+    async fn take_clock(&self, actor: &Actor) -> Result<Write> {
         let tx = self.begin().await?;
         let now = self.now_sql();
         // The other agencies are asked only by one that has not written for as long.
@@ -92,7 +112,7 @@ impl Store {
                 None => Error::NotFound,
             });
         };
-        let mut write = Write {
+        Ok(Write {
             seq: row.try_get_by_index(0)?,
             now: Instant(row.try_get_by_index(1)?),
             tx,
@@ -112,10 +132,7 @@ impl Store {
             objects: Vec::new(),
             note: None,
             last_event: String::new(),
-        };
-        let due = write.begins().await?;
-        access::settle_windows(&mut write, &due).await?;
-        Ok(write)
+        })
     }
 }
 
@@ -123,15 +140,17 @@ impl Write {
     /// What every write has to know first, in one look: the last event of the audit trail, the
     /// cases in which a window of time has begun or ended, and whether work waits for what may come now.
     async fn begins(&mut self) -> Result<Vec<String>> {
-        let text = "select hash, null from \
-                    (select hash from audit_event where agency_id = $1 order by seq desc limit 1) last \
-                    union all select null, case_id from \
-                    (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit 500) due \
-                    union all select null, null where exists \
-                    (select 1 from sync_quarantine where agency_id = $1 and state = 'open' and reason = $3)";
+        let text = format!(
+            "select hash, null from \
+             (select hash from audit_event where agency_id = $1 order by seq desc limit 1) last \
+             union all select null, case_id from \
+             (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit {WINDOWS}) due \
+             union all select null, null where exists \
+             (select 1 from sync_quarantine where agency_id = $1 and state = 'open' and reason = $3)"
+        );
         let values = vec![self.actor.agency_id.as_str().into(), self.now.0.into(), custody::WAITING.into()];
         let mut due = Vec::new();
-        for row in sql::all(&self.tx, text, values).await? {
+        for row in sql::all(&self.tx, &text, values).await? {
             match (row.try_get_by_index::<Option<String>>(0)?, row.try_get_by_index::<Option<String>>(1)?) {
                 (Some(hash), _) => self.last_event = hash,
                 (None, Some(case)) => due.push(case),
@@ -316,22 +335,29 @@ impl Write {
 
     /// Stores stamped rows, those of one table under the same stamps.
     async fn store(&mut self, stamped: &[Row]) -> Result<()> {
+        let mut places = Vec::with_capacity(stamped.len());
         for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
             let table = batch[0].table;
-            table.insert.rows(&self.tx, &table.stamps(&batch[0]), batch, |row, at| row.cell(table.own[at])).await?;
+            let stamps = table.stamps(&batch[0]);
+            let stored = table.insert.rows(&self.tx, &stamps, batch, |row, at| row.cell(table.own[at]));
+            // Worked out while the database is at it.
+            let placed = async { batch.iter().map(Place::of).collect::<Result<Vec<_>>>() };
+            let (stored, placed) = join(stored, placed).await;
+            stored?;
+            places.extend(placed?);
         }
+        let mut places = places.into_iter();
         for batch in stamped.chunk_by(|a, b| a.table.name == b.table.name) {
-            let table = batch[0].table;
             let mut entries = Vec::with_capacity(batch.len());
-            for row in batch {
-                let keys = access::keys(&self.tx, &table.stands(row)?).await?;
+            for (row, place) in batch.iter().zip(places.by_ref()) {
+                let keys = access::keys(&self.tx, &place.stands).await?;
                 let multi = keys.len() > 1;
                 entries.extend(keys.into_iter().map(|scope| entry(scope, row.id(), multi)));
-                self.touched(table.touches(None, row)?);
-                self.objects.push(audit::object(table.name, row.id()));
+                self.touched(place.touches);
+                self.objects.push(place.object);
                 self.arrives(row);
             }
-            self.enter(table, &entries).await?;
+            self.enter(batch[0].table, entries).await?;
         }
         Ok(())
     }
@@ -437,6 +463,21 @@ impl Write {
     pub(crate) fn step(&mut self) {
         self.seq += 1;
         self.stepped = true;
+    }
+}
+
+/// What follows from a new row.
+struct Place {
+    stands: Vec<Stand>,
+    touches: Vec<Touch>,
+    object: String,
+}
+
+impl Place {
+    fn of(row: &Row) -> Result<Place> {
+        let table = row.table;
+        let (stands, touches) = (table.stands(row)?, table.touches(None, row)?);
+        Ok(Place { stands, touches, object: audit::object(table.name, row.id()) })
     }
 }
 

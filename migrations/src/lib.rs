@@ -24,6 +24,7 @@ mod m0014_turns;
 mod m0015_cursor_key;
 mod m0016_filling;
 mod m0017_kept_turns;
+mod m0018_pushed_since;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_cursor_key::Migration),
             Box::new(m0016_filling::Migration),
             Box::new(m0017_kept_turns::Migration),
+            Box::new(m0018_pushed_since::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -280,14 +280,19 @@ for (const kind of ['sqlite', 'postgres']) {
       const one = await synced(ana)
       const made = await aCase(one)
       one.online = false
-      const note = await one.creates('notes', { case_id: made.id, kind: 'progress', body: 'A second chance' })
+      const notes = []
+      for (const body of ['A second chance', 'And a third', 'And a fourth']) {
+        notes.push(await one.creates('notes', { case_id: made.id, kind: 'progress', body }))
+      }
       await ana.post(`/devices/${one.person.deviceId}/wipe`, {})
       one.failing = 2
+      one.most = 1
       one.online = true
       await until('it erases itself', () => one.erased)
       assert.equal(one.failing, 0)
       const two = await synced(ana)
-      assert.ok((await two.rows('sync_issues')).some(({ about_id }) => about_id === note))
+      const told = (await two.rows('sync_issues')).map(({ about_id }) => about_id)
+      assert.deepEqual(notes.filter((note) => !told.includes(note)), [], 'each is told')
     })
 
     it('gives back to a restored server what it lost', async () => {

@@ -22,7 +22,7 @@ for (const kind of ['sqlite', 'postgres']) {
     after(() => world?.close())
 
     // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail;
-    // `network.most` is how many rows of an offer the server takes at once.
+    // `network.most` is how many rows handed over the server takes at once.
     const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
@@ -38,7 +38,8 @@ for (const kind of ['sqlite', 'postgres']) {
             network.fails -= 1
             throw new Error('the network failed')
           }
-          return phone.person.lastFetch(path, options)
+          const large = refusesMoreThan(network.most ?? Infinity, path, options)
+          return large ?? phone.person.lastFetch(path, options)
         },
         erase: () => phone.database.write(() => phone.database.unsafeResetDatabase()),
         appVersion: '2.0.1',
@@ -116,7 +117,7 @@ for (const kind of ['sqlite', 'postgres']) {
     })
 
     it('hands over what was not sent before a phone that was reported lost erases itself', async () => {
-      const [phone, other, network] = [await world.phone(ana), await world.phone(ana), { fails: 1 }]
+      const [phone, other, network] = [await world.phone(ana), await world.phone(ana), { fails: 1, most: 1 }]
       const [sync, otherSync] = [syncing(phone, network), syncing(other)]
       await sync()
       const id = await phone.creates('cases', { unit: 'individual', summary: 'A lost phone' })

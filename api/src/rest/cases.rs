@@ -306,9 +306,8 @@ async fn workflow(session: Session, state: web::Data<State>, id: web::Path<Strin
 }
 
 async fn explained(state: &State, actor: &Actor, cases: &'static Table, id: &str) -> Answer {
-    access::settle_due(&state.store, &actor.agency_id).await?;
+    let snapshot = access::settled_view(&state.store, &actor.agency_id).await?;
     let now = state.store.now().await?;
-    let snapshot = state.store.read().await?;
     lists::one(&*snapshot, cases, actor.user(), id).await?;
     let said = explain(&*snapshot, id, now).await?.ok_or(Problem::NotFound)?;
     Ok(HttpResponse::Ok().json(said))

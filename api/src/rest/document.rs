@@ -2,7 +2,7 @@
 //! is documented by that.
 
 use entities::Instant;
-use entities::registry::{Column, Face, Kind, Merge, MoveSpec, Row, TABLES, Table};
+use entities::registry::{Column, Face, Kind, Merge, MoveSpec, TABLES, Table};
 use serde_json::{Map, Value, json};
 
 use super::singular;
@@ -87,7 +87,7 @@ pub(super) fn moved_to(table: &'static Table, column: &str, rename: fn(&'static 
 /// The columns that a move takes, and those that it cannot do without. The move itself is asked, on a row that has
 /// nothing: `status_reason` is said anew at each move, so it has to come along; another column may be there already.
 fn coming_along(table: &'static Table, step: &MoveSpec) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
-    let faults = table.guard(step, &Row::fresh(table), Instant(0)).unwrap_or_default();
+    let faults = table.guard(step, &table.fresh(), Instant(0)).unwrap_or_default();
     let mut required = Vec::new();
     let properties = step.takes.iter().filter_map(|name| {
         let mut shape = columns::given(table.column(name)?);

@@ -63,7 +63,7 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
 }
 
 async fn read(table: &'static Table, session: &Session, state: &State, id: &str) -> Answer {
-    let snapshot = state.store.read().await?;
+    let snapshot = access::settled_view(&state.store, &session.actor.agency_id).await?;
     if !access::sees(&*snapshot, session.actor.user(), table.name, id).await? {
         return Err(Problem::NotFound);
     }

@@ -65,8 +65,7 @@ fn several(one: &str, more: &str, examples: &[&str]) -> Value {
 async fn list(table: &'static Table, session: &Session, state: &State, req: &HttpRequest) -> Answer {
     let actor = &session.actor;
     let (wanted, question) = read(table, actor, state, req.query_string())?;
-    access::settle_due(&state.store, &actor.agency_id).await?;
-    let snapshot = state.store.read().await?;
+    let snapshot = access::settled_view(&state.store, &actor.agency_id).await?;
     let page = lists::page(&*snapshot, table, actor.user(), actor.role == Role::Partner, &wanted).await?;
     drop(snapshot);
     witness(&state.store, actor, &page.rows).await?;

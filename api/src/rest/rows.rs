@@ -139,8 +139,7 @@ fn roles(who: &'static [Role]) -> &'static [Role] {
 }
 
 async fn get(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequest, id: &str) -> Answer {
-    access::settle_due(&state.store, &actor.agency_id).await?;
-    let snapshot = state.store.read().await?;
+    let snapshot = access::settled_view(&state.store, &actor.agency_id).await?;
     let row = lists::one(&*snapshot, table, actor.user(), named(id)?).await?;
     drop(snapshot);
     let version = etag(&row);

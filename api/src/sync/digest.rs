@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
-use entities::Fault;
+use entities::access;
 use entities::registry::{self, is_id};
 use entities::sync::{self, MAX_ROWS, digest};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ async fn read(state: web::Data<State>, session: Session, query: Query) -> Answer
     if table.is_some() && query.get("case_id").is_some() {
         return Err(Problem::malformed("table lists what belongs to no case, so it does not go with case_id"));
     }
-    let snapshot = state.store.read().await?;
+    let snapshot = access::settled_view(&state.store, &session.actor.agency_id).await?;
     if let Some(table) = table {
         let tables = digest::others_of(&*snapshot, &session.actor, table).await?;
         return Ok(HttpResponse::Ok().json(json!({"case_id": null, "tables": tables})));
@@ -83,24 +83,16 @@ async fn read(state: web::Data<State>, session: Session, query: Query) -> Answer
 
 async fn repair(state: web::Data<State>, session: Session, body: JsonBody) -> Answer {
     let list = body.0.get("rows").and_then(Value::as_array).cloned();
-    let list = list.ok_or_else(|| Problem::invalid("rows", "required", "must be a list of {table, id}"))?;
+    let list = list.ok_or_else(|| Problem::malformed("rows must be a list of {table, id}"))?;
     if list.len() > MAX_ROWS {
         return Err(Problem::TooLarge { max_bytes: crate::body::Limits::REST.inflated, max_rows: Some(MAX_ROWS) });
     }
     let mut rows = Vec::with_capacity(list.len());
-    let mut faults = Vec::new();
     for (at, row) in list.iter().enumerate() {
         match (row.get("table").and_then(Value::as_str), row.get("id").and_then(Value::as_str)) {
             (Some(table), Some(id)) if is_id(id) => rows.push((table.to_owned(), id.to_owned())),
-            _ => faults.push(Fault {
-                pointer: format!("/rows/{at}"),
-                code: "row",
-                detail: "must be an object with table and id".into(),
-            }),
+            _ => return Err(Problem::malformed(format!("rows/{at} must be an object with table and id"))),
         }
-    }
-    if !faults.is_empty() {
-        return Err(Problem::Invalid(faults));
     }
     let count = digest::repair(&state.store, &session.actor, &rows).await?;
     Ok(HttpResponse::Ok().json(json!({"rows": count})))

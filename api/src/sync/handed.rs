@@ -41,11 +41,11 @@ pub(super) fn operations() -> Vec<Op> {
             .detail(
                 "The refresh token is sent as the bearer token. Open to a device that was reported lost or signed out \
                  by a person, or whose account was closed. The body has the shape of a push. Nothing is applied; the \
-                 people it concerns are told. At most 5,000 rows from one device.",
+                 people it concerns are told. One device may hand over 5,000 rows; then the answer is 409 `handed_over`.",
             )
             .access(Access::Public)
             .gives(200, "Kept", document::count("kept"), json!({"kept": 1}))
-            .errors(&[401, 413, 415]),
+            .errors(&[401, 409, 413, 415]),
     ]
 }
 
@@ -85,7 +85,8 @@ async fn farewell(req: HttpRequest, state: web::Data<State>, payload: web::Paylo
     let device = actor.device_id.clone().unwrap_or_default();
     let there = devices::quarantined_since(state.store.connection(), actor.user(), &device, since).await?;
     if there >= MAX_ROWS as i64 {
-        return Err(asked::too_many_rows());
+        let detail = format!("This device has handed over {MAX_ROWS} rows; no more are kept.");
+        return Err(Problem::Conflict { code: "handed_over", detail, conflicts: Vec::new() });
     }
     let body = handed_over(asked::body(&req, payload).await?)?;
     let kept = sync::farewell(&state.store, &actor, body).await.map_err(asked::refused)?;

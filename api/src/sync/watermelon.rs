@@ -1,7 +1,7 @@
 //! `GET /sync` and `POST /sync`: WatermelonDB's own contract, for an app that knows nothing else.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use entities::registry::table;
+use entities::registry::{SCHEMA_VERSION, table};
 use entities::sync::{self, Migration, Numbered, PullRequest, PushRequest};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ pub(super) async fn push(
     query: Query,
     payload: web::Payload,
 ) -> Answer {
-    asked::schema_version(query.get("schema_version"))?;
+    let version = asked::schema_version(query.get("schema_version"))?;
     let sent = query.get("last_pulled_at");
     let body = asked::body(&req, payload).await?;
     let named = body.get("lastPulledAt").and_then(crate::form::whole);
@@ -63,6 +63,11 @@ pub(super) async fn push(
     };
     let numbered = numbered(&query)?;
     match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body, numbered }).await {
+        // An app that says it is newer than this server keeps what is in its new tables as not sent, until there is a
+        // server that knows them.
+        Ok(push) if version > *SCHEMA_VERSION && !push.unknown.is_empty() => {
+            Ok(HttpResponse::Ok().json(json!({"experimentalRejectedIds": push.unknown})))
+        }
         Ok(_) => Ok(HttpResponse::Ok().json(json!({}))),
         Err(refusal) => Err(asked::refused(refusal)),
     }

@@ -10,7 +10,7 @@ mod settle;
 
 pub use reach::{has_open, sees, visible_sql};
 pub(crate) use settle::settle_windows;
-pub use settle::{settle_case, settle_due, settle_team, settle_user};
+pub use settle::{settle_case, settle_due, settle_team, settle_user, settled_view};
 
 use serde::{Deserialize, Serialize};
 

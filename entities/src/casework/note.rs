@@ -157,8 +157,9 @@ impl Synced for Entity {
         restricted && row.author_id.as_deref() != Some(actor.user())
     }
 
+    /// Only a signed note adds and nothing else; a draft of somebody who lost the case could be signed by nobody (S18).
     fn occurred(row: &Model) -> Option<Instant> {
-        row.occurred_at
+        row.occurred_at.filter(|_| row.status == "signed")
     }
 
     /// What corrects a note says what the note says, so it is seen by nobody else.
@@ -195,8 +196,18 @@ impl Synced for Entity {
         }
     }
 
-    fn touches(_before: Option<&Model>, after: &Model) -> Vec<Touch> {
-        vec![Touch::Plan(after.case_id.clone())]
+    fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
+        let mut touches = vec![Touch::Plan(after.case_id.clone())];
+        match before {
+            // What it corrects may be narrowed by the same push, after it was stored.
+            None if after.amends_note_id.is_some() => touches.push(Touch::Refill("notes", after.id.clone())),
+            Some(before) if (&before.visibility, &before.kind, before.part2) != (&after.visibility, &after.kind, after.part2) => {
+                let (column, case_id) = ("amends_note_id", after.case_id.clone());
+                touches.push(Touch::RefillNaming { table: "notes", column, id: after.id.clone(), case_id });
+            }
+            _ => (),
+        }
+        touches
     }
 }
 

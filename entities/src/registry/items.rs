@@ -40,6 +40,19 @@ pub(crate) fn said(from: &Cell, to: &Cell) -> Value {
     to.iter().filter(|item| !from.contains(item)).cloned().chain(gone).collect()
 }
 
+/// Items that a list names and the stored one does not.
+pub(crate) fn strangers(stored: &Cell, said: &Cell) -> Vec<Value> {
+    let (stored, said) = (read(stored).unwrap_or_default(), read(said).unwrap_or_default());
+    let known = |item: &Value| stored.iter().any(|known| key(known) == key(item));
+    said.into_iter().filter(|item| !is_removed(item) && !known(item)).collect()
+}
+
+/// The list without these items.
+pub(crate) fn without(list: &Cell, gone: &[Value]) -> Cell {
+    let Some(list) = read(list) else { return list.clone() };
+    Value::Array(list.into_iter().filter(|item| !gone.contains(item)).collect()).to_string().into()
+}
+
 fn read(cell: &Cell) -> Option<Vec<Value>> {
     match cell {
         Cell::String(Some(text)) => serde_json::from_str(text).ok(),

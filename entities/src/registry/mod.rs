@@ -52,6 +52,17 @@ pub enum Touch {
     Plan(String),
     /// Columns of the row of this table and id that are read from other rows may differ now.
     Refill(&'static str, String),
+    /// The same of the rows of a case that name a row in that column.
+    RefillNaming {
+        /// Their table.
+        table: &'static str,
+        /// Their column.
+        column: &'static str,
+        /// The row they name.
+        id: String,
+        /// Their case.
+        case_id: String,
+    },
     /// The case has ended, and its open assignments with it.
     End(String),
     /// The row of this id is reached by mail under the second address now, and was under the first.
@@ -232,5 +243,5 @@ pub fn table(name: &str) -> Option<&'static Table> {
 /// A new typed row with every column at its initial value, to be filled in with `..fresh()?`.
 pub fn fresh<E: Synced>() -> crate::Result<E::Model> {
     let table = table(E::NAME).ok_or_else(|| crate::Error::Internal(format!("{} is not registered", E::NAME)))?;
-    Row::fresh(table).model::<E>()
+    table.fresh().model::<E>()
 }

@@ -188,23 +188,18 @@ impl Row {
         if let Some(known) = self.typed.get().and_then(|known| Arc::clone(known).downcast().ok()) {
             return Ok(known);
         }
-        let mut model = E::Model::default();
-        for (column, cell) in E::Column::iter().zip(&self.cells) {
-            model
-                .try_set(column, cell.clone())
-                .map_err(|err| Error::Internal(format!("{}.{}: {err}", E::NAME, column.as_str())))?;
-        }
-        let model = Arc::new(model);
+        let model = Arc::new(model_of::<E>(self.cells.iter().cloned())?);
         // Whoever else made it meanwhile made the same.
         let _ = self.typed.set(Arc::<E::Model>::clone(&model));
         Ok(model)
     }
 
     /// The typed row, to be changed; what it was made from is not needed any more.
-    pub(crate) fn into_model<E: Synced>(mut self) -> Result<E::Model> {
-        let model = self.typed::<E>()?;
-        self.typed.take();
-        Ok(Arc::unwrap_or_clone(model))
+    pub(crate) fn into_model<E: Synced>(self) -> Result<E::Model> {
+        match self.typed.into_inner().and_then(|known| known.downcast().ok()) {
+            Some(model) => Ok(Arc::unwrap_or_clone(model)),
+            None => model_of::<E>(self.cells),
+        }
     }
 
     /// The erased form of a typed row.
@@ -214,6 +209,15 @@ impl Row {
         let _ = row.typed.set(Arc::new(model));
         row
     }
+}
+
+fn model_of<E: Synced>(cells: impl IntoIterator<Item = Value>) -> Result<E::Model> {
+    let mut model = E::Model::default();
+    for (column, cell) in E::Column::iter().zip(cells) {
+        let misfit = |err| Error::Internal(format!("{}.{}: {err}", E::NAME, column.as_str()));
+        model.try_set(column, cell).map_err(misfit)?;
+    }
+    Ok(model)
 }
 
 /// A row that passed every check and may be stored.

@@ -82,7 +82,8 @@ pub struct Table {
     pub(crate) updated_by: usize,
     pub(crate) deleted_at: usize,
     by_name: HashMap<&'static str, usize>,
-    blank: Vec<sea_orm::Value>,
+    /// The cells of a new row.
+    fresh: Vec<sea_orm::Value>,
     list: String,
     /// Places of the cells of which each row has its own, and the insert that takes them.
     pub(crate) own: Vec<usize>,
@@ -122,6 +123,10 @@ impl Table {
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect();
         #[expect(clippy::panic, reason = "an entity without its stamps must not start")]
         let at = |name: &str| *by_name.get(name).unwrap_or_else(|| panic!("{} has no column {name}", E::NAME));
+        let fresh = |(own, column): (E::Column, &Column)| match column.field.default {
+            Some(_) => column.initial(),
+            None => sea_orm::ModelTrait::get(&blank_model, own),
+        };
         // What the write door stamps is the same in all rows of a transaction.
         let own: Vec<usize> = (0..columns.len()).filter(|at| !STAMPS.contains(&columns[*at].name)).collect();
         let classes: Vec<_> = own.iter().map(|at| (columns[*at].name, columns[*at].field.kind.class())).collect();
@@ -159,7 +164,7 @@ impl Table {
             created_by: at("created_by"),
             updated_by: at("updated_by"),
             deleted_at: at("deleted_at"),
-            blank: E::Column::iter().map(|column| sea_orm::ModelTrait::get(&blank_model, column)).collect(),
+            fresh: E::Column::iter().zip(&columns).map(fresh).collect(),
             list: columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", "),
             columns,
             by_name,
@@ -300,9 +305,10 @@ impl Table {
         self.by_name.contains_key("case_id")
     }
 
-    /// A row with every cell empty: null, or the type's zero where null is not possible.
-    pub fn blank(&'static self) -> Row {
-        Row::of(self, self.blank.clone())
+    /// A new row with every column at its initial value: null where it names none, or the type's zero where null is not
+    /// possible.
+    pub fn fresh(&'static self) -> Row {
+        Row::of(self, self.fresh.clone())
     }
 
     /// Where the row can be seen.

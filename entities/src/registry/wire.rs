@@ -166,17 +166,6 @@ impl Column {
 }
 
 impl Row {
-    /// A new row with every column at its initial value.
-    pub fn fresh(table: &'static super::Table) -> Row {
-        let mut row = table.blank();
-        for (at, column) in table.columns.iter().enumerate() {
-            if column.field.default.is_some() {
-                row.put(at, column.initial());
-            }
-        }
-        row
-    }
-
     /// One cell as JSON.
     pub fn json(&self, at: usize, face: Face) -> Json {
         let kind = self.table.columns[at].field.kind;

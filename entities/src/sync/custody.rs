@@ -11,15 +11,16 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Map, Value};
 
 use crate::access::{self, Actor, Role};
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::read;
-use crate::registry::{Face, Row, Table, is_id, table};
+use crate::registry::{Face, Table, is_id, table};
 use crate::sql;
 use crate::store::Store;
 use crate::write::{Arrived, Write};
 
 use super::issue;
-use super::push::{NOT_YOUR_CASE, apply_kept, rights};
+use super::push::{NOT_YOUR_CASE, apply_kept, as_applied, rights};
 
 /// What somebody decides about quarantined work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,8 +204,8 @@ pub(super) async fn supersede(
 /// somebody who would see the row if it were applied. Which case it belongs to is told to an author who has or had
 /// that case.
 pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<Kept> {
-    let snapshot = store.read().await?;
-    let mut kept = kept(&*snapshot, actor, issue_id).await?;
+    let snapshot = access::settled_view(store, &actor.agency_id).await?;
+    let mut kept = kept(&*snapshot, actor, issue_id, snapshot.now()).await?;
     if let Some(case) = kept.case_id.as_deref().filter(|_| kept.author == actor.user())
         && !rights::has_had(&*snapshot, actor, case, snapshot.now()).await?
     {
@@ -213,7 +214,7 @@ pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<Kept> 
     Ok(kept)
 }
 
-async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str) -> Result<Kept> {
+async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str, now: Instant) -> Result<Kept> {
     let issues = table("sync_issues").ok_or(Error::NotFound)?;
     if !access::sees(conn, actor.user(), issues.name, issue_id).await? {
         return Err(Error::NotFound);
@@ -223,37 +224,31 @@ async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &st
     let entry = issue.quarantine_id.ok_or(Error::NotFound)?;
     let text = format!("select {COLUMNS} from sync_quarantine where id = $1");
     let kept = Kept::of(&sql::one(conn, &text, vec![entry.into()]).await?.ok_or(Error::NotFound)?)?;
-    if kept.author != actor.user() && !would_see(conn, actor, &kept).await? {
+    if kept.author != actor.user() && !would_see(conn, actor, &kept, now).await? {
         return Err(Error::Forbidden("this work is meant for fewer eyes".into()));
     }
     Ok(kept)
 }
 
-/// Whether the reader would see the row if it stood where its author meant it to.
-async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &Kept) -> Result<bool> {
-    let stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
+/// Whether the reader would see the row if what was sent were applied, and sees it as it stands.
+async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &Kept, now: Instant) -> Result<bool> {
+    let mut stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
     if let Some(stored) = &stored
         && !stored.is_deleted()
+        && !access::sees(conn, actor.user(), kept.table.name, stored.id()).await?
     {
-        return access::sees(conn, actor.user(), kept.table.name, stored.id()).await;
+        return Ok(false);
     }
-    let mut row = stored.unwrap_or_else(|| Row::fresh(kept.table));
-    if let Some(at) = kept.table.index("deleted_at") {
-        row.put(at, kept.table.columns[at].null());
+    if kept.case_id.is_none() && (kept.table.has_case() || stored.is_none()) {
+        // Of a case nobody knows, or itself unknown: the author's supervisor was told, and may read it.
+        return Ok(actor.role == Role::Supervisor);
     }
-    for (at, column) in kept.table.wire_columns() {
-        if let Some(Ok(cell)) = kept.raw.get(column.name).map(|sent| column.parse(sent, kept.face))
-            && (column.nullable || cell != column.null())
-        {
-            row.put(at, cell);
-        }
+    if let Some(stored) = &mut stored {
+        stored.put(kept.table.deleted_at, kept.table.columns[kept.table.deleted_at].null());
     }
+    let mut row = as_applied(kept, stored.as_ref(), now, actor)?;
     if kept.table.index("author_id").is_some() {
         row.set("author_id", kept.author.as_str().into());
-    }
-    if kept.table.has_case() && kept.case_id.is_none() {
-        // Of a case nobody knows: the author's supervisor was told, and may read it.
-        return Ok(actor.role == Role::Supervisor);
     }
     for key in access::keys(conn, &kept.table.stands(&row)?).await? {
         let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
@@ -274,7 +269,7 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         return Err(Error::invalid("reason", "required", "say why"));
     }
     let mut write = store.write(actor).await?;
-    let kept = kept(write.conn(), actor, issue_id).await?;
+    let kept = kept(write.conn(), actor, issue_id, write.now()).await?;
     if kept.state != "open" {
         return Err(Error::Conflict { code: "settled", detail: format!("this work was {} already", kept.state) });
     }
@@ -284,9 +279,11 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
     carry_out(&mut write, &kept, &decision, reason).await?;
+    // A case that has just been made is somebody's only when access to it is settled.
+    write.settle_pending().await?;
     for child in bundle(&write, &kept).await? {
         // What cannot be applied even now, or is meant for fewer eyes, waits for a decision of its own.
-        if child.author != actor.user() && !would_see(write.conn(), actor, &child).await? {
+        if child.author != actor.user() && !would_see(write.conn(), actor, &child, write.now()).await? {
             continue;
         }
         let tried = write.attempt(async |write| carry_out(write, &child, &decision, reason).await).await;

@@ -126,28 +126,44 @@ impl Device {
         .map(|_| ())
     }
 
-    /// Notes that a push of the actor's device went through; what pulls learn stays as it is.
-    pub(crate) async fn pushed(conn: &impl ConnectionTrait, actor: &Actor, at: Instant) -> Result<()> {
-        let set = "conflicts_in_a_row = 0, last_push_at = excluded.last_push_at";
-        Device::count(conn, actor, 0, Some(at), set).await
+    /// Notes that a push of the actor's device went through, and on which pull it was made where it says so; what pulls
+    /// learn stays as it is.
+    pub(crate) async fn pushed(
+        conn: &impl ConnectionTrait,
+        actor: &Actor,
+        at: Instant,
+        since: Option<i64>,
+    ) -> Result<()> {
+        let set = "conflicts_in_a_row = 0, last_push_at = excluded.last_push_at, \
+                   pushed_since = coalesce(excluded.pushed_since, sync_device.pushed_since)";
+        Device::count(conn, actor, 0, (Some(at), since), set).await
+    }
+
+    /// The number of the pull on which the device's last push was made: what it says now it wrote knowing all until then.
+    pub(crate) async fn pushed_since(conn: &impl ConnectionTrait, actor: &Actor) -> Result<i64> {
+        let text = "select pushed_since from sync_device where device_id = $1 and user_id = $2";
+        let values = vec![actor.device_id.clone().unwrap_or_default().into(), actor.user().into()];
+        let row = sql::one(conn, text, values).await?;
+        let known: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
+        Ok(known.unwrap_or(0))
     }
 
     /// Counts a push that was answered with a conflict.
     pub(crate) async fn sent_back(conn: &impl ConnectionTrait, actor: &Actor) -> Result<()> {
         let set = "conflicts_in_a_row = sync_device.conflicts_in_a_row + 1";
-        Device::count(conn, actor, 1, None, set).await
+        Device::count(conn, actor, 1, (None, None), set).await
     }
 
     async fn count(
         conn: &impl ConnectionTrait,
         actor: &Actor,
         conflicts: i64,
-        at: Option<Instant>,
+        (at, since): (Option<Instant>, Option<i64>),
         set: &str,
     ) -> Result<()> {
         let text = format!(
             "insert into sync_device (device_id, user_id, agency_id, acked_cursor, schema_version, conflicts_in_a_row, \
-             last_push_at) values ($1, $2, $3, 0, 0, $4, $5) on conflict (device_id, user_id) do update set {set}"
+             last_push_at, pushed_since) values ($1, $2, $3, 0, 0, $4, $5, $6) on conflict (device_id, user_id) do update set {set}"
         );
         let values = vec![
             actor.device_id.clone().unwrap_or_default().into(),
@@ -155,6 +171,7 @@ impl Device {
             actor.agency_id.as_str().into(),
             conflicts.into(),
             at.map(|at| at.0).into(),
+            since.into(),
         ];
         sql::exec(conn, &text, values).await?;
         Ok(())

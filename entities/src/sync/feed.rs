@@ -22,7 +22,9 @@ pub(crate) struct Entry {
     pub(crate) id: String,
     /// The greatest number on the paths that count.
     pub(crate) position: i64,
-    /// The same without what a push of the user's own left there: when they lost it, for a row that is not live.
+    /// The greatest number on any path.
+    latest: i64,
+    /// As the position, without what a push of the user's own left there: when they lost it, for a row that is not live.
     pub(crate) lost: i64,
     /// The user may see it now.
     pub(crate) live: bool,
@@ -34,6 +36,14 @@ pub(crate) struct Entry {
     pub(crate) ended: bool,
     /// Its loss is not to be held back, whatever the device asks for.
     pub(crate) immediate: bool,
+}
+
+impl Entry {
+    /// A row that its device named itself.
+    pub(crate) fn told(table: &'static Table, id: String, position: i64, live: bool) -> Entry {
+        let (latest, lost) = (position, position);
+        Entry { table, id, position, latest, lost, live, held: true, seen: true, ended: false, immediate: false }
+    }
 }
 
 /// One path from the user to a row: an entry and the access to its scope.
@@ -171,8 +181,13 @@ pub(crate) async fn entries(
     let text = format!("select {COLUMNS} {} and {POSITION} <= $3", join(conn.get_database_backend(), OF_TABLE));
     let values = vec![user.into(), since.into(), upto.into(), only.name.into()];
     let mut entries = resolved(conn, user, &sql::all(conn, &text, values).await?, upto).await?;
-    // Found by a path that has ended: where it stands by the others has been passed already.
-    entries.retain(|entry| entry.position > since);
+    // Found by a path that has ended. By the others it stands where has been passed already, but it may have stood
+    // further on by that path when that was passed, so it comes where the path ended.
+    for entry in entries.iter_mut().filter(|entry| entry.position <= since) {
+        entry.position = entry.latest;
+    }
+    entries.retain(|entry| entry.position <= upto);
+    entries.sort_by(in_order);
     Ok(entries)
 }
 
@@ -204,8 +219,12 @@ async fn resolved(conn: &impl ConnectionTrait, user: &str, found: &[QueryResult]
             }
         }
     }
-    entries.sort_by(|a, b| (a.position, a.table.rank, &a.id).cmp(&(b.position, b.table.rank, &b.id)));
+    entries.sort_by(in_order);
     Ok(entries)
+}
+
+fn in_order(a: &Entry, b: &Entry) -> std::cmp::Ordering {
+    (a.position, a.table.rank, &a.id).cmp(&(b.position, b.table.rank, &b.id))
 }
 
 /// The place of certain rows, whatever their position: for rows that have to be sent again.
@@ -267,6 +286,7 @@ fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
         table,
         id,
         position,
+        latest: paths.iter().map(Path::position).max().unwrap_or_default(),
         lost: paths.iter().filter(|path| path.entered > 0).map(Path::position).max().unwrap_or(position),
         live,
         held: paths.iter().any(Path::was_visible),

@@ -1,6 +1,6 @@
 //! A page for a device: what is there now, what is gone, and the number to ask from next time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::access::Actor;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::registry::{TABLES, Table, table};
 use crate::store::{Snapshot, Store};
 
 use super::device;
-use super::feed;
+use super::feed::{self, Entry};
 use super::restored;
 use super::state::{Look, Note, State};
 
@@ -213,7 +213,7 @@ impl Page {
             if entry.live {
                 page.live.entry(entry.table.name).or_default().insert(entry.id);
             } else if entry.held && request.cursor > 0 && !state.replaces && entry.position > state.deletes_after {
-                if (state.withholds || (state.spares && entry.lost > state.since)) && !entry.immediate {
+                if state.spares_device(&entry) {
                     page.held_back = true;
                 } else {
                     page.gone.entry(entry.table.name).or_default().insert(entry.id);
@@ -232,31 +232,33 @@ impl Page {
             page.live.entry(table.name).or_default().extend(feed::all_of(&**snapshot, user, table).await?);
         }
         if request.cursor > 0 && state.resends {
-            resend(snapshot, actor, state.since, &mut page.live, &mut page.gone).await?;
+            resend(snapshot, actor, state, &mut page).await?;
         }
         Ok(page)
     }
 }
 
-async fn resend(
-    snapshot: &Snapshot,
-    actor: &Actor,
-    since: i64,
-    live: &mut BTreeMap<&'static str, BTreeSet<String>>,
-    gone: &mut BTreeMap<&'static str, BTreeSet<String>>,
-) -> Result<()> {
+async fn resend(snapshot: &Snapshot, actor: &Actor, state: &State, page: &mut Page) -> Result<()> {
+    // What was held back before goes with what else was.
+    let since = state.deliver_from.map_or(state.since, |from| from.min(state.since));
     let mut again: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, id) in device::to_resend(&**snapshot, actor, since).await? {
         again.entry(name).or_default().push(id);
     }
     for (name, ids) in again {
         let Some(table) = table(&name) else { continue };
-        let seen = feed::places(&**snapshot, actor.user(), table, &ids).await?;
-        let seen: BTreeSet<String> = seen.into_iter().filter(|place| place.live).map(|place| place.id).collect();
+        let places = feed::places(&**snapshot, actor.user(), table, &ids).await?;
+        let places: HashMap<&str, &Entry> = places.iter().map(|place| (place.id.as_str(), place)).collect();
         for id in ids {
-            // The device named these rows itself, so saying that one is not its to hold tells nothing.
-            let into = if seen.contains(&id) { &mut *live } else { &mut *gone };
-            into.entry(table.name).or_default().insert(id);
+            let place = places.get(id.as_str());
+            if place.is_some_and(|place| place.live) {
+                page.live.entry(table.name).or_default().insert(id);
+            } else if place.map_or(state.withholds, |place| state.spares_device(place)) {
+                page.held_back = true;
+            } else {
+                // The device named the row itself, so saying that it is not its to hold tells nothing.
+                page.gone.entry(table.name).or_default().insert(id);
+            }
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::write::Write;
 
 use super::custody::{self, Kept, SUPERSEDED};
 use super::issue;
-use super::push::rights;
+use super::push::{Incoming, rights};
 
 /// Something to tell, before it is known to whom.
 pub(crate) struct Telling {
@@ -48,10 +48,12 @@ impl Telling {
         Telling { kind, table, id: id.to_owned(), case_id, message, sent, quarantine_id: None, widely: false }
     }
 
-    /// The id of the issue that this makes for a user: the same thing told again is the same issue.
+    /// The id of the issue that this makes for a user: the same thing told again is the same issue, and so is all that is
+    /// told of one piece of kept work.
     pub(crate) fn issue_of(&self, user: &str, author: &str) -> String {
-        let sent = canonical(Value::Object(self.sent.clone()));
-        derived_id(&[self.table.name, &self.id, self.kind, user, author, &sent])
+        let sent = || canonical(Value::Object(self.sent.clone()));
+        let what = self.quarantine_id.clone().unwrap_or_else(sent);
+        derived_id(&[self.table.name, &self.id, self.kind, user, author, &what])
     }
 
     /// Tells that a row was kept; in the same words, and so in the same issue, whenever it is told.
@@ -92,16 +94,21 @@ pub(crate) fn derived_id(parts: &[&str]) -> String {
 /// same entry, which stays one that many may be told of when it was that once. `turn` orders what comes with one request.
 pub(crate) async fn keep(
     write: &Write,
-    table: &'static Table,
-    id: &str,
+    incoming: &Incoming,
     case_id: Option<&str>,
-    (op, turn): (&str, usize),
+    (absent, turn): (bool, usize),
     (reason, widely): (&str, bool),
-    (raw, face): (&Map<String, Value>, Face),
 ) -> Result<String> {
-    let raw = Value::Object(raw.clone()).to_string();
-    let actor = write.actor();
-    let entry = derived_id(&[table.name, id, actor.user(), op, &raw]);
+    let raw = Value::Object(incoming.raw.clone()).to_string();
+    let (actor, table, id) = (write.actor(), incoming.table, incoming.id.as_str());
+    let op = incoming.kept_as();
+    // Of a row that is not there it is one, whether it is pushed as new or offered as one that is held.
+    let said = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
+    let said = canonical(Value::Object(said.map(|(name, value)| (name.clone(), value.clone())).collect()));
+    let mut parts = vec![table.name, id, actor.user()];
+    parts.extend(if absent && !incoming.whole && op != "delete" { ["", &said] } else { [op, &raw] });
+    parts.extend(incoming.mutation.as_deref());
+    let entry = derived_id(&parts);
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
@@ -121,7 +128,7 @@ pub(crate) async fn keep(
             op.into(),
             reason.into(),
             raw.into(),
-            if face == Face::Rest { "rest" } else { "watermelon" }.into(),
+            if incoming.face == Face::Rest { "rest" } else { "watermelon" }.into(),
             widely.into(),
             // A state that gave way to a later one may come again.
             SUPERSEDED.into(),

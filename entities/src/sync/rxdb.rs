@@ -210,6 +210,8 @@ async fn collect(
         _ => resent(snapshot, actor, table, plan.start()).await?,
     };
     let (mut from, mut found) = (plan.start(), Vec::new());
+    // A row whose path ended further on is found there once more, and a page names it once.
+    let mut named = HashSet::new();
     loop {
         let end = match limit {
             usize::MAX => None,
@@ -219,7 +221,8 @@ async fn collect(
         let entries = feed::entries(conn, user, table, from, upto).await?;
         let own = if plan.own { made_by(conn, user, table, &entries).await? } else { HashSet::new() };
         let wants = |entry: &Entry| plan.wants(entry) || own.contains(&entry.id);
-        found.extend(entries.into_iter().filter(|entry| !again.contains_key(&entry.id) && wants(entry)));
+        let once = |entry: &Entry| !again.contains_key(&entry.id) && wants(entry) && named.insert(entry.id.clone());
+        found.extend(entries.into_iter().filter(once));
         found.extend(
             again
                 .values()
@@ -275,11 +278,7 @@ async fn resent(
         let place = places.remove(&id);
         let (position, live) = place.map_or((0, false), |place| (place.position, place.live));
         // The device named the row itself, so that it is not its to hold tells nothing.
-        let position = position.max(seq);
-        (
-            id.clone(),
-            Entry { table, id, position, lost: position, live, held: true, seen: true, ended: false, immediate: false },
-        )
+        (id.clone(), Entry::told(table, id, position.max(seq), live))
     };
     Ok(asked.into_iter().map(entry).collect())
 }

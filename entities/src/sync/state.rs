@@ -8,6 +8,7 @@ use crate::sql;
 use crate::store::{Snapshot, Store};
 
 use super::device::{self, Device};
+use super::feed::Entry;
 use super::pull::{PullRequest, Told};
 use super::timeline::{self, Standing, Timeline};
 
@@ -252,6 +253,11 @@ impl State {
                 named(table.name) || (grown && newer)
             })
             .collect()
+    }
+
+    /// Whether the end of this row is kept from the device for now, which has work to send that it would take with it.
+    pub(super) fn spares_device(&self, entry: &Entry) -> bool {
+        (self.withholds || (self.spares && entry.lost > self.since)) && !entry.immediate
     }
 
     /// Takes note that deletes beyond the cursor are held back from now on.

@@ -22,6 +22,15 @@ pub(crate) struct Arrived {
     pub(crate) readers: BTreeSet<String>,
 }
 
+/// Rows whose columns are to be read from other rows again: the one of this id, or those of a case that name it in a
+/// column.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Refill {
+    table: &'static str,
+    id: String,
+    named: Option<(&'static str, String)>,
+}
+
 impl Write {
     /// Takes note that a row came to stand somewhere, and work may have waited for it.
     pub(super) fn arrives(&mut self, row: &Row) {
@@ -85,10 +94,13 @@ impl Write {
         for case in std::mem::take(&mut self.ended) {
             case_assignment::end_all(self, &case).await?;
         }
-        for (name, id) in std::mem::take(&mut self.refill) {
-            if let Some(row) = self.row(registered(name)?, &id).await?.filter(|row| !row.is_deleted()) {
-                let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
-                self.update(&row, same).await?;
+        // A row that differs then may be one that others are read from.
+        while let Some(at) = self.refill.pop_first() {
+            for id in self.ids_of(&at).await? {
+                if let Some(row) = self.row(registered(at.table)?, &id).await?.filter(|row| !row.is_deleted()) {
+                    let same = row.clone().checked(Some(&row), self.now, &self.actor)?;
+                    self.update(&row, same).await?;
+                }
             }
         }
         for case in std::mem::take(&mut self.access) {
@@ -101,6 +113,14 @@ impl Write {
             }
         }
         Ok(())
+    }
+
+    async fn ids_of(&self, at: &Refill) -> Result<Vec<String>> {
+        let Some((column, case)) = &at.named else { return Ok(vec![at.id.clone()]) };
+        let table = at.table;
+        let text = format!("select id from {table} where case_id = $1 and {column} = $2 and deleted_at is null order by id");
+        let rows = sql::all(&self.tx, &text, vec![case.as_str().into(), at.id.as_str().into()]).await?;
+        rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
     }
 
     /// Takes note of what a change asks of other rows.
@@ -117,8 +137,11 @@ impl Write {
                 Touch::Plan(case) => {
                     self.plan.insert(case);
                 }
-                Touch::Refill(name, id) => {
-                    self.refill.insert((name, id));
+                Touch::Refill(table, id) => {
+                    self.refill.insert(Refill { table, id, named: None });
+                }
+                Touch::RefillNaming { table, column, id, case_id } => {
+                    self.refill.insert(Refill { table, id, named: Some((column, case_id)) });
                 }
                 Touch::End(case) => {
                     self.ended.insert(case);

@@ -63,8 +63,9 @@ export class Person {
 
 // What a server says to an offer of more rows than it takes at once; nothing where it takes them.
 export function refusesMoreThan(most, path, options) {
-  if (!path.startsWith('/sync/salvage')) return undefined
-  const rows = Object.values(JSON.parse(options.body)).reduce((sum, { updated }) => sum + updated.length, 0)
+  if (!/^\/sync\/(salvage|quarantine|farewell)/.test(path)) return undefined
+  const lists = Object.values(JSON.parse(options.body)).flatMap((table) => Object.values(table))
+  const rows = lists.reduce((sum, list) => sum + list.length, 0)
   if (rows <= most) return undefined
   return Response.json({ code: 'too_large' }, { status: 413 })
 }

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::scene::{harbor, opens_a_case, text};
-use crate::support::{Person, World, on_both};
+use crate::support::{Person, Phone, World, on_both};
 
 on_both!(
     a_new_primary_ends_the_old_one_and_takes_the_case,
     a_primary_of_another_team_takes_the_case_along,
     a_cover_has_the_case_for_its_window_and_no_longer,
+    a_cover_that_is_over_reads_nothing_more_by_any_path,
+    a_cover_of_several_cases_gets_them_one_by_one,
     a_secondary_leaves_when_the_assignment_ends,
     only_the_supervisor_of_the_team_assigns,
     a_worker_who_cannot_have_the_case_is_refused,
@@ -78,6 +80,60 @@ async fn a_cover_has_the_case_for_its_window_and_no_longer(world: World) {
     cleo.post("/notes", json!({"case_id": case.id, "body": "Too late"})).await.refused(404);
     cleo.get(&path).await.refused(404);
     ana.get(&path).await.ok();
+}
+
+/// Nobody writes and no worker runs: each read settles what time has ended by itself.
+async fn a_cover_that_is_over_reads_nothing_more_by_any_path(world: World) {
+    let (ana, cleo, sam) = (world.ana().await, world.cleo().await, world.sam().await);
+    for at in 0..4 {
+        let case = opens_a_case(&ana).await;
+        let note = text(&ana.post("/notes", json!({"case_id": case.id, "body": "first words"})).await.ok()["id"]);
+        ana.patch(&format!("/notes/{note}"), json!({"body": "other words"})).await.ok();
+        let window = json!({"from": "2027-03-01T05:00:00Z", "to": format!("2027-03-0{}T05:00:00Z", 3 + at)});
+        assign(&sam, &case.id, &cleo.user_id(), "covering", window).await.ok();
+        let kept = json!({"notes": {"created": [{"id": format!("note-of-ana-{at}"), "case_id": case.id, "body": "kept words",
+            "kind": "progress"}], "updated": [], "deleted": []}});
+        ana.post("/sync/quarantine", kept).await.ok();
+        let issues = cleo.get("/sync_issues?status=open").await.ok();
+        let about = issues["items"].as_array().expect("a list").iter().find(|one| one["about_id"] == format!("note-of-ana-{at}"));
+        let work = format!("/sync_issues/{}/work", text(&about.expect("a cover is told")["id"]));
+        let history = format!("/notes/{note}/history");
+        let digest = format!("/sync/digest?case_id={}", case.id);
+        assert!(cleo.get(&history).await.ok().to_string().contains("first words"));
+        cleo.get(&work).await.ok();
+        assert!(cleo.get(&digest).await.ok().to_string().contains(&note));
+        world.set_clock(&format!("2027-03-0{}T05:00:00Z", 3 + at));
+        match at {
+            0 => drop(cleo.get(&history).await.refused(404)),
+            1 => drop(cleo.get(&work).await.refused(404)),
+            2 => assert!(!cleo.get(&digest).await.ok().to_string().contains(&note)),
+            _ => drop(cleo.get(&format!("/cases/{}/workflow", case.id)).await.refused(404)),
+        }
+    }
+}
+
+async fn a_cover_of_several_cases_gets_them_one_by_one(world: World) {
+    let (ana, cleo, sam) = (world.ana().await, world.cleo().await, world.sam().await);
+    let window = json!({"from": "2027-03-03T05:00:00Z", "to": "2027-03-05T05:00:00Z"});
+    for _ in 0..3 {
+        let case = opens_a_case(&ana).await;
+        assign(&sam, &case.id, &cleo.user_id(), "covering", window.clone()).await.ok();
+    }
+    let mut phone = Phone::of(&cleo);
+    phone.pulls().await;
+    world.set_clock("2027-03-03T05:00:00Z");
+    let mut gained = 0;
+    for _ in 0..50 {
+        let page = phone.asks("&limit=1").await.ok();
+        let cases = page["changes"]["cases"]["updated"].as_array().expect("a list").len();
+        assert!(cases <= 1, "{cases} in one page");
+        gained += cases;
+        phone.applies(&page);
+        if page["has_more"] == json!(false) {
+            break;
+        }
+    }
+    assert_eq!(gained, 3);
 }
 
 async fn a_secondary_leaves_when_the_assignment_ends(world: World) {

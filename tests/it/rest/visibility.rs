@@ -1,6 +1,6 @@
 //! Who sees which row: every table of a case, asked by everybody.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scene::{fills, harbor, opens_a_case, text};
 use crate::support::{World, on_both};
@@ -10,6 +10,7 @@ on_both!(
     nobody_writes_what_they_do_not_see,
     a_note_is_seen_as_far_as_its_level_reaches,
     a_correction_is_seen_by_no_more_people_than_what_it_corrects,
+    what_is_narrowed_narrows_what_corrects_it,
     a_substance_use_note_is_seen_by_those_assigned_who_may_see_it,
     somebody_who_has_left_sees_nothing_more,
     a_restricted_note_that_is_read_is_told_in_the_trail,
@@ -141,6 +142,42 @@ async fn a_correction_is_seen_by_no_more_people_than_what_it_corrects(world: Wor
             );
         }
     }
+}
+
+/// However late it is narrowed, and in whatever order it is sent.
+async fn what_is_narrowed_narrows_what_corrects_it(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let given = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "help"});
+    sam.post(&format!("/cases/{}/assignments", case.id), given).await.ok();
+    let note = async |amends: Value| {
+        let note = json!({"case_id": case.id, "body": "about the bruise", "amends_note_id": amends});
+        let id = text(&ana.post("/notes", note).await.ok()["id"]);
+        ana.post(&format!("/notes/{id}/sign"), json!({})).await.ok();
+        id
+    };
+    let first = note(Value::Null).await;
+    let second = note(json!(first)).await;
+    let third = note(json!(second)).await;
+    for id in [&first, &second, &third] {
+        ben.get(&format!("/notes/{id}")).await.ok();
+    }
+    ana.patch(&format!("/notes/{first}"), json!({"visibility": "author_supervisor"})).await.ok();
+    for id in [&first, &second, &third] {
+        ben.get(&format!("/notes/{id}")).await.refused(404);
+        sam.get(&format!("/notes/{id}")).await.ok();
+    }
+    let other = note(Value::Null).await;
+    let narrow = json!({"visibility": {"from": "team", "to": "author_supervisor"}});
+    let correct = json!({"case_id": case.id, "body": "it was in May", "kind": "progress", "amends_note_id": other});
+    let queue = json!([
+        {"id": "mutation-0001", "op": "update", "table": "notes", "row_id": other, "set": narrow},
+        {"id": "mutation-0002", "op": "create", "table": "notes", "row_id": "note-that-corrects", "set": correct},
+    ]);
+    let answer = ana.post("/sync/push", json!({"mutations": queue})).await.ok();
+    assert!(answer["results"].as_array().expect("results").iter().all(|one| one["status"] == "applied"), "{answer}");
+    ben.get("/notes/note-that-corrects").await.refused(404);
+    sam.get("/notes/note-that-corrects").await.ok();
 }
 
 async fn somebody_who_has_left_sees_nothing_more(world: World) {

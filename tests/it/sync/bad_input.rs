@@ -27,6 +27,7 @@ on_both!(
     a_rating_without_a_day_is_kept_apart_and_keeps_nothing_back,
     a_token_that_expires_in_mid_paging_costs_no_row,
     the_same_push_twice_at_once_has_one_effect,
+    any_text_comes_back_as_it_was_sent,
 );
 
 /// The ways in.
@@ -477,4 +478,55 @@ async fn the_same_push_twice_at_once_has_one_effect(world: World) {
         assert_eq!(told(&ana, &id).await, Vec::new(), "{face:?}");
     }
     assert_eq!(ids(&ana, "goals").await.len(), 3);
+}
+
+/// Alone and among others: how rows are handed to the database is nobody's business.
+async fn any_text_comes_back_as_it_was_sent(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    let texts = [
+        "a\u{1f}b",
+        "\u{1f}",
+        "\u{1d}0",
+        "\u{1e}1\u{1f}",
+        "\u{1e}1",
+        "1\u{1f}",
+        "{\"a\",NULL}",
+        "NULL",
+        "\\N",
+        "",
+        " ",
+        "'; drop table notes; --",
+        "a,b\nc\td\"e\\f",
+        "\u{1d}1\u{1e}2\u{1f}",
+        "𝄞 ñ \u{2028}",
+    ];
+    for rows in [1, 2, texts.len(), texts.len()] {
+        let sent: Vec<(String, &str, Option<&str>)> = texts
+            .iter()
+            .cycle()
+            .zip(0..rows.max(texts.len()))
+            .map(|(text, at)| {
+                let words = (at % 3 > 0).then_some(*text);
+                let note =
+                    json!({"case_id": case, "kind": "progress", "body": format!("x{text}"), "client_words": words});
+                (phone.creates("notes", note), *text, words)
+            })
+            .collect();
+        // So many to a push.
+        let all = phone.outgoing()["notes"]["created"].as_array().expect("a list").clone();
+        for part in all.chunks(rows) {
+            phone.sends(&json!({"notes": {"created": part, "updated": [], "deleted": []}})).await.ok();
+        }
+        phone.marks_as_synced(&json!({}));
+        let mut other = Phone::of(&phone.person);
+        other.pulls().await;
+        for (id, text, words) in sent {
+            assert_eq!(other.column("notes", &id, "body"), json!(format!("x{text}")), "{rows} at once");
+            let stored = other.column("notes", &id, "client_words");
+            // An empty text is nothing to WatermelonDB.
+            assert_eq!(stored.as_str().unwrap_or_default(), words.unwrap_or_default(), "{rows} at once");
+        }
+        phone.pulls().await;
+    }
 }

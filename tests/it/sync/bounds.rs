@@ -1,6 +1,7 @@
 //! Rules with a number in them, at that number: the third conflict, a day of waiting, two weeks of grace.
 
-use entities::sql;
+use entities::casework::{case, case_assignment};
+use entities::{Actor, sql};
 use serde_json::{Value, json};
 
 use super::rules::{goal, hands_over, opens_case};
@@ -12,12 +13,14 @@ on_both!(
     deletes_wait_for_unsent_work_a_day_and_no_longer,
     late_work_is_taken_in_for_two_weeks_and_no_longer,
     a_cover_that_is_over_is_ended_by_a_worker_alone,
+    as_many_covers_as_there_are_end_at_once,
 );
 
 const DAY: i64 = 86_400_000;
 
 fn note(world: &World, case: &str, body: &str) -> Value {
-    json!({"case_id": case, "body": body, "kind": "progress", "occurred_at": world.clock.now().0})
+    json!({"case_id": case, "body": body, "kind": "progress", "status": "signed",
+        "occurred_at": world.clock.now().0})
 }
 
 fn deleted(page: &Value, table: &str) -> Vec<Value> {
@@ -149,4 +152,43 @@ async fn a_cover_that_is_over_is_ended_by_a_worker_alone(world: World) {
         worker::drain_once(&world.store, &nowhere, None).await.expect("it works");
         assert_eq!(open().await, left, "{later} ms after the cover began");
     }
+}
+
+/// More than are settled in one transaction.
+async fn as_many_covers_as_there_are_end_at_once(world: World) {
+    const COVERS: usize = 501;
+    let ben = world.ben().await;
+    let mut phone = Phone::of(&ben);
+    let began = world.clock.now();
+    let mut write = world.store.write(&Actor::system(&world.riverbend)).await.expect("the door");
+    for _ in 0..COVERS {
+        let made = case::Model { unit: "individual".into(), episode_no: 1, ..Default::default() };
+        let made = write.create::<case::Entity>(made).await.expect("a case");
+        let cover = case_assignment::Model {
+            case_id: made.id,
+            user_id: ben.user_id(),
+            role: "covering".into(),
+            from_ts: began,
+            to_ts: Some(began.plus_ms(DAY)),
+            ..Default::default()
+        };
+        write.create::<case_assignment::Entity>(cover).await.expect("a cover");
+    }
+    write.commit().await.expect("a commit");
+    phone.pulls().await;
+    let cases = phone.ids("cases");
+    assert_eq!(cases.len(), COVERS);
+    world.clock.set(began.plus_ms(DAY));
+    // A push is judged after all of them have ended.
+    let last = cases.last().expect("a case");
+    phone.creates("notes", json!({"case_id": last, "body": "a day too late", "kind": "progress"}));
+    for case in &cases {
+        phone.edits("cases", case, json!({"summary": "a day too late"}));
+    }
+    phone.pushes().await.expect("work").ok();
+    let text = "select count(*) from cases where summary is not null";
+    let row = sql::one(world.store.connection(), text, vec![]).await.expect("an answer").expect("a row");
+    assert_eq!(row.try_get_by_index::<i64>(0).expect("a number"), 0);
+    phone.pulls().await;
+    assert!(phone.ids("cases").is_empty());
 }

@@ -320,7 +320,7 @@ async fn a_phone_that_differs_is_healed_row_by_row(world: World) {
     phone.person.post("/sync/repair", wanted).await.ok();
     phone.pulls().await;
     assert_eq!(phone.everything(), sound.everything());
-    phone.person.post("/sync/repair", json!({"rows": [7]})).await.refused(422);
+    phone.person.post("/sync/repair", json!({"rows": [7]})).await.refused(400);
 }
 
 async fn what_belongs_to_no_case_is_healed_too(world: World) {

@@ -8,7 +8,8 @@ use crate::support::{Phone, World, on_both};
 on_both!(
     each_loss_waits_for_its_own_beat,
     a_lost_reply_loses_neither_what_it_brought_nor_what_it_held,
-    a_day_is_the_longest_that_a_loss_waits
+    a_day_is_the_longest_that_a_loss_waits,
+    a_row_that_was_to_be_sent_again_waits_with_the_rest,
 );
 
 /// Two cases with a goal in each, of which the first has been lost, and held back.
@@ -100,4 +101,30 @@ async fn a_day_is_the_longest_that_a_loss_waits(world: World) {
         scene.phone.applies(&page);
     }
     assert!(brought && scene.phone.ids("cases").is_empty());
+}
+
+/// Its list came out otherwise than it was sent, so it is sent again; meanwhile the case goes.
+async fn a_row_that_was_to_be_sent_again_waits_with_the_rest(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let id = phone.creates("goals", json!({"case_id": case, "level": "individual", "statement": "Keep the flat we have"}));
+    phone.syncs().await;
+    phone.syncs().await;
+    phone.edits("goals", &id, json!({"due_on": "some day"}));
+    phone.pushes().await.expect("the edit").ok();
+    world.pass_secs(1);
+    phone.edits("goals", &id, json!({"measure": "edited without signal"}));
+    hands_over(&world, &case, "ben@demo.example").await;
+    let page = phone.asks("&pending=1").await.ok();
+    assert_eq!(deleted(&page), Vec::<&str>::new(), "what was not sent yet is not destroyed");
+    phone.applies(&page);
+    assert!(phone.row("goals", &id).is_some());
+    world.pass_secs(1);
+    phone.pushes().await.expect("the edit").ok();
+    world.pass_secs(1);
+    let page = phone.pulls().await;
+    assert!(deleted(&page).contains(&&*id), "{page}");
+    let kept = phone.everything()["sync_issues"].values().any(|issue| issue["detail"].to_string().contains("without signal"));
+    assert!(kept, "and it is in quarantine");
 }

@@ -8,6 +8,7 @@ mod custody;
 mod devices;
 mod field_day;
 mod held;
+mod kept;
 mod laptop;
 mod native;
 mod native_device;

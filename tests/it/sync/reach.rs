@@ -20,6 +20,7 @@ on_both!(
     a_very_long_text_is_cut_and_kept_whole_in_history,
     an_odd_row_costs_itself_alone,
     what_two_phones_add_to_one_list_both_stays,
+    what_was_taken_out_of_a_list_elsewhere_stays_out,
     a_value_taken_back_and_given_again_is_news,
     two_users_of_one_phone_are_told_of_each_others_edits,
     a_cursor_from_nowhere_tells_of_no_restore,
@@ -352,6 +353,58 @@ async fn what_two_phones_add_to_one_list_both_stays(world: World) {
     assert_eq!(tags(&one), json!(["substance_use", "relationship_problems"]));
     let wrong = json!({"difficulty_tags": {"no": "list"}});
     one.person.patch(&format!("/cases/{case}"), wrong).await.refused(422);
+}
+
+/// A phone sends its whole list, and keeps its own through a pull.
+async fn what_was_taken_out_of_a_list_elsewhere_stays_out(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let (_, person) = with_person(&mut phone, "Pia").await;
+    let number = |digits: &str| json!({"kind": "phone", "value": digits});
+    let list = |phone: &Phone| -> Value {
+        serde_json::from_str(phone.column("persons", &person, "contact_points").as_str().unwrap_or("[]")).expect("JSON")
+    };
+    let says = |items: &[&Value]| json!({"contact_points": json!(items).to_string()});
+    let (mother, unsafe_one, clinic, school) = (number("555-1"), number("555-2"), number("555-3"), number("555-4"));
+    phone.edits("persons", &person, says(&[&mother, &unsafe_one]));
+    phone.syncs().await;
+    phone.pulls().await;
+    // On the tablet a number is taken out: he reads the messages there.
+    let other = ana.on_another_device();
+    other.logs_in().await;
+    let mut tablet = Phone::of(&other);
+    tablet.pulls().await;
+    let gone = json!({"kind": "phone", "value": "555-2", "removed": true});
+    tablet.edits("persons", &person, says(&[&mother, &gone]));
+    tablet.syncs().await;
+    // The phone, without signal since before, adds one; the answer is lost, so it sends the same again.
+    phone.edits("persons", &person, says(&[&mother, &unsafe_one, &clinic]));
+    for _ in 0..2 {
+        phone.pulls().await;
+        phone.sends(&phone.outgoing()).await.ok();
+    }
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(list(&phone), json!([mother, clinic]));
+    let told: Vec<_> = issues(&phone).into_iter().filter(|issue| issue["about_id"] == json!(person)).collect();
+    assert_eq!(told.len(), 1, "and its user hears of it: {told:?}");
+    // What was left out is kept, and whoever knows and means it has it back.
+    phone.edits("persons", &person, says(&[&mother, &clinic, &school]));
+    phone.syncs().await;
+    phone.pulls().await;
+    phone.edits("persons", &person, says(&[&mother, &clinic, &school, &unsafe_one]));
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(list(&phone), json!([mother, clinic, school, unsafe_one]));
+    // A word that this phone took out itself comes back without a question.
+    let gone = json!({"kind": "phone", "value": "555-4", "removed": true});
+    phone.edits("persons", &person, says(&[&mother, &clinic, &gone]));
+    phone.syncs().await;
+    phone.pulls().await;
+    phone.edits("persons", &person, says(&[&mother, &clinic, &unsafe_one, &school]));
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(list(&phone).as_array().map(Vec::len), Some(4), "{}", list(&phone));
 }
 
 async fn a_value_taken_back_and_given_again_is_news(world: World) {

@@ -15,6 +15,7 @@ on_both!(
     a_row_deleted_since_is_not_kept_as_new_work,
     a_push_that_was_overtaken_undoes_nothing,
     a_push_that_was_overtaken_long_ago_undoes_nothing,
+    what_was_thrown_away_before_it_arrived_is_not_made,
     what_only_an_overtaken_push_holds_is_not_lost,
     what_is_added_under_a_number_that_was_used_is_done,
     a_push_that_is_repeated_again_and_again_undoes_nothing,
@@ -256,4 +257,21 @@ async fn a_push_that_is_repeated_again_and_again_undoes_nothing(world: World) {
         assert_eq!(two.column("goals", &id, column), json!("Because"));
         assert_eq!(two.column("goals", &id, "measure"), json!("lines"), "in push {push}");
     }
+}
+
+async fn what_was_thrown_away_before_it_arrived_is_not_made(world: World) {
+    let (mut one, mut two, id) = two_phones(&world).await;
+    let case = one.column("goals", &id, "case_id").as_str().expect("a case").to_owned();
+    let draft = one.creates("goals", goal(&case, "A thought at the door"));
+    let other = one.creates("goals", goal(&case, "A thought at the gate"));
+    let hangs = one.clone();
+    // WatermelonDB tells the server of rows that it never sent, too.
+    counted(&one, &json!({"goals": {"created": [], "updated": [], "deleted": [draft]}}), 2, 0).await.ok();
+    counted(&hangs, &hangs.outgoing(), 1, 0).await.ok();
+    two.pulls().await;
+    assert!(two.row("goals", &draft).is_none(), "it was thrown away");
+    assert!(two.row("goals", &other).is_some());
+    one.pulls().await;
+    let before = one.everything();
+    assert!(!before.contains_key("sync_issues"), "{before:?}");
 }

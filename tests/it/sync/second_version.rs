@@ -20,6 +20,7 @@ alone_on_both!(
     an_app_that_went_back_counts_as_such_in_every_process,
     an_app_that_is_updated_before_its_server_is_filled_in_when_the_server_follows,
     the_native_face_fills_in_too,
+    what_an_older_server_has_no_table_for_is_not_taken_for_sent,
     the_rxdb_face_fills_in_too,
 );
 
@@ -297,6 +298,25 @@ async fn the_native_face_fills_in_too(world: World) {
     }
     let grown = asks(&next["next_cursor"], 2).await;
     assert_eq!(named(&asks(&grown["next_cursor"], 2).await), Vec::<String>::new(), "once");
+}
+
+/// Work in a table that the server does not know yet stays on the phone as not sent.
+async fn what_an_older_server_has_no_table_for_is_not_taken_for_sent(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    let visit = json!({"id": "visit-of-version-9", "case_id": case, "words": "of a later version"});
+    let body = json!({"home_visits": {"created": [visit], "updated": [], "deleted": ["visit-thrown-away"]},
+        "__proto__": {"created": [{"id": "odd-row-number-1"}], "updated": [], "deleted": []},
+        "goals": {"created": [{"id": "goal-beside-it", "case_id": case, "statement": "Keep the flat we have"}], "updated": [], "deleted": []}});
+    let cursor = phone.cursor.expect("a cursor");
+    let newer = phone.person.post(&format!("/sync?last_pulled_at={cursor}&schema_version=9"), body.clone()).await.ok();
+    let left = json!({"home_visits": ["visit-of-version-9", "visit-thrown-away"]});
+    assert_eq!(newer, json!({"experimentalRejectedIds": left}));
+    // Of an app that is no newer, such a table is its own affair.
+    let same = phone.person.post(&format!("/sync?last_pulled_at={cursor}"), body).await.ok();
+    assert_eq!(same, json!({}));
+    phone.pulls().await;
+    assert!(phone.row("goals", "goal-beside-it").is_some());
 }
 
 async fn the_rxdb_face_fills_in_too(world: World) {

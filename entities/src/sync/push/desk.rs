@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use super::intake::{Incoming, Op};
 use super::reach::Reach;
+use super::merge::Elsewhere;
 use super::{Conflict, merge, rights};
 use crate::access::Actor;
 use crate::error::{Error, Result};
@@ -175,7 +176,7 @@ impl<'a> Desk<'a> {
             // As one that is there and is not the author's: no device makes such a row.
             return self.quarantine(incoming, None, NOT_YOURS, true).await;
         }
-        let mut merged = merge::merge(incoming, None, &BTreeSet::new(), now, &author)?;
+        let mut merged = merge::merge(incoming, None, &Elsewhere::default(), now, &author)?;
         // Where it will stand may hang on who made it.
         self.write.stamp(&mut merged.row);
         let own = match merged.row.case_id() {
@@ -240,8 +241,10 @@ impl<'a> Desk<'a> {
 
     pub(super) async fn update(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
         let (now, actor) = (self.write.now(), Arc::clone(&self.author));
-        let elsewhere =
+        let columns =
             if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
+        let (taken_out, left_out) = self.taken_out(incoming, before).await?;
+        let elsewhere = Elsewhere { columns, taken_out };
         let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
         if !merged.conflicts.is_empty() && self.sends_back().await? {
             self.conflicts.push(Conflict {
@@ -275,6 +278,7 @@ impl<'a> Desk<'a> {
             return self.quarantine(incoming, Some(before), "this row is not yours to change", false).await;
         }
         self.report(incoming, &merged, before).await?;
+        self.tellings.extend(left_out);
         let after = self.write.update(before, checked).await?;
         if after.seq() != before.seq() {
             self.applied += 1;
@@ -318,7 +322,7 @@ impl<'a> Desk<'a> {
         let (now, actor) = (self.write.now(), self.write.actor().clone());
         let known = before.agency_id() == actor.agency_id && before.text("created_by") == Some(actor.user());
         if known && incoming.op == Op::Created && !before.is_deleted() {
-            let merged = merge::merge(incoming, Some(before), &BTreeSet::new(), now, &actor)?;
+            let merged = merge::merge(incoming, Some(before), &Elsewhere::default(), now, &actor)?;
             if merged.row == *before {
                 // Its end may have been forgotten since, and no pull would take it from the device.
                 let (name, id) = (incoming.table.name, incoming.id.as_str());

@@ -1,11 +1,12 @@
 //! Reading the body of a push.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::{MAX_ROWS, PushRefusal};
 use crate::registry::{Face, Table, is_id, table};
+use crate::sync::custody::Kept;
 
 /// What a device wants done with one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ impl Op {
     }
 }
 
+/// What kept work of an action is called.
+const ACTION: &str = "action";
+
 /// One row as pushed.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
@@ -36,9 +40,27 @@ pub(crate) struct Incoming {
     pub(crate) face: Face,
     /// All of it or nothing: it is a move, and what the move says of itself.
     pub(crate) whole: bool,
+    /// The device's id of this piece of work, in the face that has one: the same words under another are said again.
+    pub(crate) mutation: Option<String>,
 }
 
 impl Incoming {
+    /// Kept work, as it came.
+    pub(crate) fn of_kept(kept: &Kept) -> Incoming {
+        let (op, whole) = match kept.op.as_str() {
+            "create" => (Op::Created, false),
+            "delete" => (Op::Deleted, false),
+            op => (Op::Updated, op == ACTION),
+        };
+        let (raw, face) = (kept.raw.clone(), kept.face);
+        Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face, whole, mutation: None }
+    }
+
+    /// What it is called where it is kept.
+    pub(crate) fn kept_as(&self) -> &'static str {
+        if self.whole { ACTION } else { self.op.as_str() }
+    }
+
     /// Whether the device names this column as one that it changed.
     pub(crate) fn names_as_changed(&self, column: &str) -> bool {
         let names = self.raw.get("_changed").and_then(Value::as_str).unwrap_or_default();
@@ -58,14 +80,21 @@ impl Incoming {
 /// A row whose id cannot be one: its table, that id, and what it holds.
 pub(crate) type Unfit = (&'static Table, String, Map<String, Value>);
 
-/// A body read: rows in order of dependency, and how much was not understood.
+/// A body read: rows in order of dependency, and what of it was not understood.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     pub(crate) rows: Vec<Incoming>,
-    /// Rows of tables this server does not know, and rows whose id cannot be one.
-    pub(crate) ignored: usize,
-    /// Of these the rows of known tables: they cannot be kept under their id, so their author is told.
+    /// Ids of rows of tables that this server does not know, by table.
+    pub(crate) unknown: BTreeMap<String, Vec<String>>,
+    /// Rows of known tables whose id cannot be one: they cannot be kept under it, so their author is told.
     pub(crate) unfit: Vec<Unfit>,
+}
+
+/// Whether a table of a later version could be called so.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Reads `{table: {created, updated, deleted}}`; the whole may stand under `changes`. The same row
@@ -88,7 +117,6 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
         let known = table(&name);
         let Value::Object(mut changes) = changes else {
             if known.is_none() {
-                intake.ignored += 1;
                 continue;
             }
             return Err(malformed("each table must be an object of three lists"));
@@ -106,23 +134,21 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
                         (raw.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(), raw)
                     }
                     // Nothing a person wrote can be in it.
-                    _ => {
-                        intake.ignored += 1;
-                        continue;
-                    }
+                    _ => continue,
                 };
                 let Some(table) = known else {
-                    intake.ignored += 1;
+                    if is_id(&id) && is_name(&name) {
+                        intake.unknown.entry(name.clone()).or_default().push(id);
+                    }
                     continue;
                 };
                 if !is_id(&id) {
                     unfit += 1;
-                    intake.ignored += 1;
                     intake.unfit.extend(Some((table, id, raw)).filter(|(_, _, raw)| !raw.is_empty()));
                     continue;
                 }
                 let place = places.entry((table.name, id.clone())).or_insert(intake.rows.len());
-                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon, whole: false };
+                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon, whole: false, mutation: None };
                 match intake.rows.get_mut(*place) {
                     Some(earlier) if op == Op::Updated && earlier.op == Op::Created => earlier.raw.extend(incoming.raw),
                     Some(earlier) => *earlier = incoming,

@@ -1,6 +1,6 @@
 //! Bringing a pushed row and the stored one together, column by column.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value};
@@ -48,7 +48,7 @@ impl Merged {
 
 /// A new row under the id of the one that came.
 fn blank(incoming: &Incoming) -> Row {
-    let mut row = Row::fresh(incoming.table);
+    let mut row = incoming.table.fresh();
     row.set("id", incoming.id.as_str().into());
     // A day that nobody named is none, and not the first of the calendar.
     for (at, column) in incoming.table.wire_columns().filter(|(_, column)| column.field.kind == Kind::Date) {
@@ -57,12 +57,20 @@ fn blank(incoming: &Incoming) -> Row {
     row
 }
 
-/// Lays the pushed values over `before` (or over a new row). `elsewhere` names the columns that
-/// other devices changed since this one pulled.
+/// What others did to a row that a device may not have known of when it wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Columns that were changed since the device pulled.
+    pub(crate) columns: BTreeSet<String>,
+    /// Items of lists that were taken out since it wrote, and that it still sends, by column.
+    pub(crate) taken_out: BTreeMap<&'static str, Vec<Value>>,
+}
+
+/// Lays the pushed values over `before` (or over a new row).
 pub(crate) fn merge(
     incoming: &Incoming,
     before: Option<&Row>,
-    elsewhere: &BTreeSet<String>,
+    elsewhere: &Elsewhere,
     now: Instant,
     actor: &Actor,
 ) -> Result<Merged> {
@@ -83,7 +91,8 @@ pub(crate) fn merge(
             // Whatever it was to say, it was to protect: what nobody understands must not be read by all.
             Merge::Protective if mended && before.is_none() => closed(column),
             Merge::Items => {
-                let list = items::laid_over(merged.row.cell(at), &cell);
+                let said = elsewhere.taken_out.get(column.name).map(|gone| items::without(&cell, gone));
+                let list = items::laid_over(merged.row.cell(at), said.as_ref().unwrap_or(&cell));
                 merged.again |= list != cell;
                 list
             }
@@ -96,7 +105,7 @@ pub(crate) fn merge(
         if cuts(&cell) > cuts(merged.row.cell(at)) {
             merged.mended.push(column.name);
         }
-        if elsewhere.contains(column.name) && column.field.writable() && column.field.merge != Merge::Items {
+        if elsewhere.columns.contains(column.name) && column.field.writable() && column.field.merge != Merge::Items {
             merged.conflicts.push(column.name);
         }
         let stands = match (column.field.merge, before) {

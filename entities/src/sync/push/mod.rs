@@ -17,21 +17,27 @@ pub(super) mod rights;
 mod salvage;
 mod three_way;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::access::Actor;
+use crate::clock::Instant;
 use crate::error::{Error, Result};
-use crate::registry::is_id;
+use crate::registry::{Row, is_id};
 use crate::store::Store;
 use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::Device;
+use super::quarantine;
 pub(super) use desk::NOT_YOUR_CASE;
 use desk::{Desk, OnConflict};
-use intake::{Incoming, Intake, Op};
+pub(super) use intake::Incoming;
+use intake::Intake;
+use merge::Elsewhere;
 use mutate::Mutation;
-use refused::ACTION;
 pub use replay::Numbered;
 pub use salvage::salvage;
 
@@ -58,8 +64,8 @@ pub struct Push {
     pub applied: usize,
     /// Rows that were kept in quarantine.
     pub quarantined: usize,
-    /// Rows and columns that this server does not know.
-    pub ignored: usize,
+    /// Ids of rows of tables that this server does not know, by table.
+    pub unknown: BTreeMap<String, Vec<String>>,
 }
 
 /// Why a push was not taken. Nothing was stored.
@@ -121,13 +127,13 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         return Err(PushRefusal::Conflict(conflicts));
     }
     let (applied, quarantined) = desk.close().await?;
-    Device::pushed(write.conn(), actor, write.now()).await?;
+    Device::pushed(write.conn(), actor, write.now(), Some(since.min(write.seq()))).await?;
     if let Some(counted) = counted {
         counted.keep(&write).await?;
     }
     write.note("push", "");
     let seq = write.commit().await?;
-    Ok(Push { seq, applied, quarantined, ignored: intake.ignored })
+    Ok(Push { seq, applied, quarantined, unknown: intake.unknown })
 }
 
 /// What a device hands over beside its pushes, in the words of its face.
@@ -211,24 +217,28 @@ async fn keep_all(
 ///
 /// Fails with `Conflict` when it cannot be applied even now.
 pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&str>) -> Result<()> {
-    let mut raw = kept.raw.clone();
+    let mut incoming = Incoming::of_kept(kept);
     if let Some(case) = case_id {
-        raw.insert("case_id".into(), case.into());
+        incoming.raw.insert("case_id".into(), case.into());
     }
-    let (op, whole) = match kept.op.as_str() {
-        "create" => (Op::Created, false),
-        "delete" => (Op::Deleted, false),
-        op => (Op::Updated, op == ACTION),
-    };
+    let incoming = [incoming];
     let author = rights::author(write, &kept.author).await?;
-    let incoming = [Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face: kept.face, whole }];
     let mut desk = Desk::open(write, &incoming, i64::MAX, OnConflict::Settle).await?;
-    desk.author = author;
+    desk.author = Arc::clone(&author);
     desk.take(&incoming[0]).await?;
+    let mut tellings = std::mem::take(&mut desk.tellings);
     // Work that is there already, because its author could send it after all, is settled too.
-    if let Some(telling) = desk.tellings.pop().filter(|_| desk.applied == 0) {
+    if let Some(telling) = tellings.pop_if(|_| desk.applied == 0) {
         let why = telling.message;
         return Err(Error::Conflict { code: "not_applicable", detail: format!("It cannot be applied. {why}") });
     }
-    desk.flush().await
+    desk.flush().await?;
+    // What is not stored as it was sent is told as if it had come now.
+    write.in_the_name_of(author, async |write| quarantine::tell(write, tellings, false).await).await
+}
+
+/// The row as it would be, were kept work applied to the stored one or made anew.
+pub(super) fn as_applied(kept: &Kept, stored: Option<&Row>, now: Instant, actor: &Actor) -> Result<Row> {
+    let merged = merge::merge(&Incoming::of_kept(kept), stored, &Elsewhere::default(), now, actor)?;
+    Ok(merged.row)
 }

@@ -151,7 +151,7 @@ pub async fn mutate(
         remember(&write, mutation, if result.status == "retry" { ASKED_AGAIN } else { &text }).await?;
         answers[at] = Some(text);
     }
-    Device::pushed(write.conn(), actor, write.now()).await?;
+    Device::pushed(write.conn(), actor, write.now(), None).await?;
     write.note("mutate", "");
     write.commit().await?;
     answers
@@ -170,7 +170,9 @@ pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming
         MutationOp::Update | MutationOp::Action(_) => Op::Updated,
     };
     let whole = matches!(mutation.op, MutationOp::Action(_));
-    Incoming { table: mutation.table, id: mutation.row_id.clone(), op, raw, face: Face::Rest, whole }
+    let known_by = Some(mutation.id.clone()).filter(|id| !id.is_empty());
+    let (table, id) = (mutation.table, mutation.row_id.clone());
+    Incoming { table, id, op, raw, face: Face::Rest, whole, mutation: known_by }
 }
 
 fn hash(mutation: &Mutation) -> String {
@@ -245,7 +247,11 @@ impl<'a> Desk<'a> {
     /// come, and it would be sent for ever.
     pub(super) async fn mutate(&mut self, mutation: &Mutation, waited: bool) -> Result<MutationResult> {
         let key = (mutation.table.name, mutation.row_id.clone());
-        let before = self.stored.get(&key).cloned();
+        // Another mutation of the request may have changed it on the way, such as the issue of what it settled.
+        let before = self.write.row(mutation.table, &mutation.row_id).await?;
+        if let Some(row) = &before {
+            self.stored.insert(key.clone(), row.clone());
+        }
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
         // To its author a row that they never saw is as absent as one that does not exist.
         let absent = before.is_none()

@@ -1,20 +1,18 @@
 //! What a push does not store as it was sent: kept in quarantine, or refused, and told either way.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::desk::Desk;
 use super::intake::{Incoming, Unfit};
 use super::merge;
 use crate::error::Result;
 use crate::history;
-use crate::registry::{Merge, Row};
-use crate::sync::device;
+use crate::registry::{Face, Merge, Row, items};
+use crate::sync::device::{self, Device};
+use crate::sync::issue;
 use crate::sync::quarantine::{self, Telling, derived_id};
-
-/// What kept work of an action is called.
-pub(super) const ACTION: &str = "action";
 
 impl Desk<'_> {
     /// Keeps a row that may not be applied; the device gets back what is stored, or loses the row
@@ -46,16 +44,8 @@ impl Desk<'_> {
     ) -> Result<()> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
-        let entry = quarantine::keep(
-            self.write,
-            table,
-            id,
-            case_id.as_deref(),
-            (if incoming.whole { ACTION } else { incoming.op.as_str() }, self.quarantined),
-            (reason, widely),
-            (&incoming.raw, incoming.face),
-        )
-        .await?;
+        let (case, turn) = (case_id.as_deref(), self.quarantined);
+        let entry = quarantine::keep(self.write, incoming, case, (before.is_none(), turn), (reason, widely)).await?;
         self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
         self.quarantined += 1;
         Ok(())
@@ -67,6 +57,45 @@ impl Desk<'_> {
         self.tellings.extend(rows.into_iter().map(|(table, id, sent)| {
             Telling::to_author("ignored", table, &derived_id(&[table.name, &id]), None, why, sent)
         }));
+    }
+
+    /// Items of lists that others took out after the device wrote, and that it still sends; and what is told of each list.
+    ///
+    /// A WatermelonDB app sends a list whole, and keeps its own through a pull. What was taken out before the pull of its
+    /// last push it knew when it wrote, and means to have there again; unless it has just been told of this very list,
+    /// which then comes again because the answer was lost.
+    pub(super) async fn taken_out(
+        &self,
+        incoming: &Incoming,
+        before: &Row,
+    ) -> Result<(BTreeMap<&'static str, Vec<Value>>, Vec<Telling>)> {
+        let (mut gone, mut tellings) = (BTreeMap::new(), Vec::new());
+        let (table, conn, author) = (incoming.table, self.write.conn(), &*self.author);
+        let lists = table.wire_columns().filter(|(_, column)| column.field.merge == Merge::Items);
+        for (at, column) in lists.filter(|_| incoming.face == Face::Watermelon) {
+            let name = column.name;
+            let Some(sent) = incoming.raw.get(name).filter(|_| incoming.speaks_for(name)) else { continue };
+            let (list, _) = merge::clean(column, sent, incoming.face);
+            let strangers = items::strangers(before.cell(at), &list);
+            if strangers.is_empty() {
+                continue;
+            }
+            let said = format!("{name}: what others took out meanwhile stays out. Add it again if it is to be there.");
+            let sent = Map::from_iter([(name.to_owned(), sent.clone())]);
+            let telling = Telling::to_author("ignored", table, &incoming.id, before.case_id(), said, sent);
+            let issue = self.write.load::<issue::Entity>(&telling.issue_of(author.user(), author.user())).await?;
+            let since = match issue.filter(|issue| issue.status == "open") {
+                Some(_) => 0,
+                None => Device::pushed_since(conn, author).await?,
+            };
+            let mut out = history::taken_out(conn, before, name, since, author).await?;
+            out.retain(|item| strangers.contains(item));
+            if !out.is_empty() {
+                gone.insert(name, out);
+                tellings.push(telling);
+            }
+        }
+        Ok((gone, tellings))
     }
 
     /// Tells the author what was not stored as sent, and has the row sent back as it is stored.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::desk::Desk;
 use super::intake::{Incoming, Op};
-use super::merge;
+use super::merge::{self, Elsewhere};
 use crate::access::Actor;
 use crate::audit::short;
 use crate::error::{Error, Result};
@@ -145,11 +145,15 @@ impl Desk<'_> {
     /// goes to its history, and its author is told.
     pub(super) async fn take_overtaken(&mut self, incoming: &Incoming, later: &Sent) -> Result<()> {
         let (table, key) = (incoming.table, (incoming.table.name, incoming.id.clone()));
+        let said = later.get(table.name).and_then(|rows| rows.get(&incoming.id)).cloned().unwrap_or_default();
+        let deleted = said.contains_key(DELETED);
+        if deleted && !self.stored.contains_key(&key) {
+            // Thrown away before it had ever arrived.
+            return device::resend(self.write, table.name, &incoming.id).await;
+        }
         let Some(before) = self.stored.get(&key).filter(|row| row.edit_seq() > self.since).cloned() else {
             return self.take(incoming).await;
         };
-        let said = later.get(table.name).and_then(|rows| rows.get(&incoming.id)).cloned().unwrap_or_default();
-        let deleted = said.contains_key(DELETED);
         // What somebody else deleted, or took from its author, is kept as ever.
         if !deleted && !self.visible.contains(&key) {
             return self.take(incoming).await;
@@ -159,7 +163,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let (now, author) = (self.write.now(), Arc::clone(&self.author));
-        let offered = merge::merge(incoming, Some(&before), &BTreeSet::new(), now, &author)?.row;
+        let offered = merge::merge(incoming, Some(&before), &Elsewhere::default(), now, &author)?.row;
         let mut lost = offered.says_beside(&before);
         lost.retain(|name, _| !said.contains_key(name));
         let lost = history::keep_new(self.write, &before, lost).await?;

@@ -50,11 +50,16 @@ impl Pushed {
             None => MutationOp::Create,
         };
         let from = |name: &str| assumed.and_then(|state| state.get(name)).cloned().unwrap_or_default();
-        let set = self
-            .wanted
-            .iter()
-            .filter(|(name, _)| *name != "id" && table.column(name).is_some_and(|column| column.field.wire))
+        let column = |name: &str| table.column(name).filter(|column| name != "id" && column.field.wire);
+        let said = self.wanted.iter().filter(|(name, _)| column(name).is_some());
+        // What the app knew and leaves out it has emptied: such a document has no other way to say so.
+        let emptied = assumed.into_iter().flatten().filter(|(name, was)| {
+            let known = column(name).is_some_and(|column| column.field.writable());
+            known && !was.is_null() && !self.wanted.contains_key(*name) && op == MutationOp::Update
+        });
+        let set = said
             .map(|(name, value)| (name.clone(), json!({"from": from(name), "to": value})))
+            .chain(emptied.map(|(name, was)| (name.clone(), json!({"from": was, "to": null}))))
             .collect();
         Mutation { id: String::new(), op, table, row_id: self.id.clone(), set, sent: String::new() }
     }
@@ -112,7 +117,7 @@ pub async fn push(
     desk.close().await?;
     write.settle_pending().await?;
     let masters = masters(&write, table, &refused, schema_version).await?;
-    Device::pushed(write.conn(), actor, write.now()).await?;
+    Device::pushed(write.conn(), actor, write.now(), None).await?;
     write.note("push", "");
     write.commit().await?;
     Ok(masters)
