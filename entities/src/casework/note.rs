@@ -201,7 +201,10 @@ impl Synced for Entity {
         match before {
             // What it corrects may be narrowed by the same push, after it was stored.
             None if after.amends_note_id.is_some() => touches.push(Touch::Refill("notes", after.id.clone())),
-            Some(before) if (&before.visibility, &before.kind, before.part2) != (&after.visibility, &after.kind, after.part2) => {
+            Some(before)
+                if (&before.visibility, &before.kind, before.part2)
+                    != (&after.visibility, &after.kind, after.part2) =>
+            {
                 let (column, case_id) = ("amends_note_id", after.case_id.clone());
                 touches.push(Touch::RefillNaming { table: "notes", column, id: after.id.clone(), case_id });
             }

@@ -96,17 +96,17 @@ pub(crate) async fn keep(
     write: &Write,
     incoming: &Incoming,
     case_id: Option<&str>,
-    (absent, turn): (bool, usize),
+    turn: usize,
     (reason, widely): (&str, bool),
 ) -> Result<String> {
     let raw = Value::Object(incoming.raw.clone()).to_string();
     let (actor, table, id) = (write.actor(), incoming.table, incoming.id.as_str());
     let op = incoming.kept_as();
-    // Of a row that is not there it is one, whether it is pushed as new or offered as one that is held.
+    // The same words are the same work, whether they come as a new row, as an edit or as what is held.
     let said = incoming.raw.iter().filter(|(name, _)| !name.starts_with('_'));
     let said = canonical(Value::Object(said.map(|(name, value)| (name.clone(), value.clone())).collect()));
-    let mut parts = vec![table.name, id, actor.user()];
-    parts.extend(if absent && !incoming.whole && op != "delete" { ["", &said] } else { [op, &raw] });
+    let kind = if incoming.whole || op == "delete" { op } else { "" };
+    let mut parts = vec![table.name, id, actor.user(), kind, &said];
     parts.extend(incoming.mutation.as_deref());
     let entry = derived_id(&parts);
     sql::exec(

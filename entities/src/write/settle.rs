@@ -118,7 +118,8 @@ impl Write {
     async fn ids_of(&self, at: &Refill) -> Result<Vec<String>> {
         let Some((column, case)) = &at.named else { return Ok(vec![at.id.clone()]) };
         let table = at.table;
-        let text = format!("select id from {table} where case_id = $1 and {column} = $2 and deleted_at is null order by id");
+        let text =
+            format!("select id from {table} where case_id = $1 and {column} = $2 and deleted_at is null order by id");
         let rows = sql::all(&self.tx, &text, vec![case.as_str().into(), at.id.as_str().into()]).await?;
         rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
     }

@@ -63,9 +63,9 @@ impl Write {
         let shared = [table.name.into(), agency.into(), self.seq.into(), self.seq.into(), true.into()];
         // A row that was taken from a device before there was one has an ended entry for its author, and nobody else.
         // To look for what is there already costs PostgreSQL half of the rest.
-        let (own, plain): (Vec<Entry>, _) = entries.into_iter().partition(|[scope, ..]| {
-            sql::text(scope).is_some_and(|scope| scope.starts_with("user:"))
-        });
+        let (own, plain): (Vec<Entry>, _) = entries
+            .into_iter()
+            .partition(|[scope, ..]| sql::text(scope).is_some_and(|scope| scope.starts_with("user:")));
         ENTER.rows(&self.tx, &shared, &plain, |entry, at| &entry[at]).await?;
         ENTER_AGAIN.rows(&self.tx, &shared, &own, |entry, at| &entry[at]).await
     }

@@ -95,7 +95,11 @@ async fn a_cover_that_is_over_reads_nothing_more_by_any_path(world: World) {
             "kind": "progress"}], "updated": [], "deleted": []}});
         ana.post("/sync/quarantine", kept).await.ok();
         let issues = cleo.get("/sync_issues?status=open").await.ok();
-        let about = issues["items"].as_array().expect("a list").iter().find(|one| one["about_id"] == format!("note-of-ana-{at}"));
+        let about = issues["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|one| one["about_id"] == format!("note-of-ana-{at}"));
         let work = format!("/sync_issues/{}/work", text(&about.expect("a cover is told")["id"]));
         let history = format!("/notes/{note}/history");
         let digest = format!("/sync/digest?case_id={}", case.id);

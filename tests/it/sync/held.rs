@@ -108,7 +108,8 @@ async fn a_row_that_was_to_be_sent_again_waits_with_the_rest(world: World) {
     let ana = world.ana().await;
     let mut phone = Phone::of(&ana);
     let case = opens_case(&mut phone).await;
-    let id = phone.creates("goals", json!({"case_id": case, "level": "individual", "statement": "Keep the flat we have"}));
+    let id =
+        phone.creates("goals", json!({"case_id": case, "level": "individual", "statement": "Keep the flat we have"}));
     phone.syncs().await;
     phone.syncs().await;
     phone.edits("goals", &id, json!({"due_on": "some day"}));
@@ -125,6 +126,7 @@ async fn a_row_that_was_to_be_sent_again_waits_with_the_rest(world: World) {
     world.pass_secs(1);
     let page = phone.pulls().await;
     assert!(deleted(&page).contains(&&*id), "{page}");
-    let kept = phone.everything()["sync_issues"].values().any(|issue| issue["detail"].to_string().contains("without signal"));
+    let kept =
+        phone.everything()["sync_issues"].values().any(|issue| issue["detail"].to_string().contains("without signal"));
     assert!(kept, "and it is in quarantine");
 }

@@ -51,7 +51,8 @@ async fn what_was_meant_for_fewer_eyes_is_read_by_no_more(world: World) {
     let fresh = json!({"case_id": case, "body": "new", "kind": "progress", "part2": "true"});
     let unread = ana.creates("notes", fresh);
     ana.pushes().await.expect("something to push").ok();
-    for (id, hidden_from_ben) in [(&narrowed, true), (&part2, true), (&open, false), (&unknown, true), (&unread, true)] {
+    for (id, hidden_from_ben) in [(&narrowed, true), (&part2, true), (&open, false), (&unknown, true), (&unread, true)]
+    {
         let issue = issues(&ben, id).await.pop().expect("Ben is told that there is something");
         let answer = ben.get(&work(&issue)).await;
         assert_eq!(answer.status, if hidden_from_ben { 403 } else { 200 }, "{id}: {}", answer.text);
@@ -87,9 +88,16 @@ async fn the_same_words_under_another_id_are_said_again(world: World) {
     }
     // Of kept work the last word counts, also where it was said before.
     let row = "goal-that-waits";
-    let made = json!({"case_id": "case-that-comes-later", "statement": "A goal of a case to come", "level": "individual"});
+    let made =
+        json!({"case_id": "case-that-comes-later", "statement": "A goal of a case to come", "level": "individual"});
     let says = |number: u32, word: &str| {
-        mutation(&format!("word-number-{number}"), "update", "goals", row, json!({"measure": {"from": null, "to": word}}))
+        mutation(
+            &format!("word-number-{number}"),
+            "update",
+            "goals",
+            row,
+            json!({"measure": {"from": null, "to": word}}),
+        )
     };
     let queue = json!([
         mutation("word-number-0", "create", "goals", row, made),

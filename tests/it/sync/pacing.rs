@@ -16,6 +16,7 @@ on_both!(
     every_face_says_when_to_come_back,
     phones_are_asked_to_stay_away_longer_under_load,
     a_pull_does_not_wait_behind_a_long_write,
+    a_push_that_waits_too_long_for_another_writer_is_asked_to_come_again,
 );
 
 fn after(answer: &Answer) -> u64 {
@@ -120,4 +121,21 @@ async fn a_pull_does_not_wait_behind_a_long_write(world: World) {
     for push in waiting {
         assert!([200, 503].contains(&push.await.expect("it ran")));
     }
+}
+
+/// It is answered while the other still writes, and nothing of it is stored.
+async fn a_push_that_waits_too_long_for_another_writer_is_asked_to_come_again(world: World) {
+    let mut phone = Phone::of(&world.ana().await);
+    let case = opens_case(&mut phone).await;
+    phone.creates("goals", goal(&case, "Wait for nobody"));
+    let held = world.store.write(&Actor::system(&world.riverbend)).await.expect("the door");
+    let answer = phone.pushes().await.expect("a goal");
+    assert_eq!(answer.json()["code"], json!("busy"), "{}", answer.text);
+    let secs: u64 = answer.header("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&secs), "{secs}");
+    answer.refused(503);
+    assert!(phone.has_unsynced_changes());
+    drop(held);
+    phone.pushes().await.expect("a goal").ok();
+    assert_eq!(phone.person.get("/goals").await.ok()["items"].as_array().map(Vec::len), Some(1));
 }

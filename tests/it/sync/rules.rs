@@ -298,7 +298,8 @@ async fn work_done_in_time_is_taken_in_late(world: World) {
     let case = opens_case(&mut ana).await;
     let mut row = note(&case, "At the kitchen table, before the holidays.");
     (row["occurred_at"], row["status"]) = (json!(world.clock.now().0), json!("signed"));
-    let draft = json!({"case_id": case, "body": "Half a thought", "kind": "progress", "occurred_at": row["occurred_at"]});
+    let draft =
+        json!({"case_id": case, "body": "Half a thought", "kind": "progress", "occurred_at": row["occurred_at"]});
     let before = json!({"occurred_at": world.clock.now().plus_ms(-30 * 86_400_000).0, "status": "signed",
         "case_id": case, "body": "Long before it was hers", "kind": "progress"});
     world.pass_secs(3600);

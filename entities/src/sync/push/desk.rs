@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::intake::{Incoming, Op};
-use super::reach::Reach;
 use super::merge::Elsewhere;
+use super::reach::Reach;
 use super::{Conflict, merge, rights};
 use crate::access::Actor;
 use crate::error::{Error, Result};

@@ -45,7 +45,7 @@ impl Desk<'_> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
         let (case, turn) = (case_id.as_deref(), self.quarantined);
-        let entry = quarantine::keep(self.write, incoming, case, (before.is_none(), turn), (reason, widely)).await?;
+        let entry = quarantine::keep(self.write, incoming, case, turn, (reason, widely)).await?;
         self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
         self.quarantined += 1;
         Ok(())
