@@ -45,7 +45,10 @@ pub fn document(operations: &[Op], today: Instant) -> Value {
                 }
             },
             "headers": {
-                "RequestId": {"schema": {"type": "string"}, "description": "Finds the request in the log."}
+                "RequestId": {"schema": {"type": "string"}, "description": "Finds the request in the log."},
+                "ETag": {"schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+                    "description": "The version of what is in the body, for If-Match."},
+                "Location": {"schema": {"type": "string"}, "description": "Where it can be read."}
             },
             "responses": refusals(operations),
             "schemas": schemas()
@@ -70,6 +73,9 @@ fn operation(op: &Op, all: &[Op], today: Instant) -> Value {
             response["content"] = media(content);
         }
         response["headers"] = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
+        for name in reply.headers {
+            response["headers"][*name] = json!({"$ref": format!("#/components/headers/{name}")});
+        }
         responses.insert(reply.status.to_string(), response);
     }
     if let Some(first) = op.replies.first()

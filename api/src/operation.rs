@@ -77,6 +77,8 @@ pub struct Reply {
     pub says: String,
     /// Its body, if it has one.
     pub content: Option<Content>,
+    /// Headers that it carries: names of `components/headers` in the document.
+    pub headers: &'static [&'static str],
 }
 
 /// A link from an answer to the operation one would call next.
@@ -249,7 +251,15 @@ impl Op {
     /// An answer with a JSON body.
     pub fn gives(mut self, status: u16, says: &str, schema: Value, example: Value) -> Op {
         let content = Some(Content { media: "application/json", schema, example });
-        self.replies.push(Reply { status, says: says.into(), content });
+        self.replies.push(Reply { status, says: says.into(), content, headers: &[] });
+        self
+    }
+
+    /// Headers that the last named answer carries.
+    pub fn with(mut self, headers: &'static [&'static str]) -> Op {
+        if let Some(reply) = self.replies.last_mut() {
+            reply.headers = headers;
+        }
         self
     }
 
@@ -257,7 +267,7 @@ impl Op {
     pub fn answers(mut self, status: u16, says: &str, media: Option<&'static str>) -> Op {
         let content =
             media.map(|media| Content { media, schema: serde_json::json!({"type": "string"}), example: Value::Null });
-        self.replies.push(Reply { status, says: says.into(), content });
+        self.replies.push(Reply { status, says: says.into(), content, headers: &[] });
         self
     }
 

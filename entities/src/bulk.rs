@@ -7,6 +7,8 @@
 //! binds a value for next to nothing and is given them one by one, in few lengths, since the driver
 //! keeps statements by their text.
 
+use std::collections::HashSet;
+
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use crate::error::Result;
@@ -122,12 +124,9 @@ impl Insert {
     /// What is bound to `many`: a text for each column, the mark between texts, the word for an empty cell, and what all
     /// rows share.
     fn columns<T>(&self, rows: &[T], shared: &[Value], cell: impl Fn(&T, usize) -> &Value) -> Vec<Value> {
-        let texts = || {
-            let own = self.own.iter().enumerate().filter(|(_, class)| **class == Class::Text);
-            own.flat_map(|(at, _)| rows.iter().map(move |row| (row, at)))
-                .filter_map(|(row, at)| sql::text(cell(row, at)))
-        };
-        let (mark, empty) = marks_beside(texts);
+        let texts = self.own.iter().enumerate().filter(|(_, class)| **class == Class::Text);
+        let texts = texts.flat_map(|(at, _)| rows.iter().map(move |row| (row, at)));
+        let (mark, empty) = marks_beside(texts.filter_map(|(row, at)| sql::text(cell(row, at))));
         let mut values: Vec<Value> = Vec::with_capacity(self.own.len() + 2 + self.shared);
         for (at, class) in self.own.iter().enumerate() {
             let cells = || rows.iter().map(|row| cell(row, at));
@@ -156,16 +155,21 @@ impl Insert {
 }
 
 /// A mark that no text holds, and a word that none is. The mark begins and ends with characters that do not stand
-/// inside it, so it cannot be found half in a text and half in the next mark.
-fn marks_beside<'a, I: Iterator<Item = &'a str>>(texts: impl Fn() -> I) -> (String, String) {
-    let marks = (0..).map(|count| if count == 0 { "\u{1f}".to_owned() } else { format!("\u{1e}{count}\u{1f}") });
-    let mark = first(marks, |mark| texts().any(|text| text.contains(mark)));
-    let words = (0..).map(|count| format!("\u{1d}{count}"));
-    (mark, first(words, |word| texts().any(|text| text == word)))
-}
-
-fn first(mut of: impl Iterator<Item = String>, taken: impl Fn(&str) -> bool) -> String {
-    of.find(|mark| !taken(mark)).unwrap_or_default()
+/// inside it, so it cannot be found half in a text and half in the next mark. One walk, whatever the texts hold.
+fn marks_beside<'a>(texts: impl Iterator<Item = &'a str>) -> (String, String) {
+    let (mut plain, mut marks, mut words) = (true, HashSet::new(), HashSet::new());
+    for text in texts {
+        if text.contains('\u{1f}') {
+            plain = false;
+            marks.extend(
+                text.split('\u{1e}').skip(1).filter_map(|part| part.split_once('\u{1f}')?.0.parse::<u32>().ok()),
+            );
+        }
+        words.extend(text.strip_prefix('\u{1d}').and_then(|number| number.parse::<u32>().ok()));
+    }
+    let free = |taken: &HashSet<u32>| (0..).find(|number| !taken.contains(number)).unwrap_or_default();
+    let mark = if plain { "\u{1f}".to_owned() } else { format!("\u{1e}{}\u{1f}", free(&marks)) };
+    (mark, format!("\u{1d}{}", free(&words)))
 }
 
 /// A list in pieces of 64, 16, 4 and 1.
@@ -206,9 +210,9 @@ mod tests {
 
     #[test]
     fn texts_are_cut_at_a_mark_that_none_of_them_holds() {
-        let marks = |texts: &[&'static str]| marks_beside(|| texts.iter().copied());
-        assert_eq!(marks(&["a", ""]), ("\u{1f}".into(), "\u{1d}0".into()));
-        let taken = ["\u{1f}", "x\u{1e}1\u{1f}y", "\u{1d}0", "\u{1d}1"];
-        assert_eq!(marks(&taken), ("\u{1e}2\u{1f}".into(), "\u{1d}2".into()));
+        let marks = |texts: &[&'static str]| marks_beside(texts.iter().copied());
+        assert_eq!(marks(&["a", "", "\u{1e}0"]), ("\u{1f}".into(), "\u{1d}0".into()));
+        let taken = ["\u{1f}", "x\u{1e}1\u{1f}y\u{1e}0\u{1f}", "\u{1d}0", "\u{1d}1", "\u{1e}\u{1e}2\u{1f}"];
+        assert_eq!(marks(&taken), ("\u{1e}3\u{1f}".into(), "\u{1d}2".into()));
     }
 }

@@ -12,6 +12,13 @@ pub(crate) struct Migration;
 #[expect(elided_lifetimes_in_paths, reason = "the trait is declared this way")]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        ddl::run(manager, &["ALTER TABLE sync_device ADD COLUMN pushed_since BIGINT"]).await
+        ddl::run(
+            manager,
+            &[
+                "ALTER TABLE sync_device ADD COLUMN pushed_since BIGINT",
+                "ALTER TABLE sync_push ADD COLUMN since BIGINT",
+            ],
+        )
+        .await
     }
 }

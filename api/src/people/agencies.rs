@@ -27,7 +27,8 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::GET, "/agencies/{id}", "read_agency", read)
             .only(STAFF)
             .says("people", "An agency and its settings")
-            .gives(200, "The agency", schema("Agency"), example()),
+            .gives(200, "The agency", schema("Agency"), example())
+            .with(&["ETag"]),
         Op::new(Method::PATCH, "/agencies/{id}", "change_agency", change)
             .only(ADMINISTRATORS)
             .says("people", "Change the agency's settings")
@@ -35,6 +36,7 @@ pub(super) fn operations() -> Vec<Op> {
             .if_match(true)
             .takes(schema("AgencyChange"), json!({"quiet_from": "19:00", "work_days": [1, 2, 3, 4, 5]}))
             .gives(200, "As it is now", schema("Agency"), example())
+            .with(&["ETag"])
             .errors(&[412, 428]),
     ]
 }

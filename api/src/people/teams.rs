@@ -30,13 +30,13 @@ pub(super) fn operations() -> Vec<Op> {
             .says("people", "Make a team")
             .takes(schema("NewTeam"), json!({"name": "North"}))
             .gives(201, "Made", schema("Team"), example())
+            .with(&["ETag"])
             .link("team", "read_team", ("id", "$response.body#/id")),
-        Op::new(Method::GET, "/teams/{id}", "read_team", read).only(STAFF).says("people", "A team").gives(
-            200,
-            "The team",
-            schema("Team"),
-            example(),
-        ),
+        Op::new(Method::GET, "/teams/{id}", "read_team", read)
+            .only(STAFF)
+            .says("people", "A team")
+            .gives(200, "The team", schema("Team"), example())
+            .with(&["ETag"]),
         Op::new(Method::PATCH, "/teams/{id}", "change_team", change)
             .only(ADMINISTRATORS)
             .says("people", "Change a team")
@@ -44,6 +44,7 @@ pub(super) fn operations() -> Vec<Op> {
             .if_match(true)
             .takes(schema("TeamChange"), json!({"supervisor_user_id": ANOTHER_ID}))
             .gives(200, "As it is now", schema("Team"), example())
+            .with(&["ETag"])
             .errors(&[412, 428]),
     ]
 }

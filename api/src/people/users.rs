@@ -38,17 +38,20 @@ pub(super) fn operations() -> Vec<Op> {
                 json!({"display_name": "Ana Ortiz", "email": "ana@demo.example", "role": "caseworker", "team_id": AN_ID}),
             )
             .gives(201, "Made", schema("User"), example())
+            .with(&["ETag"])
             .errors(&[409])
             .link("user", "read_user", read),
         Op::new(Method::GET, "/users/{id}", "read_user", read_one)
             .says("people", "A user: oneself, or for administrators anyone of the agency")
-            .gives(200, "The user", schema("User"), example()),
+            .gives(200, "The user", schema("User"), example())
+            .with(&["ETag"]),
         Op::new(Method::PATCH, "/users/{id}", "change_user", change)
             .says("people", "Change a user")
             .detail("Everyone may change their own tz, languages, digest_hour, absence and cover; the rest is the administrators'. The cover says whom to ask and opens no case to them; a supervisor assigns `covering`. A new role holds from the next request.")
             .if_match(true)
             .takes(schema("UserChange"), json!({"away_from": "2027-07-05", "away_to": "2027-07-16", "cover_user_id": ANOTHER_ID}))
             .gives(200, "As it is now", schema("User"), example())
+            .with(&["ETag"])
             .errors(&[409, 412, 428]),
         verb("deactivate", "deactivate_user", "Switch a user off: every session ends at once", deactivate),
         verb("reactivate", "reactivate_user", "Let a user in again", reactivate),
@@ -74,6 +77,7 @@ where
         .only(ADMINISTRATORS)
         .says("people", says)
         .gives(200, "As it is now", schema("User"), example())
+        .with(&["ETag"])
         .errors(&[409])
 }
 

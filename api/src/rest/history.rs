@@ -3,10 +3,11 @@
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
 use entities::registry::{Merge, Table};
-use entities::{Fault, Role, access, acts, history};
+use entities::{Actor, Fault, Role, access, acts, history, lists};
 use serde_json::{Value, json};
 
-use super::{document, etag, members, object, singular};
+use super::list::witness;
+use super::{document, etag, members, object, singular, watched};
 use crate::body::JsonBody;
 use crate::form;
 use crate::operation::{Access, Op};
@@ -37,10 +38,12 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
     let said =
         json!({"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": old}}});
     let read = move |session: Session, state: Shared, id: web::Path<String>| async move {
-        read(table, &session, &state, &id).await
+        let answer = read(table, &session.actor, &state, &id).await;
+        watched(answer, &state, &session.actor, "history", table, &id).await
     };
     let restore = move |session: Session, state: Shared, id: web::Path<String>, body: JsonBody| async move {
-        restore(table, &session, &state, &id, body).await
+        let answer = restore(table, &session, &state, &id, body).await;
+        watched(answer, &state, &session.actor, "restore", table, &id).await
     };
     vec![
         Op::new(Method::GET, &format!("/{}/{{id}}/history", table.name), format!("history_{one}"), read)
@@ -58,16 +61,18 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
                 json!({"seq": 1_800_000_000_000_i64}),
             )
             .gives(200, "The row", document::reference(table), document::example(table))
+            .with(&["ETag"])
             .errors(&[404, 409]),
     ]
 }
 
-async fn read(table: &'static Table, session: &Session, state: &State, id: &str) -> Answer {
-    let snapshot = access::settled_view(&state.store, &session.actor.agency_id).await?;
-    if !access::sees(&*snapshot, session.actor.user(), table.name, id).await? {
-        return Err(Problem::NotFound);
-    }
-    Ok(HttpResponse::Ok().json(json!({"items": history::of(&*snapshot, table, id).await?})))
+async fn read(table: &'static Table, actor: &Actor, state: &State, id: &str) -> Answer {
+    let snapshot = access::settled_view(&state.store, &actor.agency_id).await?;
+    let row = lists::one(&*snapshot, table, actor.user(), id).await?;
+    let items = history::of(&*snapshot, table, id).await?;
+    drop(snapshot);
+    witness(&state.store, actor, &[row]).await?;
+    Ok(HttpResponse::Ok().json(json!({"items": items})))
 }
 
 async fn restore(table: &'static Table, session: &Session, state: &State, id: &str, body: JsonBody) -> Answer {

@@ -81,7 +81,7 @@ fn answer(state: &State, question: &str, page: &Page, actor: &Actor) -> Answer<V
 }
 
 /// Tells in the audit trail which restricted rows were read.
-pub(super) async fn witness(store: &Store, actor: &Actor, rows: &[Row]) -> Answer<()> {
+pub(crate) async fn witness(store: &Store, actor: &Actor, rows: &[Row]) -> Answer<()> {
     let mut watched = Vec::new();
     for row in rows {
         if row.table.watched(row, actor)? {

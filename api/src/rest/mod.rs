@@ -8,7 +8,7 @@ mod cases;
 mod cursor;
 mod document;
 mod history;
-mod list;
+pub(crate) mod list;
 mod rows;
 
 pub use document::schemas;
@@ -51,7 +51,7 @@ pub(crate) fn object(row: &Row, actor: &Actor, now: Instant) -> Result<Map<Strin
 /// Tells the audit trail who reached for a row out of sight. One that does not exist is told of
 /// alike, so that the time it takes does not tell the two apart. What is answered with 403 is told
 /// where the answer leaves (`operation.rs`).
-async fn watched(
+pub(crate) async fn watched(
     answer: Answer,
     state: &State,
     actor: &Actor,

@@ -47,7 +47,9 @@ fn get_operation(table: &'static Table) -> Op {
         .access(Access::Roles(table.readers))
         .header("If-None-Match", false, "ETag of the copy you hold")
         .gives(200, "The row", document::reference(table), document::example(table))
+        .with(&["ETag"])
         .answers(304, "Not changed", None)
+        .with(&["ETag"])
 }
 
 fn post_operation(table: &'static Table) -> Op {
@@ -64,7 +66,9 @@ fn post_operation(table: &'static Table) -> Op {
         .access(Access::Roles(table.writers))
         .takes(document::draft(table), document::draft_example(table))
         .gives(201, "Made; Location says where", document::reference(table), document::example(table))
+        .with(&["ETag", "Location"])
         .gives(200, "It was there already", document::reference(table), document::example(table))
+        .with(&["ETag", "Location"])
         .errors(&[404, 409])
         .link("read", format!("get_{one}"), ("id", "$response.body#/id"))
 }
@@ -82,6 +86,7 @@ fn patch_operation(table: &'static Table) -> Op {
         .if_match(true)
         .takes_as("application/merge-patch+json", document::patch(table), document::patch_example(table))
         .gives(200, "Changed", document::reference(table), document::example(table))
+        .with(&["ETag"])
         .errors(&[409, 412, 428])
 }
 
@@ -125,6 +130,7 @@ fn move_operation(table: &'static Table, verb: &'static str) -> Option<Op> {
         .if_match(false)
         .takes(document::moved(table, step), document::move_example(table, step))
         .gives(200, "Moved", document::reference(table), document::example(table))
+        .with(&["ETag"])
         .errors(&[409, 412]);
     Some(op)
 }

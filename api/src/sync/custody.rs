@@ -2,15 +2,18 @@
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
-use entities::Role;
+use entities::registry::{Table, table};
 use entities::sync::custody::{self, Decision};
+use entities::{Actor, Role};
 use serde_json::json;
 
 use crate::body::JsonBody;
 use crate::columns::ID;
 use crate::form::Form;
 use crate::operation::Op;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
+use crate::rest::list::witness;
+use crate::rest::watched;
 use crate::session::Session;
 use crate::state::State;
 
@@ -63,11 +66,20 @@ pub(super) fn operations() -> Vec<Op> {
 }
 
 async fn work(state: web::Data<State>, session: Session, path: web::Path<String>) -> Answer {
-    let kept = custody::work(&state.store, &session.actor, &path).await?;
+    watched(read(&state, &session.actor, &path).await, &state, &session.actor, "work", issues()?, &path).await
+}
+
+async fn read(state: &State, actor: &Actor, issue_id: &str) -> Answer {
+    let (kept, row) = custody::work(&state.store, actor, issue_id).await?;
+    witness(&state.store, actor, &[row]).await?;
     Ok(HttpResponse::Ok().json(json!({
         "table": kept.table.name, "row_id": kept.row_id, "case_id": kept.case_id, "author": kept.author, "op": kept.op,
         "reason": kept.reason, "state": kept.state, "sent": kept.raw,
     })))
+}
+
+fn issues() -> Result<&'static Table, Problem> {
+    table("sync_issues").ok_or(Problem::NotFound)
 }
 
 async fn accept(state: web::Data<State>, session: Session, path: web::Path<String>, body: JsonBody) -> Answer {
@@ -94,6 +106,7 @@ async fn decide(
     let reason = form.text("reason", 1, 1000);
     form.finish()?;
     let status = decision.status();
-    custody::decide(&state.store, &session.actor, issue_id, decision, &reason).await?;
-    Ok(HttpResponse::Ok().json(json!({"status": status})))
+    let done = custody::decide(&state.store, &session.actor, issue_id, decision, &reason).await;
+    let answer = done.map(|()| HttpResponse::Ok().json(json!({"status": status}))).map_err(Problem::from);
+    watched(answer, state, &session.actor, status, issues()?, issue_id).await
 }

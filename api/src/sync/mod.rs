@@ -27,6 +27,10 @@ use crate::operation::{Access, Op, STAFF};
 /// Every operation of this room.
 pub fn operations() -> Vec<Op> {
     let (number, version) = (document::number(0), document::schema_version());
+    let unknown = json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        "description": "Rows in tables that this server does not know yet, for an app that says it is newer"});
+    let pushed =
+        json!({"type": "object", "additionalProperties": false, "properties": {"experimentalRejectedIds": unknown}});
     let mut operations = native::operations();
     operations.extend(rxdb::operations());
     operations.push(live::operation());
@@ -71,7 +75,7 @@ pub fn operations() -> Vec<Op> {
             .query("push", "The app's number for this push", number.clone())
             .query("acked", "The number of the last push it had an answer to", number)
             .takes(schema("Push"), document::push_example())
-            .gives(200, "Stored", json!({"type": "object", "additionalProperties": false}), json!({}))
+            .gives(200, "Stored", pushed, json!({}))
             .errors(&[409, 413, 415, 426]),
         Op::new(Method::GET, "/sync/schema", "sync_schema", watermelon::schema)
             .says("sync", "Tables, columns and types of a schema version")

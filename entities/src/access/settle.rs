@@ -124,8 +124,8 @@ async fn supervising(
 }
 
 /// Settles what a user sees without any case: their own scope and the agency's reference data, or
-/// the partner organisation's referrals. Also every case they are assigned to or supervise, since
-/// a deactivated user sees none; each with a commit number of its own, so that a page of what was
+/// the partner organisation's referrals. Also every case they are assigned to or supervise, or would if they
+/// were active, since a deactivated user sees none and one who comes back all; each with a commit number of its own, so that a page of what was
 /// gained can end between two cases.
 pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
     let row = sql::one(
@@ -141,7 +141,10 @@ pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
         let org: Option<String> = row.try_get_by_index(2)?;
         let agency: String = row.try_get_by_index(3)?;
         if active {
-            open.insert((user_id.into(), format!("user:{user_id}")));
+            // Administrators and auditors have none of their own: what stands there was written about clients.
+            if ![Role::Administrator, Role::Auditor].map(Role::as_str).contains(&&*role) {
+                open.insert((user_id.into(), format!("user:{user_id}")));
+            }
             if role == Role::Partner.as_str() {
                 open.extend(org.map(|org| (user_id.to_owned(), format!("org:{org}"))));
             } else {
@@ -162,9 +165,12 @@ pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
     apply(write, &before, &open).await?;
     for case in cases_of(
         write.conn(),
-        "select distinct case_id from case_assignments where user_id = $1 and deleted_at is null \
+        "with recursive led(id) as (select id from teams where supervisor_user_id = $1 \
+         union select t.id from teams t join led on t.parent_team_id = led.id) \
+         select distinct case_id from case_assignments where user_id = $1 and deleted_at is null \
          union select substr(scope, 6) from sync_access where visible and user_id = $1 \
-         and scope >= 'case:' and scope < 'case;' and scope not like '%/%'",
+         and scope >= 'case:' and scope < 'case;' and scope not like '%/%' \
+         union select id from cases where team_id in (select id from led) and deleted_at is null",
         user_id,
     )
     .await?

@@ -96,7 +96,8 @@ impl Synced for Entity {
             Column::CaseId => Field::refer("cases").once().required(),
             Column::ContactId => Field::refer("contacts").once(),
             Column::Kind => {
-                Field::code(&["progress", "assessment", "supervision", "restricted", "system"]).once().or("progress")
+                let words = &["progress", "assessment", "supervision", "restricted", "system"];
+                Field::code(words).once().or("progress").in_doubt("restricted")
             }
             Column::OccurredAt => Field::instant(),
             Column::RecordedAt => Field::instant().server(),

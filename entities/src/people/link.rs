@@ -106,3 +106,10 @@ pub async fn spend(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> R
     .await?;
     Ok(())
 }
+
+/// Makes every link of a user worthless that has not been used.
+pub(crate) async fn end_all(conn: &impl ConnectionTrait, user_id: &str, now: Instant) -> Result<()> {
+    let text = "update one_time_links set used_at = $1 where user_id = $2 and used_at is null";
+    sql::exec(conn, text, vec![now.0.into(), user_id.into()]).await?;
+    Ok(())
+}

@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbBackend, IntoActiveModel, QueryOrder, QuerySelect};
 use serde_json::json;
 
-use super::{agency, session, staff, team};
+use super::{agency, link, session, staff, team};
 use crate::access::{Role, settle_user};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
@@ -220,6 +220,8 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     if before.email != after.email {
         let (old, new) = (Some(before.email.as_str()), Some(after.email.as_str()));
         refused::moved(write.conn(), write.now(), &after.agency_id, &after.id, old, new).await?;
+        // What was sent to the old address may be in somebody else's hands.
+        link::end_all(write.conn(), &after.id, write.now()).await?;
     }
     let told = |user: &Model| (user.active, user.tz.clone(), user.digest_hour, user.away_from, user.away_to);
     if told(before) != told(&after) {
@@ -236,11 +238,13 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
 /// When and whether somebody is told has changed: every open case that they see is planned again.
 /// Somebody who comes back sees nothing yet; what they had assigned is theirs again.
 async fn replan(write: &mut Write, user: &str) -> Result<()> {
-    let text = "select c.id from cases c where c.deleted_at is null \
-                and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
+    let text = "with recursive led(id) as (select id from teams where supervisor_user_id = $1 \
+                union select t.id from teams t join led on t.parent_team_id = led.id) \
+                select c.id from cases c where c.deleted_at is null and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
                 (select substr(scope, 6) from sync_access where user_id = $1 and visible \
                 and scope >= 'case:' and scope < 'case;' \
-                union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null)";
+                union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null \
+                union select id from cases where team_id in (select id from led))";
     let cases = sql::all(write.conn(), text, vec![user.into()]).await?;
     if cases.len() > agency::AT_ONCE {
         return timers::mark_agency(write, "user").await;
@@ -277,6 +281,7 @@ pub async fn set_password(write: &mut Write, user_id: &str, hash: &str, but_sess
     )
     .await?;
     session::end_all_but(write.conn(), user_id, but_session, now, "password_changed").await?;
+    link::end_all(write.conn(), user_id, now).await?;
     write.note("password_set", audit::object("users", user_id));
     Ok(())
 }

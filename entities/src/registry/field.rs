@@ -89,6 +89,8 @@ pub struct Field {
     /// The table whose row it names; who writes it must see that row, and a row of a case names
     /// rows of that case only.
     pub refers: Option<&'static str>,
+    /// The word of a new row whose own nobody understands, where words decide who sees it.
+    pub in_doubt: Option<&'static str>,
 }
 
 impl Field {
@@ -102,6 +104,7 @@ impl Field {
             default: None,
             partner: false,
             refers: None,
+            in_doubt: None,
         }
     }
     /// Text of at most `max` characters.
@@ -167,6 +170,10 @@ impl Field {
     /// Tightens freely and loosens only online.
     pub const fn protective(self) -> Field {
         Field { merge: Merge::Protective, ..self }
+    }
+    /// What a new row has whose word nobody understands, since other words of the column show it to more people.
+    pub const fn in_doubt(self, word: &'static str) -> Field {
+        Field { in_doubt: Some(word), ..self }
     }
     /// Must be present at creation.
     pub const fn required(self) -> Field {

@@ -14,7 +14,7 @@ use crate::access::{self, Actor, Role};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::read;
-use crate::registry::{Face, Table, is_id, table};
+use crate::registry::{Face, Kind, Row, Table, fill, is_id, table};
 use crate::sql;
 use crate::store::Store;
 use crate::write::{Arrived, Write};
@@ -202,16 +202,17 @@ pub(super) async fn supersede(
 
 /// The work an issue is about, for a reader of that issue who may read the work: its author, or
 /// somebody who would see the row if it were applied. Which case it belongs to is told to an author who has or had
-/// that case.
-pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<Kept> {
+/// that case. With it the row as it would be, for the trail of what is read.
+pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<(Kept, Row)> {
     let snapshot = access::settled_view(store, &actor.agency_id).await?;
     let mut kept = kept(&*snapshot, actor, issue_id, snapshot.now()).await?;
+    let row = as_meant(&*snapshot, &kept, snapshot.now(), actor).await?.0;
     if let Some(case) = kept.case_id.as_deref().filter(|_| kept.author == actor.user())
         && !rights::has_had(&*snapshot, actor, case, snapshot.now()).await?
     {
         kept.case_id = None;
     }
-    Ok(kept)
+    Ok((kept, row))
 }
 
 async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str, now: Instant) -> Result<Kept> {
@@ -230,25 +231,54 @@ async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &st
     Ok(kept)
 }
 
+/// The row as its author meant it, and as it is stored.
+async fn as_meant(
+    conn: &impl sea_orm::ConnectionTrait,
+    kept: &Kept,
+    now: Instant,
+    actor: &Actor,
+) -> Result<(Row, Option<Row>)> {
+    let stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
+    let mut there = stored.clone();
+    if let Some(there) = &mut there {
+        there.put(kept.table.deleted_at, kept.table.columns[kept.table.deleted_at].null());
+    }
+    let mut row = as_applied(kept, there.as_ref(), now, actor)?;
+    // Where it would stand does not hang on a day, and a row without one that it needs has no form to ask.
+    for (at, column) in kept.table.wire_columns().filter(|(_, column)| column.field.kind == Kind::Date) {
+        if column.limit(row.cell(at)).is_some() {
+            row.put(at, kept.table.fresh().cell(at).clone());
+        }
+    }
+    if kept.table.index("author_id").is_some() {
+        row.set("author_id", kept.author.as_str().into());
+    }
+    // What corrects a row is hidden as far as that is.
+    fill(conn, there.as_ref(), &mut row, actor).await?;
+    Ok((row, stored))
+}
+
 /// Whether the reader would see the row if what was sent were applied, and sees it as it stands.
 async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &Kept, now: Instant) -> Result<bool> {
-    let mut stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
+    let (row, stored) = as_meant(conn, kept, now, actor).await?;
     if let Some(stored) = &stored
         && !stored.is_deleted()
         && !access::sees(conn, actor.user(), kept.table.name, stored.id()).await?
     {
         return Ok(false);
     }
+    let supervises = actor.role == Role::Supervisor;
     if kept.case_id.is_none() && (kept.table.has_case() || stored.is_none()) {
         // Of a case nobody knows, or itself unknown: the author's supervisor was told, and may read it.
-        return Ok(actor.role == Role::Supervisor);
+        return Ok(supervises);
     }
-    if let Some(stored) = &mut stored {
-        stored.put(kept.table.deleted_at, kept.table.columns[kept.table.deleted_at].null());
-    }
-    let mut row = as_applied(kept, stored.as_ref(), now, actor)?;
-    if kept.table.index("author_id").is_some() {
-        row.set("author_id", kept.author.as_str().into());
+    for column in kept.table.columns.iter().filter(|column| column.field.refers == Some(kept.table.name)) {
+        if let Some(id) = row.text(column.name)
+            && read::by_ids(conn, kept.table, &[id.to_owned()]).await?.is_empty()
+        {
+            // How far what it corrects is hidden, nobody knows while that is kept itself.
+            return Ok(supervises);
+        }
     }
     for key in access::keys(conn, &kept.table.stands(&row)?).await? {
         let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
@@ -278,10 +308,12 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     {
         return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
+    // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
+    let makes = !["delete", "action"].contains(&&*kept.op) && write.row(kept.table, &kept.row_id).await?.is_none();
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;
-    for child in bundle(&write, &kept).await? {
+    for child in if makes { bundle(&write, &kept).await? } else { Vec::new() } {
         // What cannot be applied even now, or is meant for fewer eyes, waits for a decision of its own.
         if child.author != actor.user() && !would_see(write.conn(), actor, &child, write.now()).await? {
             continue;
@@ -309,9 +341,6 @@ async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: 
 /// The author's open work that hangs on this new row, parents first: children of a quarantined
 /// parent are one bundle with it (S8).
 async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
-    if parent.op != "create" {
-        return Ok(Vec::new());
-    }
     let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2");
     let rows = sql::all(write.conn(), &text, vec![parent.author.as_str().into(), parent.id.as_str().into()]).await?;
     let mut others = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;

@@ -135,8 +135,18 @@ impl Device {
         since: Option<i64>,
     ) -> Result<()> {
         let set = "conflicts_in_a_row = 0, last_push_at = excluded.last_push_at, \
-                   pushed_since = coalesce(excluded.pushed_since, sync_device.pushed_since)";
+                   pushed_since = case when coalesce(sync_device.pushed_since, -1) < excluded.pushed_since \
+                   then excluded.pushed_since else sync_device.pushed_since end";
         Device::count(conn, actor, 0, (Some(at), since), set).await
+    }
+
+    /// Notes that the device knew all until this pull when it wrote what it sends now.
+    pub(crate) async fn knows(conn: &impl ConnectionTrait, actor: &Actor, since: i64) -> Result<()> {
+        let text = "update sync_device set pushed_since = $1 where device_id = $2 and user_id = $3 \
+                    and coalesce(pushed_since, -1) < $1";
+        let device = actor.device_id.clone().unwrap_or_default();
+        sql::exec(conn, text, vec![since.into(), device.into(), actor.user().into()]).await?;
+        Ok(())
     }
 
     /// The number of the pull on which the device's last push was made: what it says now it wrote knowing all until then.
@@ -295,13 +305,17 @@ pub(crate) async fn to_resend_of(
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
-/// Rows to be sent to this device again beyond its cursor, as (table, id).
-pub(crate) async fn to_resend(conn: &impl ConnectionTrait, actor: &Actor, since: i64) -> Result<Vec<(String, String)>> {
+/// Rows to be sent to this device again beyond its cursor, as (table, id, number of the push that asked).
+pub(crate) async fn to_resend(
+    conn: &impl ConnectionTrait,
+    actor: &Actor,
+    since: i64,
+) -> Result<Vec<(String, String, i64)>> {
     let rows = sql::all(
         conn,
-        "select tbl, row_id from sync_resend where device_id = $1 and user_id = $2 and seq > $3",
+        "select tbl, row_id, seq from sync_resend where device_id = $1 and user_id = $2 and seq > $3",
         vec![actor.device_id.clone().unwrap_or_default().into(), actor.user().into(), since.into()],
     )
     .await?;
-    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?))).collect()
 }

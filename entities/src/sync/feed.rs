@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     /// The greatest number on the paths that count.
     pub(crate) position: i64,
     /// The greatest number on any path.
-    latest: i64,
+    pub(crate) latest: i64,
     /// As the position, without what a push of the user's own left there: when they lost it, for a row that is not live.
     pub(crate) lost: i64,
     /// The user may see it now.

@@ -241,19 +241,21 @@ impl Page {
 async fn resend(snapshot: &Snapshot, actor: &Actor, state: &State, page: &mut Page) -> Result<()> {
     // What was held back before goes with what else was.
     let since = state.deliver_from.map_or(state.since, |from| from.min(state.since));
-    let mut again: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, id) in device::to_resend(&**snapshot, actor, since).await? {
-        again.entry(name).or_default().push(id);
+    let mut again: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
+    for (name, id, asked) in device::to_resend(&**snapshot, actor, since).await? {
+        again.entry(name).or_default().push((id, asked));
     }
-    for (name, ids) in again {
+    for (name, asked) in again {
         let Some(table) = table(&name) else { continue };
+        let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
         let places = feed::places(&**snapshot, actor.user(), table, &ids).await?;
         let places: HashMap<&str, &Entry> = places.iter().map(|place| (place.id.as_str(), place)).collect();
-        for id in ids {
+        for (id, asked) in asked {
             let place = places.get(id.as_str());
+            let spared = || state.withholds || (state.spares && asked > state.since);
             if place.is_some_and(|place| place.live) {
                 page.live.entry(table.name).or_default().insert(id);
-            } else if place.map_or(state.withholds, |place| state.spares_device(place)) {
+            } else if place.map_or_else(spared, |place| state.spares_device(place)) {
                 page.held_back = true;
             } else {
                 // The device named the row itself, so saying that it is not its to hold tells nothing.

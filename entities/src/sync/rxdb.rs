@@ -141,6 +141,12 @@ impl Plan {
         }
     }
 
+    /// Whether an entry's place lies in the part of a commit that has been sent, and it has come up again since.
+    fn has_sent(&self, entry: &Entry) -> bool {
+        let within = (entry.position, entry.id.as_str()) <= (self.since, self.after.as_str());
+        !self.after.is_empty() && within && entry.latest > self.since
+    }
+
     /// Whether an entry lies beyond what has been sent.
     fn wants(&self, entry: &Entry) -> bool {
         let beyond = self.after.is_empty() || (entry.position, entry.id.as_str()) > (self.since, self.after.as_str());
@@ -218,7 +224,13 @@ async fn collect(
             _ => feed::page_end_of(conn, user, Some(table), from, limit).await?,
         };
         let upto = end.unwrap_or(head).min(head);
-        let entries = feed::entries(conn, user, table, from, upto).await?;
+        let mut entries = feed::entries(conn, user, table, from, upto).await?;
+        for entry in
+            entries.iter_mut().filter(|entry| plan.has_sent(entry) && (from + 1..=upto).contains(&entry.latest))
+        {
+            // It may have stood further on when its place was passed, by a path that has ended since.
+            entry.position = entry.latest;
+        }
         let own = if plan.own { made_by(conn, user, table, &entries).await? } else { HashSet::new() };
         let wants = |entry: &Entry| plan.wants(entry) || own.contains(&entry.id);
         let once = |entry: &Entry| !again.contains_key(&entry.id) && wants(entry) && named.insert(entry.id.clone());

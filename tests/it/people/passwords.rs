@@ -7,6 +7,7 @@ use crate::support::{PASSWORD, Person, World, mails_queued, on_both};
 
 on_both!(
     an_invited_user_chooses_a_password_and_signs_in,
+    a_link_is_worth_nothing_once_address_or_password_is_another,
     the_page_of_a_link_changes_nothing_until_its_form_is_sent,
     a_link_works_once_and_takes_the_users_others_with_it,
     links_run_out,
@@ -49,6 +50,23 @@ async fn an_invited_user_chooses_a_password_and_signs_in(world: World) {
     assert_eq!(choose(&world, &secret, NEW).await, 204);
     Person::at(&world.url, "dora@demo.example").tries_to_log_in(NEW).await.ok();
     assert_eq!(world.ada().await.get(&format!("/users/{id}")).await.ok()["invited"], false);
+}
+
+/// It went to an address that was misspelt, or somebody else has seen it.
+async fn a_link_is_worth_nothing_once_address_or_password_is_another(world: World) {
+    let dora = invited(&world).await;
+    let id = dora["id"].as_str().expect("an id");
+    let misspelt = secret(&world, Kind::Invitation, id).await;
+    let right = json!({"email": "dora.dale@demo.example"});
+    world.ada().await.patch(&format!("/users/{id}"), right).await.ok();
+    assert_eq!(choose(&world, &misspelt, NEW).await, 404);
+    let again = secret(&world, Kind::Invitation, id).await;
+    assert_eq!(choose(&world, &again, NEW).await, 204);
+    let ana = world.ana().await;
+    let seen = secret(&world, Kind::Reset, &ana.user_id()).await;
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    assert_eq!(ana.post("/auth/change_password", change).await.status, 204);
+    assert_eq!(choose(&world, &seen, "a third one that is long enough").await, 404);
 }
 
 async fn the_page_of_a_link_changes_nothing_until_its_form_is_sent(world: World) {

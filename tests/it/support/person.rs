@@ -144,6 +144,6 @@ async fn answers(asked: String, request: RequestBuilder) -> Answer {
     let built = built.unwrap_or_else(|why| panic!("{asked}: {why}"));
     let (method, path) = (built.method().to_string(), built.url().path().to_owned());
     let answer = Answer::of(asked, client.execute(built).await).await;
-    is_documented(&method, &path, answer.status);
+    is_documented(&method, &path, answer.status, &answer.headers);
     answer
 }

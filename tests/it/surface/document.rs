@@ -108,8 +108,8 @@ async fn the_refusals_of_sync_fit_what_the_document_says(world: World) {
     let large = ana.post("/sync/salvage", json!({"goals": {"deleted": many}})).await.refused(413);
     assert_eq!(large["max_rows"], 5000);
     document.describes("salvage", 413, &large);
-    let wrong = ana.post("/sync/repair", json!({"rows": [{}]})).await.refused(422);
-    document.describes("repair", 422, &wrong);
+    let wrong = ana.post("/sync/repair", json!({"rows": [{}]})).await.refused(400);
+    document.describes("repair", 400, &wrong);
     let bare =
         json!({"type": "urn:x", "title": "x", "status": 426, "detail": "", "request_id": "", "code": "schema_too_old"});
     let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| document.describes("pull", 426, &bare)));

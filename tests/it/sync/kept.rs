@@ -15,6 +15,11 @@ on_both!(
     what_is_taken_in_otherwise_than_it_was_sent_is_told,
     what_a_lost_phone_alone_knew_can_be_read_and_taken_in,
     an_issue_that_is_settled_on_the_way_can_be_dismissed_too,
+    a_kept_correction_is_hidden_as_far_as_what_it_corrects,
+    late_work_that_is_cut_is_told_whole,
+    what_its_author_took_out_and_put_back_can_be_accepted,
+    a_note_of_a_kind_that_nobody_knows_is_seen_by_the_fewest,
+    who_reads_kept_work_leaves_a_trail,
 );
 
 fn mutation(id: &str, op: &str, table: &str, row: &str, set: Value) -> Value {
@@ -180,7 +185,12 @@ async fn what_a_lost_phone_alone_knew_can_be_read_and_taken_in(world: World) {
     assert_eq!(world.ada().await.post(&path, json!({})).await.status, 204);
     let token = text(&ana.person.session()["refresh_token"]);
     let farewell = world.stranger().request(Method::POST, "/sync/farewell").bearer_auth(token);
-    ana.person.send("a farewell", farewell.body(ana.outgoing().to_string())).await.ok();
+    // The published snippets hand over what they hold, and say nothing of new and old.
+    let mut held = ana.outgoing();
+    for (_, table) in held.as_object_mut().expect("tables") {
+        table["updated"] = std::mem::replace(&mut table["created"], json!([]));
+    }
+    ana.person.send("a farewell", farewell.body(held.to_string())).await.ok();
     let (sam, ben) = (world.sam().await, world.ben().await);
     assert_eq!(issues(&ben, &case).await, Vec::<Value>::new(), "it is nobody else's");
     for row in [&case, &person, &note] {
@@ -193,8 +203,19 @@ async fn what_a_lost_phone_alone_knew_can_be_read_and_taken_in(world: World) {
         let accept = format!("/sync_issues/{}/accept", text(&issue["id"]));
         sam.post(&accept, json!({"reason": "Ana told me of it"})).await.ok();
     }
-    assert_eq!(sam.get(&format!("/cases/{case}")).await.ok()["summary"], json!("opened without signal"));
-    assert_eq!(sam.get(&format!("/notes/{note}")).await.ok()["body"], json!("a first visit"), "and what hangs on it");
+    // It is Ana's, as if it had come while she held the phone.
+    let again = world.ana().await;
+    for who in [&sam, &again] {
+        assert_eq!(who.get(&format!("/cases/{case}")).await.ok()["summary"], json!("opened without signal"));
+        assert_eq!(
+            who.get(&format!("/notes/{note}")).await.ok()["body"],
+            json!("a first visit"),
+            "and what hangs on it"
+        );
+    }
+    let has = again.get(&format!("/case_assignments?case_id={case}")).await.ok();
+    assert_eq!((&has["items"][0]["user_id"], &has["items"][0]["role"]), (&json!(again.user_id()), &json!("primary")));
+    assert_eq!(again.get(&format!("/notes/{note}")).await.ok()["created_by"], json!(again.user_id()));
 }
 
 /// An issue about a note is settled by the note's deletion, and dismissed in the same request.
@@ -213,4 +234,131 @@ async fn an_issue_that_is_settled_on_the_way_can_be_dismissed_too(world: World) 
     let results = mutates(&ana, queue).await;
     assert_eq!(results.len(), 2, "{results:?}");
     assert_ne!(issues(&ana, note).await[0]["status"], json!("open"));
+}
+
+async fn a_kept_correction_is_hidden_as_far_as_what_it_corrects(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let (ben, sam) = (world.ben().await, world.sam().await);
+    let case = opens_case(&mut ana).await;
+    let note = |kind: &str, part2: bool| json!({"case_id": case, "body": "first", "kind": kind, "part2": part2, "status": "signed"});
+    let stored = [
+        ana.creates("notes", note("restricted", false)),
+        ana.creates("notes", note("progress", true)),
+        ana.creates("notes", note("progress", false)),
+    ];
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let correction = |of: &str| json!({"case_id": case, "body": "corrected", "kind": "progress", "amends_note_id": of});
+    let hidden = [ana.creates("notes", correction(&stored[0])), ana.creates("notes", correction(&stored[1]))];
+    let open = ana.creates("notes", correction(&stored[2]));
+    // And one of a note that is kept itself.
+    let kept = ana.creates("notes", json!({"case_id": case, "body": "hidden", "kind": "restricted"}));
+    let of_kept = ana.creates("notes", correction(&kept));
+    // A row without the day that it needs can be read all the same.
+    let rating = ana.creates("goal_ratings", json!({"case_id": case, "goal_id": "goal-of-nobody-here", "level": 1}));
+    ana.pushes().await.expect("work").ok();
+    for id in hidden.iter().chain([&kept, &of_kept]) {
+        let issue = issues(&ben, id).await.pop().expect("Ben is told that there is something");
+        ben.get(&work(&issue)).await.refused(403);
+    }
+    for id in [&hidden[0], &kept, &of_kept] {
+        let issue = issues(&sam, id).await.pop().expect("Sam is told");
+        sam.get(&work(&issue)).await.ok();
+    }
+    for id in [&open, &rating] {
+        ben.get(&work(&issues(&ben, id).await.pop().expect("told"))).await.ok();
+    }
+}
+
+async fn late_work_that_is_cut_is_told_whole(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let ben = world.ben().await;
+    let case = opens_case(&mut ana).await;
+    let long = "word ".repeat(5_000);
+    let row = json!({"case_id": case, "body": long, "kind": "progress", "status": "signed", "contact_id": "contact-of-nobody",
+        "occurred_at": world.clock.now().0});
+    world.pass_secs(3600);
+    hands_over(&world, &case, "ben@demo.example").await;
+    let id = ana.creates("notes", row);
+    ana.pushes().await.expect("a note").ok();
+    let stored = ben.get(&format!("/notes/{id}")).await.ok();
+    assert_eq!((stored["late"].clone(), stored["body"].as_str().map(str::len)), (json!(true), Some(20_000)));
+    let told = issues(&ana.person, &id).await;
+    assert!(
+        told.iter().any(|issue| issue["kind"] == json!("cleaned") && issue["message"].to_string().contains("body")),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|issue| issue["detail"]["body"] == json!(long)), "whole");
+}
+
+async fn what_its_author_took_out_and_put_back_can_be_accepted(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let ben = world.ben().await;
+    let case = opens_case(&mut ana).await;
+    for list in [r#"["trauma"]"#, r#"[{"value": "trauma", "removed": true}]"#] {
+        ana.edits("cases", &case, json!({"difficulty_tags": list}));
+        ana.syncs().await;
+        ana.pulls().await;
+    }
+    hands_over(&world, &case, "ben@demo.example").await;
+    ana.edits("cases", &case, json!({"difficulty_tags": r#"["trauma"]"#}));
+    ana.pushes().await.expect("an edit").ok();
+    let issue = issues(&ben, &case).await.pop().expect("told");
+    ben.post(&format!("/sync_issues/{}/accept", text(&issue["id"])), json!({"reason": "she knew"})).await.ok();
+    assert_eq!(ben.get(&format!("/cases/{case}")).await.ok()["difficulty_tags"], json!(["trauma"]));
+}
+
+async fn a_note_of_a_kind_that_nobody_knows_is_seen_by_the_fewest(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let (ben, sam) = (world.ben().await, world.sam().await);
+    let case = opens_case(&mut ana).await;
+    let second = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "they work together"});
+    sam.post(&format!("/cases/{case}/assignments"), second).await.ok();
+    let note = ana.creates("notes", json!({"case_id": case, "body": "for few", "kind": "Restricted"}));
+    let plain = ana.creates("notes", json!({"case_id": case, "body": "for all"}));
+    ana.syncs().await;
+    ben.get(&format!("/notes/{note}")).await.refused(404);
+    ben.get(&format!("/notes/{plain}")).await.ok();
+    sam.get(&format!("/notes/{note}")).await.ok();
+    let set = json!({"case_id": case, "body": "for few", "kind": {"to": "secret"}});
+    mutates(&ana.person, json!([mutation("mutation-0001", "create", "notes", "note-of-a-new-app", set)])).await;
+    ben.get("/notes/note-of-a-new-app").await.refused(404);
+    ana.person.get("/notes/note-of-a-new-app").await.ok();
+}
+
+async fn who_reads_kept_work_leaves_a_trail(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let (ben, sam) = (world.ben().await, world.sam().await);
+    let case = opens_case(&mut ana).await;
+    let note = ana.creates("notes", json!({"case_id": case, "body": "for few", "kind": "restricted"}));
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let fresh = ana.creates("notes", json!({"case_id": case, "body": "for few, too", "kind": "restricted"}));
+    ana.pushes().await.expect("a note").ok();
+    let events = async |action: &str| {
+        let text = "select count(*) from audit_event where action = $1";
+        let row = entities::sql::one(world.store.connection(), text, vec![action.into()]).await.expect("an answer");
+        row.expect("a row").try_get_by_index::<i64>(0).expect("a number")
+    };
+    let before = events("read_restricted").await;
+    sam.get(&format!("/notes/{note}/history")).await.ok();
+    sam.get(&work(&issues(&sam, &fresh).await.pop().expect("told"))).await.ok();
+    assert_eq!(events("read_restricted").await, before + 2);
+    let before = events("denied").await;
+    ben.get(&format!("/notes/{note}/history")).await.refused(404);
+    ben.post(&format!("/notes/{note}/restore"), json!({"seq": 1})).await.refused(404);
+    ben.get("/sync_issues/issue-of-nobody/work").await.refused(404);
+    for verb in ["accept", "discard"] {
+        ben.post(&format!("/sync_issues/issue-of-nobody/{verb}"), json!({"reason": "x"})).await.refused(404);
+    }
+    assert_eq!(events("denied").await, before + 5);
+    // And what is wrong with a question tells nothing of a case that is out of sight.
+    let odd = json!({"to": "active", "user_id": 5});
+    let cleo = world.cleo().await;
+    let mut foreign = Phone::of(&cleo);
+    let theirs = opens_case(&mut foreign).await;
+    world.sol().await.post(&format!("/cases/{theirs}/status"), json!({"to": "closed", "reason": "x"})).await;
+    for case in [theirs.as_str(), "case-of-nobody-here"] {
+        sam.post(&format!("/cases/{case}/status"), odd.clone()).await.refused(404);
+    }
 }

@@ -11,6 +11,8 @@ on_both!(
     a_native_push_shows_nothing_of_a_note_that_is_hidden,
     accepting_ones_own_work_does_not_widen_what_one_may_make,
     a_changed_role_takes_its_cases_from_the_phone,
+    a_changed_role_takes_what_was_ones_own_too,
+    a_supervisor_who_comes_back_sees_all_cases_again,
     an_edit_of_a_lost_case_reaches_who_has_it_now_and_can_be_accepted,
     work_on_a_hidden_note_is_not_shown_to_who_may_not_see_the_note,
     an_unknown_case_and_a_foreign_one_answer_alike,
@@ -165,6 +167,53 @@ async fn a_changed_role_takes_its_cases_from_the_phone(world: World) {
         for phone in [phone, fresh] {
             assert_eq!((phone.ids("cases").len(), phone.ids("persons").len()), (0, 0), "{}", phone.person.email);
         }
+    }
+}
+
+/// A person without a case is its maker's, and issues tell of clients.
+async fn a_changed_role_takes_what_was_ones_own_too(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    ana.pulls().await;
+    let person = ana.creates("persons", json!({"given_name": "Pia"}));
+    ana.creates("notes", json!({"case_id": "case-of-nobody-here", "body": "words about Pia", "kind": "progress"}));
+    ana.syncs().await;
+    ana.pulls().await;
+    assert!(ana.row("persons", &person).is_some() && !issues(&ana).is_empty());
+    let ada = world.ada().await;
+    for (role, sees) in [("administrator", false), ("caseworker", true), ("auditor", false)] {
+        ada.patch(&format!("/users/{}", ana.person.user_id()), json!({"role": role})).await.ok();
+        ana.person.logs_in().await;
+        ana.pulls().await;
+        let mut fresh = Phone::of(&ana.person);
+        fresh.pulls().await;
+        for phone in [&ana, &fresh] {
+            assert_eq!((phone.row("persons", &person).is_some(), !issues(phone).is_empty()), (sees, sees), "{role}");
+        }
+        for path in ["/sync/pull", "/sync/digest?table=persons"] {
+            assert_eq!(ana.person.get(path).await.ok().to_string().contains(&person), sees, "{role} {path}");
+        }
+    }
+}
+
+async fn a_supervisor_who_comes_back_sees_all_cases_again(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let case = opens_case(&mut ana).await;
+    let (ada, sam) = (world.ada().await, world.sam().await);
+    let mut phone = Phone::of(&sam);
+    phone.pulls().await;
+    let path = format!("/users/{}", sam.user_id());
+    for again in 0..2 {
+        if again == 0 {
+            ada.post(&format!("{path}/deactivate"), json!({})).await.ok();
+            ada.post(&format!("{path}/reactivate"), json!({})).await.ok();
+        } else {
+            ada.patch(&path, json!({"role": "auditor"})).await.ok();
+            ada.patch(&path, json!({"role": "supervisor"})).await.ok();
+        }
+        sam.logs_in().await;
+        sam.get(&format!("/cases/{case}")).await.ok();
+        phone.pulls().await;
+        assert!(phone.row("cases", &case).is_some(), "time {again}");
     }
 }
 
@@ -365,6 +414,7 @@ async fn what_was_taken_out_of_a_list_elsewhere_stays_out(world: World) {
         serde_json::from_str(phone.column("persons", &person, "contact_points").as_str().unwrap_or("[]")).expect("JSON")
     };
     let says = |items: &[&Value]| json!({"contact_points": json!(items).to_string()});
+    phone.counts = Some((1, 0));
     let (mother, unsafe_one, clinic, school) = (number("555-1"), number("555-2"), number("555-3"), number("555-4"));
     phone.edits("persons", &person, says(&[&mother, &unsafe_one]));
     phone.syncs().await;
@@ -379,23 +429,43 @@ async fn what_was_taken_out_of_a_list_elsewhere_stays_out(world: World) {
     tablet.syncs().await;
     // The phone, without signal since before, adds one; the answer is lost, so it sends the same again.
     phone.edits("persons", &person, says(&[&mother, &unsafe_one, &clinic]));
-    for _ in 0..2 {
+    for number in 2..4 {
+        phone.counts = Some((number, 1));
         phone.pulls().await;
         phone.sends(&phone.outgoing()).await.ok();
     }
+    phone.counts = Some((4, 1));
     phone.syncs().await;
     phone.pulls().await;
     assert_eq!(list(&phone), json!([mother, clinic]));
     let told: Vec<_> = issues(&phone).into_iter().filter(|issue| issue["about_id"] == json!(person)).collect();
     assert_eq!(told.len(), 1, "and its user hears of it: {told:?}");
-    // What was left out is kept, and whoever knows and means it has it back.
-    phone.edits("persons", &person, says(&[&mother, &clinic, &school]));
+    // Whoever knows and means it has it back, in the very words that were left out.
+    phone.counts = Some((5, 4));
+    phone.edits("persons", &person, says(&[&mother, &unsafe_one, &clinic]));
     phone.syncs().await;
     phone.pulls().await;
-    phone.edits("persons", &person, says(&[&mother, &clinic, &school, &unsafe_one]));
+    assert_eq!(list(&phone), json!([mother, clinic, unsafe_one]));
+    // So on a phone that counts nothing and has never pushed: it is told once.
+    let third = ana.on_another_device();
+    third.logs_in().await;
+    let mut third = Phone::of(&third);
+    tablet.pulls().await;
+    let gone = json!({"kind": "phone", "value": "555-3", "removed": true});
+    tablet.edits("persons", &person, says(&[&mother, &unsafe_one, &gone]));
+    tablet.syncs().await;
+    third.pulls().await;
+    for expected in [json!([mother, unsafe_one]), json!([mother, unsafe_one, clinic])] {
+        third.edits("persons", &person, says(&[&mother, &unsafe_one, &clinic]));
+        third.syncs().await;
+        third.pulls().await;
+        assert_eq!(list(&third), expected);
+    }
+    phone.counts = None;
+    phone.pulls().await;
+    phone.edits("persons", &person, says(&[&mother, &clinic, &unsafe_one, &school]));
     phone.syncs().await;
     phone.pulls().await;
-    assert_eq!(list(&phone), json!([mother, clinic, school, unsafe_one]));
     // A word that this phone took out itself comes back without a question.
     let gone = json!({"kind": "phone", "value": "555-4", "removed": true});
     phone.edits("persons", &person, says(&[&mother, &clinic, &gone]));

@@ -28,6 +28,7 @@ on_both!(
     after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered,
     a_row_that_stays_by_one_path_is_named_once_where_another_ended,
     a_row_is_not_stepped_over_where_one_of_its_paths_ends_between_two_pages,
+    a_row_before_the_middle_of_a_commit_is_not_stepped_over_either,
     what_a_document_leaves_out_is_emptied,
 );
 
@@ -663,6 +664,36 @@ async fn a_row_is_not_stepped_over_where_one_of_its_paths_ends_between_two_pages
     assert_eq!(page["documents"][0]["id"], alone[0], "the page ends before the person of both");
     hands_over(&world, &second, "ben@demo.example").await;
     let rest = persons.pulls(1).await;
+    assert_eq!(find(&rest, both.as_str().expect("an id"))["_deleted"], json!(false), "{rest:?}");
+}
+
+/// The page ends in the middle of a commit, beyond the place that a row has there once its other path has ended.
+async fn a_row_before_the_middle_of_a_commit_is_not_stepped_over_either(world: World) {
+    let ben = world.ben().await;
+    let mut phone = Phone::of(&ben);
+    let cases = [opens_case(&mut phone).await, opens_case(&mut phone).await, opens_case(&mut phone).await];
+    let person = async |of: &[usize]| {
+        world.pass_secs(1); // so that ids are in order
+        let made = ben.post("/persons", json!({"given_name": "Noor"})).await.ok();
+        for case in of {
+            ben.post("/case_parties", json!({"case_id": cases[*case], "person_id": made["id"]})).await.ok();
+        }
+        made["id"].clone()
+    };
+    let first = [person(&[0]).await, person(&[0]).await, person(&[0]).await];
+    let (both, last) = (person(&[1, 2]).await, person(&[1]).await);
+    for case in &cases {
+        world.pass_secs(1);
+        hands_over(&world, case, "ana@demo.example").await;
+    }
+    world.pass_secs(1);
+    let ana = world.ana().await;
+    let mut persons = Collection::of(&ana, "persons");
+    let page = persons.page(4).await;
+    let named: Vec<&Value> = page["documents"].as_array().expect("a list").iter().map(|one| &one["id"]).collect();
+    assert_eq!(named, first.iter().chain([&last]).collect::<Vec<_>>());
+    hands_over(&world, &cases[2], "ben@demo.example").await;
+    let rest = persons.pulls(4).await;
     assert_eq!(find(&rest, both.as_str().expect("an id"))["_deleted"], json!(false), "{rest:?}");
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::rules::{goal, hands_over, opens_case};
 use super::rxdb::Collection;
-use crate::support::{Person, Phone, Town, World, alone_on_both};
+use crate::support::{Document, Person, Phone, Town, World, alone_on_both};
 
 alone_on_both!(
     after entities::registry::later::declare(2, &[("notes", None), ("goals", Some("why_it_matters"))]);
@@ -312,6 +312,7 @@ async fn what_an_older_server_has_no_table_for_is_not_taken_for_sent(world: Worl
     let newer = phone.person.post(&format!("/sync?last_pulled_at={cursor}&schema_version=9"), body.clone()).await.ok();
     let left = json!({"home_visits": ["visit-of-version-9", "visit-thrown-away"]});
     assert_eq!(newer, json!({"experimentalRejectedIds": left}));
+    Document::of(&world).await.describes("push", 200, &newer);
     // Of an app that is no newer, such a table is its own affair.
     let same = phone.person.post(&format!("/sync?last_pulled_at={cursor}"), body).await.ok();
     assert_eq!(same, json!({}));

@@ -196,7 +196,7 @@ impl<'a> Desk<'a> {
             return self.quarantine(incoming, None, reason, widely).await;
         };
         if !own {
-            return self.late_or_quarantined(incoming, checked).await;
+            return self.late_or_quarantined(incoming, &merged, checked).await;
         }
         // Accepting another's work does not widen what its author may make.
         if !table.may_write(None, checked.row(), &author)? {
@@ -217,7 +217,12 @@ impl<'a> Desk<'a> {
 
     /// New work for a case that is not the author's any more: taken in when it only adds, when it
     /// happened while the case was theirs, and when it comes within 14 days (S18).
-    pub(super) async fn late_or_quarantined(&mut self, incoming: &Incoming, checked: Checked) -> Result<()> {
+    pub(super) async fn late_or_quarantined(
+        &mut self,
+        incoming: &Incoming,
+        merged: &merge::Merged,
+        checked: Checked,
+    ) -> Result<()> {
         let row = checked.row().clone();
         let in_time = match (row.table.occurred(&row)?, row.case_id()) {
             (Some(occurred), Some(case)) => rights::was_theirs(self.write, case, occurred).await?,
@@ -227,6 +232,7 @@ impl<'a> Desk<'a> {
         if !in_time || !row.table.may_write(None, &row, &actor)? {
             return self.quarantine(incoming, None, NOT_YOUR_CASE, true).await;
         }
+        self.report(incoming, merged, &row).await?;
         let mut late = row;
         late.set("late", true.into());
         let said = "Work done before the case was handed over arrived afterwards and was added to it.";

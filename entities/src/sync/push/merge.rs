@@ -90,6 +90,7 @@ pub(crate) fn merge(
         let cell = match column.field.merge {
             // Whatever it was to say, it was to protect: what nobody understands must not be read by all.
             Merge::Protective if mended && before.is_none() => closed(column),
+            _ if mended && before.is_none() && column.field.in_doubt.is_some() => column.field.in_doubt.into(),
             Merge::Items => {
                 let said = elsewhere.taken_out.get(column.name).map(|gone| items::without(&cell, gone));
                 let list = items::laid_over(merged.row.cell(at), said.as_ref().unwrap_or(&cell));

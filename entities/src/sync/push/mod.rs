@@ -127,7 +127,9 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
         return Err(PushRefusal::Conflict(conflicts));
     }
     let (applied, quarantined) = desk.close().await?;
-    Device::pushed(write.conn(), actor, write.now(), Some(since.min(write.seq()))).await?;
+    // One that is counted says itself what it has had an answer to.
+    let knows = counted.is_none().then_some(since.min(write.seq()));
+    Device::pushed(write.conn(), actor, write.now(), knows).await?;
     if let Some(counted) = counted {
         counted.keep(&write).await?;
     }
@@ -232,9 +234,19 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
         let why = telling.message;
         return Err(Error::Conflict { code: "not_applicable", detail: format!("It cannot be applied. {why}") });
     }
-    desk.flush().await?;
-    // What is not stored as it was sent is told as if it had come now.
-    write.in_the_name_of(author, async |write| quarantine::tell(write, tellings, false).await).await
+    let (fresh, unseen) = (std::mem::take(&mut desk.fresh), std::mem::take(&mut desk.unseen));
+    let user = write.actor().user().to_owned();
+    let stored = write.in_the_name_of(author, async |write| {
+        // It is its author's: a case that was opened offline, and the team it is of.
+        write.insert(fresh).await?;
+        // What is not stored as it was sent is told as if it had come now.
+        quarantine::tell(write, tellings, false).await
+    });
+    stored.await?;
+    for (table, id) in unseen {
+        write.take_from_author(table, &id, &user).await?;
+    }
+    Ok(())
 }
 
 /// The row as it would be, were kept work applied to the stored one or made anew.

@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::history;
 use crate::registry::{Face, Merge, Row, items};
 use crate::sync::device::{self, Device};
-use crate::sync::issue;
 use crate::sync::quarantine::{self, Telling, derived_id};
 
 impl Desk<'_> {
@@ -62,8 +61,7 @@ impl Desk<'_> {
     /// Items of lists that others took out after the device wrote, and that it still sends; and what is told of each list.
     ///
     /// A WatermelonDB app sends a list whole, and keeps its own through a pull. What was taken out before the pull of its
-    /// last push it knew when it wrote, and means to have there again; unless it has just been told of this very list,
-    /// which then comes again because the answer was lost.
+    /// last push it knew when it wrote, and means to have there again. About work that was kept, people have decided.
     pub(super) async fn taken_out(
         &self,
         incoming: &Incoming,
@@ -72,7 +70,7 @@ impl Desk<'_> {
         let (mut gone, mut tellings) = (BTreeMap::new(), Vec::new());
         let (table, conn, author) = (incoming.table, self.write.conn(), &*self.author);
         let lists = table.wire_columns().filter(|(_, column)| column.field.merge == Merge::Items);
-        for (at, column) in lists.filter(|_| incoming.face == Face::Watermelon) {
+        for (at, column) in lists.filter(|_| incoming.face == Face::Watermelon && author.device_id.is_some()) {
             let name = column.name;
             let Some(sent) = incoming.raw.get(name).filter(|_| incoming.speaks_for(name)) else { continue };
             let (list, _) = merge::clean(column, sent, incoming.face);
@@ -83,11 +81,7 @@ impl Desk<'_> {
             let said = format!("{name}: what others took out meanwhile stays out. Add it again if it is to be there.");
             let sent = Map::from_iter([(name.to_owned(), sent.clone())]);
             let telling = Telling::to_author("ignored", table, &incoming.id, before.case_id(), said, sent);
-            let issue = self.write.load::<issue::Entity>(&telling.issue_of(author.user(), author.user())).await?;
-            let since = match issue.filter(|issue| issue.status == "open") {
-                Some(_) => 0,
-                None => Device::pushed_since(conn, author).await?,
-            };
+            let since = Device::pushed_since(conn, author).await?;
             let mut out = history::taken_out(conn, before, name, since, author).await?;
             out.retain(|item| strangers.contains(item));
             if !out.is_empty() {

@@ -21,7 +21,7 @@ use crate::audit::short;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::sql;
-use crate::sync::device;
+use crate::sync::device::{self, Device};
 use crate::sync::quarantine::Telling;
 use crate::write::Write;
 
@@ -51,6 +51,8 @@ struct Kept {
 /// A numbered push on its way in.
 pub(super) struct Counted {
     number: i64,
+    /// The pull that it was made on.
+    since: i64,
     hash: String,
     text: String,
     /// What later pushes said that have overtaken this one; none where none has.
@@ -71,10 +73,13 @@ impl Counted {
         let sent = sent(rows);
         let text = written(&sent)?;
         let hash = short(text.as_bytes());
-        forget(write, &actor, numbered.acked).await?;
+        // What the device has had the answer to, it knew when it wrote this.
+        if let Some(since) = forget(write, &actor, numbered.acked).await? {
+            Device::knows(write.conn(), &actor, since).await?;
+        }
         let mut kept = unanswered(write, &actor).await?;
         let again = kept.iter().any(|push| push.number == number && push.hash == hash);
-        let mut counted = Counted { number, hash, text, overtaken: None };
+        let mut counted = Counted { number, since, hash, text, overtaken: None };
         if kept.iter().any(|push| push.number > number) && !again {
             // The newest push is kept until a newer one is taken in, so one that was overtaken finds it. It was made
             // on a pull from before that one; what was made on a later pull was not under way then.
@@ -121,8 +126,8 @@ impl Counted {
         let actor = write.actor();
         sql::exec(
             write.conn(),
-            "insert into sync_push (device_id, user_id, number, agency_id, seq, hash, sent) \
-             values ($1, $2, $3, $4, $5, $6, $7) \
+            "insert into sync_push (device_id, user_id, number, agency_id, seq, hash, sent, since) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) \
              on conflict (device_id, user_id, number) do update set hash = excluded.hash, sent = excluded.sent",
             vec![
                 actor.device_id.clone().unwrap_or_default().into(),
@@ -132,6 +137,7 @@ impl Counted {
                 write.seq().into(),
                 self.hash.into(),
                 self.text.into(),
+                self.since.min(write.seq()).into(),
             ],
         )
         .await?;
@@ -227,12 +233,15 @@ async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, r
     Ok(Said::Partly)
 }
 
-/// Forgets the pushes of this device up to a number.
-async fn forget(write: &Write, actor: &Actor, number: i64) -> Result<()> {
+/// Forgets the pushes of this device up to a number; gives the latest pull on which one of them was made.
+async fn forget(write: &Write, actor: &Actor, number: i64) -> Result<Option<i64>> {
     let device = actor.device_id.clone().unwrap_or_default();
-    let text = "delete from sync_push where device_id = $1 and user_id = $2 and number <= $3";
-    sql::exec(write.conn(), text, vec![device.into(), actor.user().into(), number.into()]).await?;
-    Ok(())
+    let text = "delete from sync_push where device_id = $1 and user_id = $2 and number <= $3 returning since";
+    let mut latest = None;
+    for row in sql::all(write.conn(), text, vec![device.into(), actor.user().into(), number.into()]).await? {
+        latest = latest.max(row.try_get_by_index::<Option<i64>>(0)?);
+    }
+    Ok(latest)
 }
 
 /// The pushes of this device to which it has had no answer, as it counts.

@@ -103,7 +103,7 @@ impl Desk<'_> {
             return self.quarantine(incoming, None, NOT_YOURS, true).await;
         }
         if !own {
-            return self.late_or_quarantined(incoming, checked).await;
+            return self.late_or_quarantined(incoming, &merged, checked).await;
         }
         let row = checked.row().clone();
         match self.put_back(checked, incoming, &maker, offer).await {
