@@ -127,10 +127,8 @@ pub(crate) async fn taken_out(
         let mut old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
         let Some(Value::Array(list)) = old.remove(column) else { continue };
         lists.push(list);
-        others.push(
-            entry.try_get_by_index::<Option<String>>(1)?.as_deref() != Some(actor.user())
-                || entry.try_get_by_index::<Option<String>>(2)? != actor.device_id,
-        );
+        let another = actor.device_id.is_some() && entry.try_get_by_index::<Option<String>>(2)? != actor.device_id;
+        others.push(another || entry.try_get_by_index::<Option<String>>(1)?.as_deref() != Some(actor.user()));
     }
     let stored = row.table.index(column).map(|at| row.json(at, crate::registry::Face::Rest));
     lists.push(match stored {

@@ -227,7 +227,7 @@ impl Synced for Entity {
             Column::Reason => Field::text(2000).partner(),
             Column::PacketFields => Field::json(),
             Column::ClientChoice => Field::text(1000),
-            Column::ClientConsent => Field::json(),
+            Column::ClientConsent => Field::json().agreement(),
             Column::ConsentId => Field::id(),
             Column::DoNotContactPerson => Field::boolean().protective().partner(),
             Column::Status => Field::code(STATUSES).state().or("draft").partner(),

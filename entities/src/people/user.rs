@@ -223,7 +223,9 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
         // What was sent to the old address may be in somebody else's hands.
         link::end_all(write.conn(), &after.id, write.now()).await?;
     }
-    let told = |user: &Model| (user.active, user.tz.clone(), user.digest_hour, user.away_from, user.away_to);
+    let told = |user: &Model| {
+        (user.active, user.role.clone(), user.tz.clone(), user.digest_hour, user.away_from, user.away_to)
+    };
     if told(before) != told(&after) {
         replan(write, &after.id).await?;
     }

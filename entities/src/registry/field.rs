@@ -91,6 +91,8 @@ pub struct Field {
     pub refers: Option<&'static str>,
     /// The word of a new row whose own nobody understands, where words decide who sees it.
     pub in_doubt: Option<&'static str>,
+    /// A record of what a client agrees to: its `withdrawn` is not taken back through sync.
+    pub agreement: bool,
 }
 
 impl Field {
@@ -105,6 +107,7 @@ impl Field {
             partner: false,
             refers: None,
             in_doubt: None,
+            agreement: false,
         }
     }
     /// Text of at most `max` characters.
@@ -174,6 +177,10 @@ impl Field {
     /// What a new row has whose word nobody understands, since other words of the column show it to more people.
     pub const fn in_doubt(self, word: &'static str) -> Field {
         Field { in_doubt: Some(word), ..self }
+    }
+    /// Holds what a client agrees to.
+    pub const fn agreement(self) -> Field {
+        Field { agreement: true, ..self }
     }
     /// Must be present at creation.
     pub const fn required(self) -> Field {

@@ -57,7 +57,9 @@ impl Column {
             return Ok(self.null());
         }
         // WatermelonDB writes an empty text where a column that is not optional was never set.
-        let blank = face == Face::Watermelon && json.as_str() == Some("");
+        // In no face is it a word of a list.
+        let code = matches!(self.field.kind, Kind::Code(_));
+        let blank = (face == Face::Watermelon || code) && json.as_str() == Some("");
         if blank && !matches!(self.field.kind, Kind::Text(_)) {
             return Ok(self.null());
         }

@@ -157,6 +157,13 @@ pub(super) async fn waits(write: &Write, table: &'static Table, row_id: &str) ->
     Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
+/// Whether a row that is to be made is kept open, whoever sent it.
+pub(super) async fn is_kept(write: &Write, table: &'static Table, row_id: &str) -> Result<bool> {
+    let text = "select 1 from sync_quarantine where agency_id = $1 and state = 'open' and tbl = $2 and row_id = $3";
+    let values = vec![write.actor().agency_id.as_str().into(), table.name.into(), row_id.into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
+}
+
 /// Applies what was waiting for what has arrived, or for what comes with it in turn, each in the name of its author and
 /// under their rights, whoever brought it. What cannot be applied even now stays where it is.
 pub(crate) async fn release(write: &mut Write, arrived: Arrived) -> Result<()> {
@@ -272,8 +279,10 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
         // Of a case nobody knows, or itself unknown: the author's supervisor was told, and may read it.
         return Ok(supervises);
     }
+    let read_from = kept.table.fills(stored.as_ref(), &row, actor)?;
     for column in kept.table.columns.iter().filter(|column| column.field.refers == Some(kept.table.name)) {
         if let Some(id) = row.text(column.name)
+            && read_from.iter().any(|fill| fill.values.contains(&id.into()))
             && read::by_ids(conn, kept.table, &[id.to_owned()]).await?.is_empty()
         {
             // How far what it corrects is hidden, nobody knows while that is kept itself.
@@ -309,20 +318,35 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
     // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
-    let makes = !["delete", "action"].contains(&&*kept.op) && write.row(kept.table, &kept.row_id).await?.is_none();
+    let makes = match kept.op.as_str() {
+        "create" => true,
+        "update" => write.row(kept.table, &kept.row_id).await?.is_none() && !has_maker(&write, &kept).await?,
+        _ => false,
+    };
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;
-    for child in if makes { bundle(&write, &kept).await? } else { Vec::new() } {
-        // What cannot be applied even now, or is meant for fewer eyes, waits for a decision of its own.
-        if child.author != actor.user() && !would_see(write.conn(), actor, &child, write.now()).await? {
-            continue;
+    let mut left = if makes { bundle(&write, &kept).await? } else { Vec::new() };
+    loop {
+        let before = left.len();
+        let mut again = Vec::new();
+        for child in left {
+            // What cannot be applied even now, or is meant for fewer eyes, waits for a decision of its own.
+            if child.author != actor.user() && !would_see(write.conn(), actor, &child, write.now()).await? {
+                again.push(child);
+                continue;
+            }
+            match write.attempt(async |write| carry_out(write, &child, &decision, reason).await).await {
+                Ok(()) => (),
+                Err(Error::Conflict { .. } | Error::Forbidden(_) | Error::NotFound) => again.push(child),
+                Err(error) => return Err(error),
+            }
         }
-        let tried = write.attempt(async |write| carry_out(write, &child, &decision, reason).await).await;
-        match tried {
-            Ok(()) | Err(Error::Conflict { .. } | Error::Forbidden(_) | Error::NotFound) => (),
-            Err(error) => return Err(error),
+        // What one of them names may have come with another.
+        if again.is_empty() || again.len() == before {
+            break;
         }
+        left = again;
     }
     write.note("quarantine_settled", reason);
     write.commit().await?;
@@ -338,10 +362,21 @@ async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: 
     settle(write, &kept.id, decision.status(), reason).await
 }
 
+/// Whether the row itself is kept beside this edit of it.
+async fn has_maker(write: &Write, kept: &Kept) -> Result<bool> {
+    let text = "select 1 from sync_quarantine where agency_id = $1 and state = 'open' and op = 'create' and tbl = $2 \
+                and row_id = $3 and id <> $4";
+    let agency = write.actor().agency_id.as_str();
+    let values = vec![agency.into(), kept.table.name.into(), kept.row_id.as_str().into(), kept.id.as_str().into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
+}
+
 /// The author's open work that hangs on this new row, parents first: children of a quarantined
 /// parent are one bundle with it (S8).
 async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
-    let text = format!("select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2");
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2 order by at, turn, id"
+    );
     let rows = sql::all(write.conn(), &text, vec![parent.author.as_str().into(), parent.id.as_str().into()]).await?;
     let mut others = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
     others.sort_by_key(|kept| kept.table.rank);

@@ -269,7 +269,7 @@ impl Device {
 
 /// Asks for a row to be sent to this device again although its position lies behind its cursor:
 /// what was stored differs from what it pushed (S7).
-pub(super) async fn resend(write: &Write, table: &str, id: &str) -> Result<()> {
+pub(crate) async fn resend(write: &Write, table: &str, id: &str) -> Result<()> {
     let actor = write.actor();
     let Some(device) = actor.device_id.as_deref() else { return Ok(()) };
     sql::exec(

@@ -6,7 +6,7 @@
 //! are listed in docs/sync.md.
 
 pub mod custody;
-mod device;
+pub(crate) mod device;
 pub mod devices;
 pub mod digest;
 mod feed;

@@ -221,7 +221,8 @@ async fn assignments(
 ) -> Result<()> {
     let text = format!(
         "select a.case_id, a.role, {PERSON} from case_assignments a join users u on u.id = a.user_id \
-         where a.deleted_at is null and u.active and a.role in ('primary', 'covering') \
+         where a.deleted_at is null and u.active and u.role in ('caseworker', 'supervisor') \
+         and a.role in ('primary', 'covering') \
          and a.from_ts <= $1 and (a.to_ts is null or a.to_ts > $1) and a.case_id in ({}) order by a.from_ts, a.id",
         sql::marks(2, ids.len())
     );
@@ -252,7 +253,7 @@ async fn supervisors(
          union all select up.start, t.parent_team_id, up.depth + 1 from up join teams t on t.id = up.id \
          where t.parent_team_id is not null and up.depth < 20) \
          select up.start, {PERSON} from up join teams t on t.id = up.id \
-         join users u on u.id = t.supervisor_user_id and u.active order by up.depth desc",
+         join users u on u.id = t.supervisor_user_id and u.active and u.role = 'supervisor' order by up.depth desc",
         sql::marks(1, teams.len())
     );
     for row in sql::all(conn, &text, teams.keys().map(|id| id.as_str().into()).collect()).await? {

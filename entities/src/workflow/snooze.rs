@@ -46,6 +46,10 @@ pub(super) async fn plan(write: &mut Write, case_id: &str, facts: Option<&CaseFa
             write.change::<prompt::Entity>(&prompt, after).await?;
         } else if let Some(until) = prompt.snooze_until {
             wanted.insert(key(&prompt, until), (prompt, until));
+        } else {
+            // Put off until no instant, as a phone may have it: asked again, or it would sleep for ever.
+            let after = prompt::Model { status: "pending".into(), ..prompt.clone() };
+            write.change::<prompt::Entity>(&prompt, after).await?;
         }
     }
     for gone in held.iter().filter(|key| !wanted.contains_key(*key)) {

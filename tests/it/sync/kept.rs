@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::native::mutates;
 use super::rules::{goal, hands_over, opens_case};
-use crate::rest::scene::text;
+use crate::rest::scene::{harbor, opens_a_case, ready, text};
 use crate::support::{Person, Phone, World, on_both};
 
 on_both!(
@@ -20,6 +20,10 @@ on_both!(
     what_its_author_took_out_and_put_back_can_be_accepted,
     a_note_of_a_kind_that_nobody_knows_is_seen_by_the_fewest,
     who_reads_kept_work_leaves_a_trail,
+    what_somebody_who_has_left_had_not_sent_can_be_taken_in,
+    discarding_an_edit_leaves_what_hangs_on_the_row,
+    what_the_holder_took_out_does_not_come_back_with_kept_work,
+    a_withdrawal_is_not_taken_back_by_an_edit_made_before_it,
 );
 
 fn mutation(id: &str, op: &str, table: &str, row: &str, set: Value) -> Value {
@@ -213,6 +217,11 @@ async fn what_a_lost_phone_alone_knew_can_be_read_and_taken_in(world: World) {
             "and what hangs on it"
         );
     }
+    for who in [&sam, &again] {
+        who.get(&format!("/persons/{person}")).await.ok();
+        let parties = who.get(&format!("/case_parties?case_id={case}")).await.ok();
+        assert_eq!(parties["items"][0]["person_id"], json!(person), "the person is of the case");
+    }
     let has = again.get(&format!("/case_assignments?case_id={case}")).await.ok();
     assert_eq!((&has["items"][0]["user_id"], &has["items"][0]["role"]), (&json!(again.user_id()), &json!("primary")));
     assert_eq!(again.get(&format!("/notes/{note}")).await.ok()["created_by"], json!(again.user_id()));
@@ -268,6 +277,73 @@ async fn a_kept_correction_is_hidden_as_far_as_what_it_corrects(world: World) {
     for id in [&open, &rating] {
         ben.get(&work(&issues(&ben, id).await.pop().expect("told"))).await.ok();
     }
+    // Taken in before what it corrects, it would lose that, and be seen by all.
+    let accept = async |id: &str| {
+        let issue = issues(&sam, id).await.pop().expect("told");
+        sam.post(&format!("/sync_issues/{}/accept", text(&issue["id"])), json!({"reason": "she was there"})).await
+    };
+    accept(&of_kept).await.refused(409);
+    ben.get(&format!("/notes/{of_kept}")).await.refused(404);
+    accept(&kept).await.ok();
+    // It may have come with that.
+    if sam.get(&format!("/notes/{of_kept}")).await.status == 404 {
+        accept(&of_kept).await.ok();
+    }
+    sam.get(&format!("/notes/{of_kept}")).await.ok();
+    ben.get(&format!("/notes/{of_kept}")).await.refused(404);
+}
+
+/// Its account is closed, so that nobody would see what is its own.
+async fn what_somebody_who_has_left_had_not_sent_can_be_taken_in(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    ana.pulls().await;
+    let case = ana.creates("cases", json!({"unit": "family", "summary": "opened without signal"}));
+    let person = ana.creates("persons", json!({"given_name": "Pia"}));
+    ana.creates("case_parties", json!({"case_id": case, "person_id": person, "role": "primary_client"}));
+    world.ada().await.post(&format!("/users/{}/deactivate", ana.person.user_id()), json!({})).await.ok();
+    let token = text(&ana.person.session()["refresh_token"]);
+    let farewell = world.stranger().request(Method::POST, "/sync/farewell").bearer_auth(token);
+    ana.person.send("a farewell", farewell.body(ana.outgoing().to_string())).await.ok();
+    let sam = world.sam().await;
+    for row in [&person, &case] {
+        let issue = issues(&sam, row).await.pop().expect("told");
+        sam.post(&format!("/sync_issues/{}/accept", text(&issue["id"])), json!({"reason": "she told me"})).await.ok();
+    }
+    sam.get(&format!("/cases/{case}")).await.ok();
+    sam.get(&format!("/persons/{person}")).await.ok();
+    let parties = sam.get(&format!("/case_parties?case_id={case}")).await.ok();
+    assert_eq!(parties["items"][0]["person_id"], json!(person));
+}
+
+/// An edit is discarded, and what hangs on the row that is kept beside it is not.
+async fn discarding_an_edit_leaves_what_hangs_on_the_row(world: World) {
+    let ana = world.ana().await;
+    let (case, goal) = ("case-that-comes-later", "goal-that-waits");
+    let made = json!({"case_id": case, "statement": "A goal of a case to come", "level": "individual"});
+    let party = json!({"case_id": case, "body": "about it", "kind": "progress"});
+    let queue = json!([
+        mutation("mutation-0001", "create", "goals", goal, made),
+        mutation("mutation-0002", "update", "goals", goal, json!({"measure": {"from": null, "to": "walks"}})),
+        mutation(
+            "mutation-0003",
+            "create",
+            "goal_ratings",
+            "rating-that-waits",
+            json!({"case_id": case, "goal_id": goal, "level": 0, "rated_on": "2027-03-01", "rater": "worker"})
+        ),
+        mutation("mutation-0004", "create", "notes", "note-that-waits", party),
+    ]);
+    for _ in 0..2 {
+        mutates(&ana, queue.clone()).await;
+    }
+    let of_goal = issues(&ana, goal).await;
+    let edit = of_goal.iter().find(|issue| issue["detail"]["measure"] == "walks").expect("told of the edit");
+    ana.post(&format!("/sync_issues/{}/discard", text(&edit["id"])), json!({"reason": "not so"})).await.ok();
+    let case = mutation("mutation-0009", "create", "cases", case, json!({"unit": "family"}));
+    mutates(&ana, json!([case])).await;
+    assert_eq!(ana.get(&format!("/goals/{goal}")).await.ok()["measure"], Value::Null);
+    ana.get("/goal_ratings/rating-that-waits").await.ok();
+    ana.get("/notes/note-that-waits").await.ok();
 }
 
 async fn late_work_that_is_cut_is_told_whole(world: World) {
@@ -324,6 +400,58 @@ async fn a_note_of_a_kind_that_nobody_knows_is_seen_by_the_fewest(world: World) 
     mutates(&ana.person, json!([mutation("mutation-0001", "create", "notes", "note-of-a-new-app", set)])).await;
     ben.get("/notes/note-of-a-new-app").await.refused(404);
     ana.person.get("/notes/note-of-a-new-app").await.ok();
+    // Nothing is no word, in any face.
+    for (at, (column, part2)) in [("kind", true), ("visibility", true), ("kind", false)].into_iter().enumerate() {
+        let (id, row) = (format!("mutation-100{at}"), format!("note-without-a-word-{at}"));
+        let set = json!({"case_id": case, "body": "about treatment", column: {"to": ""}, "part2": {"to": part2}});
+        mutates(&ana.person, json!([mutation(&id, "create", "notes", &row, set)])).await;
+        assert_ne!(ana.person.get(&format!("/notes/{row}")).await.ok()[column], json!(""));
+        assert_eq!(ben.get(&format!("/notes/{row}")).await.status, if part2 { 404 } else { 200 }, "{column}");
+    }
+}
+
+async fn what_the_holder_took_out_does_not_come_back_with_kept_work(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let ben = world.ben().await;
+    let case = opens_case(&mut ana).await;
+    ana.edits("cases", &case, json!({"difficulty_tags": r#"["trauma", "unemployment"]"#}));
+    ana.syncs().await;
+    ana.pulls().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    ben.patch(&format!("/cases/{case}"), json!({"difficulty_tags": ["unemployment"]})).await.ok();
+    ana.edits("cases", &case, json!({"difficulty_tags": r#"["trauma", "unemployment", "substance_use"]"#}));
+    ana.pushes().await.expect("an edit").ok();
+    let issue = issues(&ben, &case).await.pop().expect("told");
+    ben.post(&format!("/sync_issues/{}/accept", text(&issue["id"])), json!({"reason": "she knew"})).await.ok();
+    let tags = ben.get(&format!("/cases/{case}")).await.ok()["difficulty_tags"].clone();
+    assert_eq!(tags, json!(["unemployment", "substance_use"]));
+}
+
+async fn a_withdrawal_is_not_taken_back_by_an_edit_made_before_it(world: World) {
+    let (org, pat) = harbor(&world).await;
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    ana.post(&format!("/referrals/{id}/request"), json!({})).await.ok();
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    let consent = |until: &str| json!({"by": "client", "on": "2027-03-01", "how": "signed", "until": until});
+    let mut gone = consent("2027-09-01");
+    gone["withdrawn"] = json!("2027-03-01");
+    phone.edits("referrals", &id, json!({"client_consent": consent("2027-12-01").to_string()}));
+    ana.patch(&format!("/referrals/{id}"), json!({"client_consent": gone})).await.ok();
+    // The app keeps its own column over what it pulls, and pushes it.
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(ana.get(&format!("/referrals/{id}")).await.ok()["client_consent"], gone);
+    assert!(
+        phone.column("referrals", &id, "client_consent").to_string().contains("withdrawn"),
+        "the phone hears of it"
+    );
+    assert!(!issues(&ana, &id).await.is_empty(), "and its user");
+    assert!(!pat.get(&format!("/referrals/{id}")).await.text.contains("secret-reason"));
+    // Online the client may agree again.
+    ana.patch(&format!("/referrals/{id}"), json!({"client_consent": consent("2027-12-01")})).await.ok();
 }
 
 async fn who_reads_kept_work_leaves_a_trail(world: World) {

@@ -189,6 +189,13 @@ async fn a_changed_role_takes_what_was_ones_own_too(world: World) {
         for phone in [&ana, &fresh] {
             assert_eq!((phone.row("persons", &person).is_some(), !issues(phone).is_empty()), (sees, sees), "{role}");
         }
+        if !sees {
+            // What was left on the phone is kept, and taken from it.
+            let late = ana.creates("persons", json!({"given_name": "Mira"}));
+            ana.syncs().await;
+            ana.pulls().await;
+            assert!(ana.row("persons", &late).is_none(), "{role}");
+        }
         for path in ["/sync/pull", "/sync/digest?table=persons"] {
             assert_eq!(ana.person.get(path).await.ok().to_string().contains(&person), sees, "{role} {path}");
         }

@@ -15,6 +15,7 @@ on_both!(
     a_prompt_does_not_come_back_when_its_reason_is_gone,
     a_case_that_passes_on_shows_its_new_holder_what_the_old_one_put_off,
     putting_off_does_not_put_off_the_supervisor,
+    a_prompt_that_is_put_off_until_nothing_is_asked_again,
 );
 
 /// Ana was told that a goal is due in 14 days: case, goal and prompt.
@@ -140,4 +141,16 @@ async fn putting_off_does_not_put_off_the_supervisor(world: World) {
     }
     office.works_at("2027-03-23T12:05:00Z").await;
     assert!(office.mails_to(SAM).iter().any(|mail| mail.subject == "A goal is overdue"));
+}
+
+/// A phone takes the instant out, and there is no move back from what is put off.
+async fn a_prompt_that_is_put_off_until_nothing_is_asked_again(world: World) {
+    let (office, ana, [.., prompt]) = told(world).await;
+    snooze(&ana, &prompt, "2027-03-06T14:30:00Z").await;
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    phone.edits("prompts", &prompt, json!({"status": "pending", "snooze_until": null}));
+    phone.syncs().await;
+    office.works_at("2027-03-07T14:30:00Z").await;
+    assert_eq!(office.prompts().await, ["d14 pending"]);
 }

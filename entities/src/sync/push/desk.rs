@@ -232,6 +232,15 @@ impl<'a> Desk<'a> {
         if !in_time || !row.table.may_write(None, &row, &actor)? {
             return self.quarantine(incoming, None, NOT_YOUR_CASE, true).await;
         }
+        // What it corrects may have come with it and be kept: then it is not shown before that is.
+        for column in row.table.columns.iter().filter(|column| column.field.refers == Some(row.table.name)) {
+            let Some(id) = row.text(column.name) else { continue };
+            let comes =
+                self.fresh.iter().any(|fresh| fresh.row().table.name == row.table.name && fresh.row().id() == id);
+            if !comes && self.write.row(row.table, id).await?.is_none() {
+                return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
+            }
+        }
         self.report(incoming, merged, &row).await?;
         let mut late = row;
         late.set("late", true.into());

@@ -9,6 +9,7 @@ use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
 use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table, items};
+use crate::sql::is_null;
 
 use super::intake::Incoming;
 use crate::sync::issue;
@@ -100,6 +101,10 @@ pub(crate) fn merge(
             _ => cell,
         };
         if cell == *merged.row.cell(at) {
+            continue;
+        }
+        if column.field.agreement && withdrawn(merged.row.cell(at)) && !is_null(&cell) && !withdrawn(&cell) {
+            merged.kept.push(column.name);
             continue;
         }
         // What was cut in the middle of a character came as this one, and is not what was typed.
@@ -318,6 +323,12 @@ fn cuts(cell: &Cell) -> usize {
         Cell::String(Some(text)) => text.matches('\u{FFFD}').count(),
         _ => 0,
     }
+}
+
+/// Whether a client has withdrawn what this record says.
+fn withdrawn(cell: &Cell) -> bool {
+    let Cell::String(Some(text)) = cell else { return false };
+    serde_json::from_str::<Value>(text).is_ok_and(|record| !record["withdrawn"].is_null())
 }
 
 /// The value that protects most.

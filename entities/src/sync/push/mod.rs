@@ -17,7 +17,7 @@ pub(super) mod rights;
 mod salvage;
 mod three_way;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -31,13 +31,14 @@ use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::Device;
-use super::quarantine;
+use super::{custody, quarantine};
 pub(super) use desk::NOT_YOUR_CASE;
 use desk::{Desk, OnConflict};
 pub(super) use intake::Incoming;
 use intake::Intake;
 use merge::Elsewhere;
 use mutate::Mutation;
+use reach::Reach;
 pub use replay::Numbered;
 pub use salvage::salvage;
 
@@ -225,9 +226,20 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     }
     let incoming = [incoming];
     let author = rights::author(write, &kept.author).await?;
+    // What its author may name, it may name: a person who was taken in before it is theirs.
+    let theirs =
+        write.in_the_name_of(Arc::clone(&author), async |write| Reach::of(write, &incoming, &HashMap::new()).await);
+    let theirs = theirs.await?;
     let mut desk = Desk::open(write, &incoming, i64::MAX, OnConflict::Settle).await?;
     desk.author = Arc::clone(&author);
+    desk.reach.extend(theirs);
     desk.take(&incoming[0]).await?;
+    if let Some(name) = desk.fresh.first().and_then(|fresh| lost_name(&incoming[0], fresh.row()))
+        && custody::is_kept(desk.write, kept.table, name).await?
+    {
+        let detail = "It names a row that is kept itself: decide about that first.".into();
+        return Err(Error::Conflict { code: "not_applicable", detail });
+    }
     let mut tellings = std::mem::take(&mut desk.tellings);
     // Work that is there already, because its author could send it after all, is settled too.
     if let Some(telling) = tellings.pop_if(|_| desk.applied == 0) {
@@ -236,17 +248,27 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     }
     let (fresh, unseen) = (std::mem::take(&mut desk.fresh), std::mem::take(&mut desk.unseen));
     let user = write.actor().user().to_owned();
-    let stored = write.in_the_name_of(author, async |write| {
+    // Of an account that is closed nobody would see what is its own.
+    let owner = if rights::is_active(write, &kept.author).await? { author.clone() } else { Arc::clone(write.actor()) };
+    let stored = write.in_the_name_of(owner, async |write| {
         // It is its author's: a case that was opened offline, and the team it is of.
-        write.insert(fresh).await?;
-        // What is not stored as it was sent is told as if it had come now.
-        quarantine::tell(write, tellings, false).await
+        write.insert(fresh).await
     });
     stored.await?;
+    // What is not stored as it was sent is told as if it had come now.
+    write.in_the_name_of(author, async |write| quarantine::tell(write, tellings, false).await).await?;
     for (table, id) in unseen {
         write.take_from_author(table, &id, &user).await?;
     }
     Ok(())
+}
+
+/// The row of its own table that work named and that was dropped from it.
+fn lost_name<'a>(incoming: &'a Incoming, stored: &Row) -> Option<&'a str> {
+    let own = incoming.table.columns.iter().filter(|column| column.field.refers == Some(incoming.table.name));
+    own.filter(|column| stored.text(column.name).is_none())
+        .find_map(|column| incoming.raw.get(column.name).and_then(Value::as_str))
+        .filter(|id| is_id(id))
 }
 
 /// The row as it would be, were kept work applied to the stored one or made anew.

@@ -81,6 +81,12 @@ impl Reach {
         Ok(reach)
     }
 
+    /// What may be named beside.
+    pub(super) fn extend(&mut self, other: Reach) {
+        self.seen.extend(other.seen);
+        self.case_of.extend(other.case_of);
+    }
+
     /// Whether there is such a row for the author, or was in a case that is not theirs any more.
     pub(super) fn knows(&self, target: &'static str, id: &str) -> bool {
         let key = (target, id.to_owned());

@@ -61,7 +61,8 @@ impl Desk<'_> {
     /// Items of lists that others took out after the device wrote, and that it still sends; and what is told of each list.
     ///
     /// A WatermelonDB app sends a list whole, and keeps its own through a pull. What was taken out before the pull of its
-    /// last push it knew when it wrote, and means to have there again. About work that was kept, people have decided.
+    /// last push it knew when it wrote, and means to have there again. Of work that was kept it is not known what
+    /// its device knew; what its author took out is theirs to put back.
     pub(super) async fn taken_out(
         &self,
         incoming: &Incoming,
@@ -70,7 +71,7 @@ impl Desk<'_> {
         let (mut gone, mut tellings) = (BTreeMap::new(), Vec::new());
         let (table, conn, author) = (incoming.table, self.write.conn(), &*self.author);
         let lists = table.wire_columns().filter(|(_, column)| column.field.merge == Merge::Items);
-        for (at, column) in lists.filter(|_| incoming.face == Face::Watermelon && author.device_id.is_some()) {
+        for (at, column) in lists.filter(|_| incoming.face == Face::Watermelon) {
             let name = column.name;
             let Some(sent) = incoming.raw.get(name).filter(|_| incoming.speaks_for(name)) else { continue };
             let (list, _) = merge::clean(column, sent, incoming.face);

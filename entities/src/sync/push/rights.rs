@@ -112,6 +112,13 @@ pub(crate) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
     Ok(Arc::new(Actor { agency_id, user_id: Some(user_id.to_owned()), role, device_id: None }))
 }
 
+/// Whether a user of the agency may sign in.
+pub(super) async fn is_active(write: &Write, user_id: &str) -> Result<bool> {
+    let text = "select 1 from users where id = $1 and agency_id = $2 and active";
+    let values = vec![user_id.into(), write.actor().agency_id.as_str().into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
+}
+
 /// Whether somebody had the case at some time: only then may anything be said of it to them. The end of an
 /// access is forgotten with time, an assignment is not.
 pub(crate) async fn has_had(conn: &impl ConnectionTrait, actor: &Actor, case_id: &str, now: Instant) -> Result<bool> {
