@@ -25,6 +25,7 @@ mod m0015_cursor_key;
 mod m0016_filling;
 mod m0017_kept_turns;
 mod m0018_pushed_since;
+mod m0019_put_offs;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_filling::Migration),
             Box::new(m0017_kept_turns::Migration),
             Box::new(m0018_pushed_since::Migration),
+            Box::new(m0019_put_offs::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -59,7 +59,7 @@ pub async fn list(conn: &impl ConnectionTrait) -> Result<Vec<Waiting>> {
 pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) -> Result<u64> {
     let id = id.unwrap_or_default();
     let mail = format!(
-        "update outbound_message set state = 'queued', reason = 'tried again by hand', attempts = 0, resent = false, \
+        "update outbound_message set state = 'queued', reason = 'tried again by hand', attempts = 0, put_offs = 0, resent = false, \
          next_at = $2, finished_at = null, expires_at = null where {MAIL} and ($1 = '' or id = $1)"
     );
     let timers = "update wf_timer set state = 'pending', reason = '', attempts = 0, try_at = due_at, changed_at = $2 \

@@ -163,7 +163,7 @@ pub async fn moved(
 
 async fn revive(conn: &impl ConnectionTrait, now: Instant, agency_id: &str, whose: &str, who: &str) -> Result<()> {
     let text = format!(
-        "update outbound_message set state = 'queued', reason = 'the address is no longer refused', attempts = 0, \
+        "update outbound_message set state = 'queued', reason = 'the address is no longer refused', attempts = 0, put_offs = 0, \
          next_at = $3, finished_at = null where agency_id = $1 and ({whose}) \
          and ((state = 'dead' and reason = $4) or (state = 'suppressed' and reason = $5)) \
          and (expires_at is null or expires_at > $3)"

@@ -17,6 +17,7 @@ on_both!(
     an_address_that_is_refused_for_good_is_the_only_mail_that_dies,
     a_refused_login_or_greeting_is_nobodys_fault_and_no_mail_dies_of_it,
     a_server_that_puts_off_is_asked_again_six_times_and_then_no_more,
+    a_mail_that_waited_for_a_server_is_put_off_as_often_as_any,
     silence_after_the_final_dot_is_answered_with_one_more_copy_and_then_with_a_question,
     a_line_that_breaks_before_the_hand_over_is_simply_tried_again,
     a_message_that_the_server_will_not_have_dies_with_its_words,
@@ -166,6 +167,25 @@ async fn a_server_that_puts_off_is_asked_again_six_times_and_then_no_more(world:
         assert_eq!(desk.states(ANA).await, [state], "after {wait} s");
     }
     assert!(desk.server.taken_for(ANA).is_empty());
+}
+
+/// The server was down for hours; the first thing that it says is "not now".
+async fn a_mail_that_waited_for_a_server_is_put_off_as_often_as_any(world: World) {
+    let mut desk = Desk::with_mail_for(world, &[ANA]).await;
+    let alive = desk.mailer.clone();
+    desk.mailer = impatient("smtp://127.0.0.1:9");
+    for _ in 0..7 {
+        desk.works_after(30_000).await;
+    }
+    assert_eq!(desk.states(ANA).await, ["queued 7"]);
+    desk.mailer = alive;
+    desk.server.tell(ANA, Script::NotNow);
+    for tried in 8..13 {
+        desk.works_after(30_000).await;
+        assert_eq!(desk.states(ANA).await, [format!("queued {tried}")]);
+    }
+    desk.works_after(30_000).await;
+    assert_eq!(desk.states(ANA).await, ["dead 13"]);
 }
 
 async fn silence_after_the_final_dot_is_answered_with_one_more_copy_and_then_with_a_question(world: World) {

@@ -51,6 +51,8 @@ pub(super) struct Claimed {
     pub(super) at_once: bool,
     pub(super) expires_at: Option<Instant>,
     pub(super) attempts: i64,
+    /// How often a server heard of it and put it off.
+    pub(super) put_offs: i64,
     /// It was handed over before and nobody knows whether it arrived.
     pub(super) resent: bool,
     pub(super) fence: i64,
@@ -69,7 +71,7 @@ pub(super) enum Verdict {
 
 const COLUMNS: &str = "id, agency_id, message_key, message_id, rule_id, rule_version, step, timer_key, anchor, \
                        subject_kind, subject_id, case_id, to_role, to_user, to_org, to_address, template, data, \
-                       resend_policy, expires_at, attempts, resent, fence";
+                       resend_policy, expires_at, attempts, resent, fence, put_offs";
 
 fn read(row: &QueryResult) -> Result<Claimed> {
     Ok(Claimed {
@@ -95,6 +97,7 @@ fn read(row: &QueryResult) -> Result<Claimed> {
         at_once: row.try_get_by_index::<String>(18)? == "at_once",
         expires_at: row.try_get_by_index(19)?,
         attempts: row.try_get_by_index(20)?,
+        put_offs: row.try_get_by_index(23)?,
         resent: row.try_get_by_index(21)?,
         fence: row.try_get_by_index(22)?,
     })
@@ -180,6 +183,8 @@ struct End<'a> {
     error: Option<String>,
     next_at: Option<Instant>,
     words: Option<&'a Words>,
+    /// A server heard of it and put it off.
+    put_off: bool,
 }
 
 async fn end(store: &Store, row: &Claimed, end: End<'_>) -> Result<()> {
@@ -197,7 +202,8 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
         conn,
         "update outbound_message set state = $3, reason = case when $4 = '' then reason else $4 end, \
          last_code = $5, last_error = $6, next_at = coalesce($7, next_at), finished_at = $8, \
-         subject = $9, body_text = $10, body_html = $11, attempts = attempts + $12, lease_owner = null, lease_until = null \
+         subject = $9, body_text = $10, body_html = $11, attempts = attempts + $12, put_offs = put_offs + $14, \
+         lease_owner = null, lease_until = null \
          where id = $1 and (fence = $2 and state = 'sending' \
          or $13 and fence = $2 + 1 and state in ('uncertain', 'held'))",
         vec![
@@ -214,6 +220,7 @@ async fn end_in(conn: &impl ConnectionTrait, now: Instant, row: &Claimed, end: E
             words(|words| &words.html),
             i64::from(end.state != "suppressed").into(),
             known.into(),
+            i64::from(end.put_off).into(),
         ],
     )
     .await?;
@@ -232,7 +239,15 @@ pub(super) async fn finish(
     due: Instant,
     public_url: &str,
 ) -> Result<Verdict> {
-    let mut said = End { state: "sent", reason: String::new(), code: None, error: None, next_at: None, words: keep };
+    let mut said = End {
+        state: "sent",
+        reason: String::new(),
+        code: None,
+        error: None,
+        next_at: None,
+        words: keep,
+        put_off: false,
+    };
     match &attempt.outcome {
         Outcome::Sent if attempt.put_off.is_empty() => (),
         Outcome::Sent => said.reason = "left out those of the addresses that could take nothing at the time".into(),
@@ -242,9 +257,12 @@ pub(super) async fn finish(
         }
         Outcome::Later { code, said: text } | Outcome::Unreached { code, said: text } => {
             (said.code, said.error) = (*code, Some(text.clone()));
-            let tried = usize::try_from(row.attempts).unwrap_or(usize::MAX);
-            // What is wrong with the server or with our settings is no fault of the message: it waits on.
-            let last = BACK_OFF_SECS.last().filter(|_| matches!(attempt.outcome, Outcome::Unreached { .. }));
+            said.put_off = matches!(attempt.outcome, Outcome::Later { .. });
+            let tried = if said.put_off { row.put_offs } else { row.attempts };
+            let tried = usize::try_from(tried).unwrap_or(usize::MAX);
+            // What is wrong with the server or with our settings is no fault of the message: it waits on, and however
+            // long it did, the server's own word is counted anew.
+            let last = BACK_OFF_SECS.last().filter(|_| !said.put_off);
             match BACK_OFF_SECS.get(tried).or(last) {
                 Some(wait) => {
                     said.state = "queued";
@@ -297,7 +315,12 @@ async fn finished(store: &Store, row: &Claimed, said: &End<'_>, attempt: &Attemp
 /// The reason is gone, or there is nobody to send it to.
 pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<Verdict> {
     let reason = if row.rule_id.is_some() { format!("{REASON_GONE}{why}") } else { why.to_owned() };
-    end(store, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None }).await?;
+    end(
+        store,
+        row,
+        End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None, put_off: false },
+    )
+    .await?;
     metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
     Ok(Verdict::Suppressed)
 }
@@ -305,7 +328,12 @@ pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<
 /// Its address was refused for good before: it waits until a person lifts that.
 pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
     let reason = KNOWN.to_owned();
-    end(store, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None }).await?;
+    end(
+        store,
+        row,
+        End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None, put_off: false },
+    )
+    .await?;
     metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
     Ok(Verdict::Suppressed)
 }
@@ -341,8 +369,13 @@ pub(super) async fn pass_on(store: &Store, row: &Claimed, to: &str) -> Result<Ve
     };
     outbox::queue_from(&*side, now, message, Some(&origin)).await?;
     let reason = "it may have reached the one before; the case has passed on, and the new one gets their own".into();
-    end_in(&*side, now, row, End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None })
-        .await?;
+    end_in(
+        &*side,
+        now,
+        row,
+        End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None, put_off: false },
+    )
+    .await?;
     side.commit().await?;
     Ok(Verdict::Suppressed)
 }
@@ -352,7 +385,8 @@ pub(super) async fn poison(store: &Store, row: &Claimed, why: &str) -> Result<Ve
     tracing::error!(message = row.id, "a message could not be made");
     let reason = "the message could not be made".into();
     let error = Some(why.chars().filter(|letter| !letter.is_control()).take(300).collect());
-    end(store, row, End { state: "dead", reason, code: None, error, next_at: None, words: None }).await?;
+    end(store, row, End { state: "dead", reason, code: None, error, next_at: None, words: None, put_off: false })
+        .await?;
     metrics::counter!("fieldstone_mail_total", "state" => "dead").increment(1);
     Ok(Verdict::Troubled)
 }
