@@ -318,11 +318,9 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
     // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
-    let makes = match kept.op.as_str() {
-        "create" => true,
-        "update" => write.row(kept.table, &kept.row_id).await?.is_none() && !has_maker(&write, &kept).await?,
-        _ => false,
-    };
+    let makes = ["create", "update"].contains(&kept.op.as_str())
+        && write.row(kept.table, &kept.row_id).await?.is_none()
+        && !has_maker(&write, &kept).await?;
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;

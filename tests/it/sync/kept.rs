@@ -22,6 +22,7 @@ on_both!(
     who_reads_kept_work_leaves_a_trail,
     what_somebody_who_has_left_had_not_sent_can_be_taken_in,
     discarding_an_edit_leaves_what_hangs_on_the_row,
+    discarding_a_stale_copy_leaves_what_hangs_on_the_stored_row,
     what_the_holder_took_out_does_not_come_back_with_kept_work,
     a_withdrawal_is_not_taken_back_by_an_edit_made_before_it,
 );
@@ -315,6 +316,30 @@ async fn what_somebody_who_has_left_had_not_sent_can_be_taken_in(world: World) {
     assert_eq!(parties["items"][0]["person_id"], json!(person));
 }
 
+/// A stale copy of a row that is stored is discarded, and what hangs on the row is still to be decided.
+async fn discarding_a_stale_copy_leaves_what_hangs_on_the_stored_row(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let ben = world.ben().await;
+    let case = opens_case(&mut ana).await;
+    let mut row = goal(&case, "Walk the dog each day");
+    row["measure"] = json!("steps");
+    let id = ana.creates("goals", row);
+    let made = ana.outgoing();
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    ben.patch(&format!("/goals/{id}"), json!({"measure": "walks"})).await.ok();
+    // The answer was lost: it comes again, and with it a rating from after her time.
+    ana.sends(&made).await.ok();
+    let rating = json!({"id": "rating-of-that-goal", "case_id": case, "goal_id": id, "level": 0, "rated_on": "2027-03-01",
+        "rater": "worker"});
+    ana.sends(&json!({"goal_ratings": {"created": [rating], "updated": [], "deleted": []}})).await.ok();
+    let stale = issues(&ben, &id).await.pop().expect("told of the copy");
+    ben.post(&format!("/sync_issues/{}/discard", text(&stale["id"])), json!({"reason": "stale"})).await.ok();
+    let of_rating = issues(&ben, "rating-of-that-goal").await.pop().expect("told of the rating");
+    assert_eq!(of_rating["status"], json!("open"));
+    ben.post(&format!("/sync_issues/{}/accept", text(&of_rating["id"])), json!({"reason": "she was there"})).await.ok();
+}
+
 /// An edit is discarded, and what hangs on the row that is kept beside it is not.
 async fn discarding_an_edit_leaves_what_hangs_on_the_row(world: World) {
     let ana = world.ana().await;
@@ -443,6 +468,13 @@ async fn a_withdrawal_is_not_taken_back_by_an_edit_made_before_it(world: World) 
     // The app keeps its own column over what it pulls, and pushes it.
     phone.syncs().await;
     phone.pulls().await;
+    assert_eq!(ana.get(&format!("/referrals/{id}")).await.ok()["client_consent"], gone);
+    // Nor by way of nothing.
+    for sent in [Value::Null, consent("2027-12-01").to_string().into()] {
+        let row = json!({"id": id, "client_consent": sent, "_status": "updated", "_changed": "client_consent"});
+        phone.sends(&json!({"referrals": {"created": [], "updated": [row], "deleted": []}})).await.ok();
+        phone.pulls().await;
+    }
     assert_eq!(ana.get(&format!("/referrals/{id}")).await.ok()["client_consent"], gone);
     assert!(
         phone.column("referrals", &id, "client_consent").to_string().contains("withdrawn"),

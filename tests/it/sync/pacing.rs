@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entities::Actor;
+use entities::store::{Pool, Store};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -128,6 +129,8 @@ async fn a_push_that_waits_too_long_for_another_writer_is_asked_to_come_again(wo
     let mut phone = Phone::of(&world.ana().await);
     let case = opens_case(&mut phone).await;
     phone.creates("goals", goal(&case, "Wait for nobody"));
+    let store = Store::open(&world.db.url, Pool::default(), world.clock.clone()).await.expect("the database opens");
+    phone.person = phone.person.through(&world.serve_on(store));
     let held = world.store.write(&Actor::system(&world.riverbend)).await.expect("the door");
     let answer = phone.pushes().await.expect("a goal");
     assert_eq!(answer.json()["code"], json!("busy"), "{}", answer.text);

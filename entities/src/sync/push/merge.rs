@@ -9,7 +9,6 @@ use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
 use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table, items};
-use crate::sql::is_null;
 
 use super::intake::Incoming;
 use crate::sync::issue;
@@ -103,7 +102,7 @@ pub(crate) fn merge(
         if cell == *merged.row.cell(at) {
             continue;
         }
-        if column.field.agreement && withdrawn(merged.row.cell(at)) && !is_null(&cell) && !withdrawn(&cell) {
+        if column.field.agreement && withdrawn(merged.row.cell(at)) && !withdrawn(&cell) {
             merged.kept.push(column.name);
             continue;
         }

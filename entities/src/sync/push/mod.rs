@@ -248,8 +248,10 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     }
     let (fresh, unseen) = (std::mem::take(&mut desk.fresh), std::mem::take(&mut desk.unseen));
     let user = write.actor().user().to_owned();
-    // Of an account that is closed nobody would see what is its own.
-    let owner = if rights::is_active(write, &kept.author).await? { author.clone() } else { Arc::clone(write.actor()) };
+    // Of an account that is closed nobody would see what stands in no case.
+    let of_a_case = kept.table.is_case() || kept.table.has_case();
+    let its = of_a_case || rights::is_active(write, &kept.author).await?;
+    let owner = if its { author.clone() } else { Arc::clone(write.actor()) };
     let stored = write.in_the_name_of(owner, async |write| {
         // It is its author's: a case that was opened offline, and the team it is of.
         write.insert(fresh).await
