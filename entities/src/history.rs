@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Map, Value};
 
 use crate::access::Actor;
@@ -41,14 +41,19 @@ pub(crate) async fn keep_new(write: &Write, stored: &Row, mut lost: Map<String, 
     }
     let text = "select old from row_history where tbl = $1 and row_id = $2";
     for kept in sql::all(write.conn(), text, vec![stored.table.name.into(), stored.id().into()]).await? {
-        let old: String = kept.try_get_by_index(0)?;
-        let old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let old = old_values(&kept, 0)?;
         lost.retain(|name, value| old.get(name) != Some(value));
     }
     if !lost.is_empty() {
         keep_lost(write, stored, lost.clone()).await?;
     }
     Ok(lost)
+}
+
+/// The old values that an entry keeps, from that column of it.
+fn old_values(entry: &QueryResult, at: usize) -> Result<Map<String, Value>> {
+    let old: String = entry.try_get_by_index(at)?;
+    serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))
 }
 
 async fn put(write: &Write, table: &'static Table, id: &str, op: &str, old: Map<String, Value>) -> Result<()> {
@@ -98,8 +103,7 @@ pub async fn changed_elsewhere(
     .await?;
     let mut names = BTreeSet::new();
     for row in rows {
-        let old: String = row.try_get_by_index(0)?;
-        let old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let old = old_values(&row, 0)?;
         names.extend(old.into_iter().map(|(name, _)| name));
     }
     Ok(names)
@@ -123,8 +127,7 @@ pub(crate) async fn taken_out(
     // Each list beside the one that came after it, and whether it was others who made that of it.
     let (mut lists, mut others) = (Vec::new(), Vec::new());
     for entry in kept {
-        let old: String = entry.try_get_by_index(0)?;
-        let mut old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let mut old = old_values(&entry, 0)?;
         let Some(Value::Array(list)) = old.remove(column) else { continue };
         lists.push(list);
         let another = actor.device_id.is_some() && entry.try_get_by_index::<Option<String>>(2)? != actor.device_id;
@@ -152,8 +155,7 @@ pub(crate) async fn said_by(conn: &impl ConnectionTrait, row: &Row, column: &str
     let mut ours = row.text("created_by") == Some(actor.user());
     let mut said = Vec::new();
     for entry in kept {
-        let old: String = entry.try_get_by_index(0)?;
-        let mut old: Map<String, Value> = serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?;
+        let mut old = old_values(&entry, 0)?;
         let Some(value) = old.remove(column) else { continue };
         if ours {
             said.push(value);
@@ -191,13 +193,12 @@ pub async fn of(conn: &impl ConnectionTrait, table: &'static Table, id: &str) ->
     .await?;
     rows.iter()
         .map(|row| {
-            let old: String = row.try_get_by_index(4)?;
             Ok(Old {
                 seq: row.try_get_by_index(0)?,
                 at: crate::Instant(row.try_get_by_index(1)?).rfc3339(),
                 op: row.try_get_by_index(2)?,
                 user_id: row.try_get_by_index(3)?,
-                old: serde_json::from_str(&old).map_err(|err| Error::Internal(err.to_string()))?,
+                old: old_values(row, 4)?,
             })
         })
         .collect()

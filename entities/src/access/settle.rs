@@ -13,6 +13,7 @@ use sea_orm::ConnectionTrait;
 use super::{Actor, Role};
 use crate::clock::Instant;
 use crate::error::Result;
+use crate::people::team::LED;
 use crate::sql;
 use crate::store::{Snapshot, Store};
 use crate::write::Write;
@@ -163,18 +164,13 @@ pub async fn settle_user(write: &mut Write, user_id: &str) -> Result<()> {
         before.insert((user_id.into(), row.try_get_by_index(0)?));
     }
     apply(write, &before, &open).await?;
-    for case in cases_of(
-        write.conn(),
-        "with recursive led(id) as (select id from teams where supervisor_user_id = $1 \
-         union select t.id from teams t join led on t.parent_team_id = led.id) \
-         select distinct case_id from case_assignments where user_id = $1 and deleted_at is null \
+    let text = format!(
+        "{LED} select distinct case_id from case_assignments where user_id = $1 and deleted_at is null \
          union select substr(scope, 6) from sync_access where visible and user_id = $1 \
          and scope >= 'case:' and scope < 'case;' and scope not like '%/%' \
-         union select id from cases where team_id in (select id from led) and deleted_at is null",
-        user_id,
-    )
-    .await?
-    {
+         union select id from cases where team_id in (select id from led) and deleted_at is null"
+    );
+    for case in cases_of(write.conn(), &text, user_id).await? {
         write.step();
         settle_case(write, &case).await?;
     }

@@ -88,23 +88,14 @@ pub async fn owner(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> R
 /// Uses the link up, and with it every other link of the user. `NotFound` when it was used, has
 /// expired or never was; of two that try at once, one succeeds.
 pub async fn spend(conn: &impl ConnectionTrait, secret: &str, now: Instant) -> Result<()> {
-    let used = sql::exec(
+    let used = sql::one(
         conn,
-        "update one_time_links set used_at = $1 where hash = $2 and used_at is null and expires_at > $1",
+        "update one_time_links set used_at = $1 where hash = $2 and used_at is null and expires_at > $1 returning user_id",
         vec![now.0.into(), secret::hash(secret).into()],
     )
     .await?;
-    if used != 1 {
-        return Err(Error::NotFound);
-    }
-    sql::exec(
-        conn,
-        "update one_time_links set used_at = $1 where used_at is null \
-         and user_id in (select user_id from one_time_links where hash = $2)",
-        vec![now.0.into(), secret::hash(secret).into()],
-    )
-    .await?;
-    Ok(())
+    let user: String = used.ok_or(Error::NotFound)?.try_get_by_index(0)?;
+    end_all(conn, &user, now).await
 }
 
 /// Makes every link of a user worthless that has not been used.

@@ -38,6 +38,10 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The beginning of a statement: `led`, the teams that the user `$1` leads and those under them.
+pub(crate) const LED: &str = "with recursive led(id) as (select id from teams where supervisor_user_id = $1 \
+                              union select t.id from teams t join led on t.parent_team_id = led.id)";
+
 /// The team, if it is this agency's.
 pub async fn by_id(conn: &impl ConnectionTrait, agency_id: &str, id: &str) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(Column::AgencyId.eq(agency_id)).one(conn).await?)

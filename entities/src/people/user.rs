@@ -238,16 +238,18 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
 }
 
 /// When and whether somebody is told has changed: every open case that they see is planned again.
-/// Somebody who comes back sees nothing yet; what they had assigned is theirs again.
+/// Somebody who comes back sees nothing yet; what they had assigned or led is theirs again.
 async fn replan(write: &mut Write, user: &str) -> Result<()> {
-    let text = "with recursive led(id) as (select id from teams where supervisor_user_id = $1 \
-                union select t.id from teams t join led on t.parent_team_id = led.id) \
-                select c.id from cases c where c.deleted_at is null and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
-                (select substr(scope, 6) from sync_access where user_id = $1 and visible \
-                and scope >= 'case:' and scope < 'case;' \
-                union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null \
-                union select id from cases where team_id in (select id from led))";
-    let cases = sql::all(write.conn(), text, vec![user.into()]).await?;
+    let text = format!(
+        "{LED} select c.id from cases c where c.deleted_at is null \
+         and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
+         (select substr(scope, 6) from sync_access where user_id = $1 and visible \
+         and scope >= 'case:' and scope < 'case;' \
+         union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null \
+         union select id from cases where team_id in (select id from led))",
+        LED = team::LED
+    );
+    let cases = sql::all(write.conn(), &text, vec![user.into()]).await?;
     if cases.len() > agency::AT_ONCE {
         return timers::mark_agency(write, "user").await;
     }

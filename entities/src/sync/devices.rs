@@ -4,6 +4,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::clock::Instant;
 use crate::error::Result;
+use crate::people::team::LED;
 use crate::sql;
 
 /// Whose devices.
@@ -67,25 +68,23 @@ pub async fn overview(
     now: Instant,
 ) -> Result<Vec<Overview>> {
     let (theirs, id, one) = match whose {
-        Whose::User(id) => ("d.user_id = $2", id.as_str(), None),
+        Whose::User(id) => ("d.user_id = $1", id.as_str(), None),
         Whose::TeamsOf(id, one) => ("u.team_id in (select id from led)", id.as_str(), one.as_deref()),
-        Whose::Agency => ("$2 = ''", "", None),
+        Whose::Agency => ("$1 = ''", "", None),
     };
     let text = format!(
-        "with recursive led(id) as (select id from teams where supervisor_user_id = $2 and agency_id = $1 \
-         union select t.id from teams t join led on t.parent_team_id = led.id) \
-         select d.id, d.user_id, u.display_name, d.name, d.platform, d.app_version, d.registered_at, d.last_seen_at, \
+        "{LED} select d.id, d.user_id, u.display_name, d.name, d.platform, d.app_version, d.registered_at, d.last_seen_at, \
          d.revoked_at, d.wipe_requested_at, s.last_pull_at, s.last_push_at, s.schema_version, s.acked_cursor, \
          s.clock_skew, s.held_since, c.seq, coalesce(i.n, 0), coalesce(q.n, 0) \
          from devices d join users u on u.id = d.user_id join sync_clock c on c.agency_id = d.agency_id \
          left join sync_device s on s.device_id = d.id and s.user_id = d.user_id \
-         left join (select user_id, count(*) as n from sync_issues where agency_id = $1 and status = 'open' \
+         left join (select user_id, count(*) as n from sync_issues where agency_id = $2 and status = 'open' \
          and deleted_at is null group by user_id) i on i.user_id = d.user_id \
-         left join (select user_id, device_id, count(*) as n from sync_quarantine where agency_id = $1 \
+         left join (select user_id, device_id, count(*) as n from sync_quarantine where agency_id = $2 \
          and state = 'open' group by user_id, device_id) q on q.user_id = d.user_id and q.device_id = d.id \
-         where d.agency_id = $1 and {theirs} and ($3 = '' or d.user_id = $3) order by d.last_seen_at desc, d.id limit 200"
+         where d.agency_id = $2 and {theirs} and ($3 = '' or d.user_id = $3) order by d.last_seen_at desc, d.id limit 200"
     );
-    let rows = sql::all(conn, &text, vec![agency_id.into(), id.into(), one.unwrap_or_default().into()]).await?;
+    let rows = sql::all(conn, &text, vec![id.into(), agency_id.into(), one.unwrap_or_default().into()]).await?;
     rows.iter()
         .map(|row| {
             let instant =
