@@ -100,14 +100,12 @@ pub struct Passwords {
     waiting: Arc<AtomicUsize>,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Passwords { slots: Arc::new(Semaphore::new(cores)), waiting: Arc::new(AtomicUsize::new(0)) }
-    }
-}
-
 impl Passwords {
+    /// So many at a time; the others wait.
+    pub fn at_once(many: usize) -> Passwords {
+        Passwords { slots: Arc::new(Semaphore::new(many)), waiting: Arc::new(AtomicUsize::new(0)) }
+    }
+
     /// Hashes a new password to a PHC string.
     ///
     /// # Errors
@@ -188,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_verified_exactly_as_sent() -> Result<(), Problem> {
-        let passwords = Passwords::default();
+        let passwords = Passwords::at_once(2);
         let hash = passwords.hash("  Zwölf Zeichen ".into()).await?;
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(passwords.verify("  Zwölf Zeichen ".into(), Some(hash.clone())).await?);
@@ -215,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crowd_at_the_door_is_told_to_come_back() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::at_once(2);
         let tries = (0..200).map(|_| passwords.verify("twelve-chars".into(), None));
         let answers = futures_util::future::join_all(tries).await;
         assert!(answers.iter().any(|answer| matches!(answer, Err(Problem::Busy { .. }))));

@@ -38,6 +38,8 @@ pub struct Config {
     pub demo: bool,
     /// Seconds after which phones are asked to sync again when nothing presses.
     pub sync_every_secs: u32,
+    /// How many passwords are looked at in this process at a time. Each takes 19 MiB and a core for a moment.
+    pub passwords_at_once: usize,
     /// Keys that sign access tokens.
     pub keys: Arc<Keys>,
 }
@@ -55,6 +57,7 @@ impl Config {
             stop_secs: 25,
             demo: false,
             sync_every_secs: 300,
+            passwords_at_once: std::thread::available_parallelism().map_or(2, usize::from),
             keys: Arc::new(keys),
         }
     }
@@ -134,8 +137,8 @@ impl State {
             store,
             limiter: Limiter::new(config.rate_per_second, config.rate_burst),
             pace: Pace::new(config.sync_every_secs),
+            passwords: Passwords::at_once(config.passwords_at_once),
             config,
-            passwords: Passwords::default(),
             recent: Recent::default(),
             quiet: Quiet::new(|| Box::pin(tokio::task::yield_now())),
             heads: Heads::default(),

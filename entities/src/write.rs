@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join;
-use sea_orm::{DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 
 use crate::access::{self, Actor, Stand};
 use crate::clock::{Clock, Instant};
@@ -64,6 +64,14 @@ const LEAP_MS: i64 = 2 * 366 * 24 * 3600 * 1000;
 const WINDOWS: usize = 500;
 const LEAPT: &str = "the clock stands more than two years beyond everything stored here, so nothing is written: set it \
     right, or if it is right run `fieldstone admin confirm-instance`";
+
+/// Fails where the present has leapt: what is not written through the door, such as the end of a mail, a sign-in or
+/// what is forgotten, must not believe it either. An empty database knows no time.
+pub async fn refuse_leap(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+    let row = sql::one(conn, "select coalesce(max(seq), 0) from sync_clock", vec![]).await?;
+    let newest: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    if newest > 0 && now.0 >= newest + LEAP_MS { Err(Error::Busy(LEAPT.into())) } else { Ok(()) }
+}
 
 impl Store {
     /// Takes the present for right, however long nothing was written: every agency's clock is brought

@@ -26,6 +26,7 @@ mod m0016_filling;
 mod m0017_kept_turns;
 mod m0018_pushed_since;
 mod m0019_put_offs;
+mod m0020_planned_by;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_kept_turns::Migration),
             Box::new(m0018_pushed_since::Migration),
             Box::new(m0019_put_offs::Migration),
+            Box::new(m0020_planned_by::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -90,8 +90,9 @@ async fn due_now(store: &Store, due: Instant, but: &[String]) -> Result<BTreeMap
     let but_them =
         if but.is_empty() { String::new() } else { format!("and agency_id not in ({})", sql::marks(2, but.len())) };
     let text = format!(
-        "select agency_id, case_id, subject_id from wf_timer where state = 'pending' and try_at <= $1 {but_them} \
-         order by try_at, id limit {ROUND}"
+        "select agency_id, case_id, subject_id from wf_timer where state = 'pending' and try_at <= $1 and {} {but_them} \
+         order by try_at, id limit {ROUND}",
+        rules::ours(&[rules::digest::ID])
     );
     let bound: Vec<Value> = std::iter::once(due.0.into()).chain(but.iter().map(|id| id.as_str().into())).collect();
     let mut agencies: BTreeMap<String, Vec<Due>> = BTreeMap::new();

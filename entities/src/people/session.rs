@@ -14,6 +14,7 @@ use crate::clock::{Instant, mint_at};
 use crate::error::{Error, Result};
 use crate::sql;
 use crate::store::Side;
+use crate::write::refuse_leap;
 
 /// A session ends this long after its last refresh: 30 days.
 pub const IDLE_SECS: i64 = 30 * 86_400;
@@ -92,6 +93,7 @@ pub enum Check {
 /// Opens a session for a user who has just proved who they are.
 pub async fn open(side: &Side, user_id: &str, agency_id: &str, device_id: &str) -> Result<Tokens> {
     let now = side.now();
+    refuse_leap(&**side, now).await?;
     // What ended a month ago is of no use to anybody, and the user's own next sign-in clears it away;
     // but a lost device must be told to erase itself however late it calls.
     sql::exec(

@@ -112,9 +112,10 @@ impl Model {
         if self.tz.as_deref().is_some_and(|tz| !agency::is_zone(tz)) {
             faults.push(Fault::field("tz", "unknown_zone", "must be an IANA time zone such as Europe/London"));
         }
-        let tags = self.languages.0.as_array().is_some_and(|tags| {
-            tags.len() <= 20 && tags.iter().all(|tag| tag.as_str().is_some_and(|tag| (2..=35).contains(&tag.len())))
-        });
+        let tags =
+            self.languages.0.as_array().is_some_and(|tags| {
+                tags.len() <= 20 && tags.iter().all(|tag| tag.as_str().is_some_and(is_language_tag))
+            });
         if !tags {
             faults.push(Fault::field("languages", "wrong_value", "must be a list of at most 20 language tags"));
         }
@@ -184,10 +185,13 @@ pub async fn create(write: &mut Write, user: Model) -> Result<Model> {
         updated_at: write.now(),
         ..user
     };
-    check(write, &user).await?;
+    check(write, None, &user).await?;
     user.clone().into_active_model().insert(write.conn()).await?;
     show(write, &user).await?;
     settle_user(write, &user.id).await?;
+    if user.role() == Role::Partner {
+        timers::mark_agency(write, "partner").await?;
+    }
     write.note("user_created", audit::object("users", &user.id));
     Ok(user)
 }
@@ -211,7 +215,7 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
         let detail = "the agency would be left without an administrator".into();
         return Err(Error::Conflict { code: "last_administrator", detail });
     }
-    check(write, &after).await?;
+    check(write, Some(before), &after).await?;
     after.clone().into_active_model().reset_all().update(write.conn()).await?;
     show(write, &after).await?;
     if before.active && !after.active {
@@ -228,6 +232,11 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     };
     if told(before) != told(&after) {
         replan(write, &after.id).await?;
+    }
+    // A partner sees no case, and what waits for an answer waits for whoever can be reached there.
+    let reached = |user: &Model| (user.active, user.email.clone(), user.partner_org_id.clone());
+    if after.role() == Role::Partner && reached(before) != reached(&after) {
+        timers::mark_agency(write, "partner").await?;
     }
     let sees = |user: &Model| (user.active, user.role.clone(), user.partner_org_id.clone());
     if sees(before) != sees(&after) {
@@ -290,6 +299,10 @@ pub async fn set_password(write: &mut Write, user_id: &str, hash: &str, but_sess
     Ok(())
 }
 
+fn is_language_tag(text: &str) -> bool {
+    (2..=35).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The active supervisor of the user's team, or of the nearest team above that has one; never the
 /// user themselves.
 pub async fn supervisor_of(conn: &impl ConnectionTrait, user: &Model) -> Result<Option<Model>> {
@@ -308,19 +321,24 @@ pub async fn supervisor_of(conn: &impl ConnectionTrait, user: &Model) -> Result<
     Ok(None)
 }
 
-async fn check(write: &Write, user: &Model) -> Result<()> {
+/// A reference is looked at where it changes: what it names may have ended since, which is no reason to refuse the rest.
+async fn check(write: &Write, before: Option<&Model>, user: &Model) -> Result<()> {
     let mut faults = user.faults();
     if let Some(id) = &user.team_id
+        && before.is_none_or(|before| before.team_id != user.team_id)
         && team::by_id(write.conn(), &user.agency_id, id).await?.is_none()
     {
         faults.push(Fault::field("team_id", "unknown", "is no team of this agency"));
     }
     if let Some(id) = &user.cover_user_id
+        && before.is_none_or(|before| before.cover_user_id != user.cover_user_id)
         && (*id == user.id || by_id(write.conn(), &user.agency_id, id).await?.is_none_or(|other| !other.active))
     {
         faults.push(Fault::field("cover_user_id", "unknown", "must be another active user of this agency"));
     }
-    if let Some(id) = &user.partner_org_id {
+    if let Some(id) = &user.partner_org_id
+        && before.is_none_or(|before| before.partner_org_id != user.partner_org_id)
+    {
         let text = "select 1 from organizations where id = $1 and agency_id = $2 and deleted_at is null";
         if sql::one(write.conn(), text, vec![id.into(), user.agency_id.as_str().into()]).await?.is_none() {
             faults.push(Fault::field("partner_org_id", "unknown", "is no organisation of this agency"));

@@ -57,16 +57,17 @@ pub async fn list(conn: &impl ConnectionTrait) -> Result<Vec<Waiting>> {
 
 /// Tries one of them again, or all when no id is given; says how many.
 pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) -> Result<u64> {
+    let all = id.is_none();
     let id = id.unwrap_or_default();
     let mail = format!(
         "update outbound_message set state = 'queued', reason = 'tried again by hand', attempts = 0, put_offs = 0, resent = false, \
-         next_at = $2, finished_at = null, expires_at = null where {MAIL} and ($1 = '' or id = $1)"
+         next_at = $2, finished_at = null, expires_at = null where {MAIL} and ($3 or id = $1)"
     );
     let timers = "update wf_timer set state = 'pending', reason = '', attempts = 0, try_at = due_at, changed_at = $2 \
-                  where state = 'dead' and ($1 = '' or id = $1)";
+                  where state = 'dead' and ($3 or id = $1)";
     let mut count = 0;
     for text in [mail.as_str(), timers] {
-        count += sql::exec(conn, text, vec![id.into(), now.0.into()]).await?;
+        count += sql::exec(conn, text, vec![id.into(), now.0.into(), all.into()]).await?;
     }
     Ok(count)
 }

@@ -213,8 +213,7 @@ fn times(chain: &Chain, steps: &'static [Step], base: Base, facts: &CaseFacts) -
             (Offset::Hours(n), Base::At(at)) => at.plus_secs(n * 3600),
             _ => zone.instant(nominal),
         };
-        let at_once = step.offset == Offset::Hours(0);
-        let moved = if at_once { nominal } else { open_moment(nominal, step.offset, base, &zone, facts) };
+        let moved = if step.is_at_once() { nominal } else { open_moment(nominal, step.offset, base, &zone, facts) };
         let mut due_at = if moved == nominal { promised } else { zone.instant(moved) };
         if let Some(before) = planned.last() {
             due_at = due_at.max(before.due_at);

@@ -8,6 +8,7 @@
 use crate::error::Result;
 use crate::sql;
 use crate::store::Store;
+use crate::write::refuse_leap;
 
 /// Rows deleted in one transaction at most.
 pub const BATCH: u64 = 500;
@@ -38,7 +39,9 @@ pub async fn step(store: &Store, days: u32) -> Result<bool> {
 
 /// Deletes some of what is older than so many days; 0 when nothing is left.
 pub async fn batch(store: &Store, days: u32) -> Result<u64> {
-    let before = store.now().await?.0 - i64::from(days) * DAY_MS;
+    let now = store.now().await?;
+    refuse_leap(store.connection(), now).await?;
+    let before = now.0 - i64::from(days) * DAY_MS;
     let side = store.side().await?;
     let mut left = BATCH;
     for (table, old) in leftovers() {

@@ -11,6 +11,8 @@ use crate::clock::{Instant, mint_at};
 use crate::error::Result;
 use crate::sql;
 
+use super::timers;
+
 /// Why the mail died that met the refusal.
 pub const MET: &str = "the mail server refuses the address";
 /// Why mail is not even tried after that.
@@ -71,7 +73,12 @@ pub async fn note(
         said.into(),
         now.0.into(),
     ];
-    Ok(sql::exec(conn, text, values).await? == 1)
+    let new = sql::exec(conn, text, values).await? == 1;
+    if new {
+        // A partner may have had this address only: who asked them is to know.
+        timers::mark(conn, mint_at(now), agency_id, "address_refused").await?;
+    }
+    Ok(new)
 }
 
 /// Those of some addresses that are refused, as they were given.
@@ -116,6 +123,7 @@ pub async fn lift(conn: &impl ConnectionTrait, now: Instant, agency_id: &str, ad
     let text = "delete from refused_addresses where agency_id = $1 and address = $2";
     let lifted = sql::exec(conn, text, vec![agency_id.into(), key(address).into()]).await? == 1;
     if lifted {
+        timers::mark(conn, mint_at(now), agency_id, "address_lifted").await?;
         revive(
             conn,
             now,

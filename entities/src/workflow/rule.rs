@@ -77,6 +77,11 @@ impl Step {
         Step { id, offset, to, template, unless_done: false }
     }
 
+    /// Whether it comes with the event itself, at whatever hour that is.
+    pub fn is_at_once(&self) -> bool {
+        self.offset == Offset::Hours(0)
+    }
+
     /// The same step, left out once an earlier prompt of the chain is marked as done.
     pub const fn unless_done(self) -> Step {
         Step { unless_done: true, ..self }

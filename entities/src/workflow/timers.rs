@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sea_orm::ConnectionTrait;
+
 use super::facts::CaseFacts;
 use super::planner::{Chain, Memory, Planned, plan};
 use super::rule::{Audience, Because};
@@ -49,10 +51,15 @@ async fn idle(write: &Write, case_id: &str) -> Result<bool> {
 /// changes that touch many cases, such as a holiday. One row for each change, so that none is
 /// lost to another that is being worked on.
 pub async fn mark_agency(write: &Write, cause: &'static str) -> Result<()> {
+    mark(write.conn(), write.mint(), &write.actor().agency_id, cause).await
+}
+
+/// The same outside the write door, with a new id for the mark.
+pub async fn mark(conn: &impl ConnectionTrait, id: String, agency_id: &str, cause: &'static str) -> Result<()> {
     sql::exec(
-        write.conn(),
+        conn,
         "insert into wf_dirty (id, agency_id, after_case, cause) values ($1, $2, '', $3)",
-        vec![write.mint().into(), write.actor().agency_id.as_str().into(), cause.into()],
+        vec![id.into(), agency_id.into(), cause.into()],
     )
     .await?;
     Ok(())

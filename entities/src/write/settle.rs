@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::registry::{Row, Touch};
 use crate::sql;
 use crate::sync::{custody, quarantine};
-use crate::workflow::refused;
+use crate::workflow::{refused, timers};
 
 /// What came in a transaction that somebody's work may have waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ impl Write {
         for (id, before, after) in std::mem::take(&mut self.reached) {
             let agency = &self.actor.agency_id;
             refused::moved(&self.tx, self.now, agency, &id, before.as_deref(), after.as_deref()).await?;
+            // Referrals to it may have waited for an address, or wait for one now.
+            timers::mark_agency(&self, "reached").await?;
         }
         if self.note.is_some() || !self.objects.is_empty() {
             let (action, reason) = self.note.take().unwrap_or(("write", String::new()));

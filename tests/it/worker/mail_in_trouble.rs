@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
-use entities::workflow::{dead, explain, refused};
+use entities::workflow::{dead, explain, prune, refused};
 use entities::{instance, sql};
 use worker::mail::{Route, Server};
 use worker::{Mailer, drain_once};
 
 use super::office::{ANA, BEN, Office, SAM};
 use super::scripted::{Script, Scripted};
-use crate::support::{World, on_both};
+use crate::support::{PASSWORD, World, on_both};
 
 on_both!(
     a_server_that_is_down_costs_a_wait_and_no_mail,
@@ -22,6 +22,10 @@ on_both!(
     a_line_that_breaks_before_the_hand_over_is_simply_tried_again,
     a_message_that_the_server_will_not_have_dies_with_its_words,
     a_silent_server_holds_up_nobody_else,
+    a_server_that_says_no_goodbye_has_the_mail_all_the_same,
+    a_server_that_never_greets_is_down_and_no_mail_dies_of_it,
+    a_case_that_passes_on_in_the_middle_of_a_round_is_told_to_its_new_holder,
+    a_clock_that_leaps_ends_no_mail_and_forgets_nothing,
     a_silent_server_keeps_nothing_from_coming_due,
     a_busy_database_after_the_final_dot_makes_no_second_copy,
     an_address_with_a_line_break_costs_that_one_mail,
@@ -246,6 +250,61 @@ async fn a_silent_server_holds_up_nobody_else(world: World) {
     desk.queue(BEN).await;
     desk.works().await;
     assert_eq!(desk.states(BEN).await, ["sent 1"]);
+}
+
+async fn a_server_that_says_no_goodbye_has_the_mail_all_the_same(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    desk.server.tell(ANA, Script::NoFarewell);
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["sent 1"]);
+    desk.works_after(3600).await;
+    assert_eq!(desk.server.taken_for(ANA).len(), 1);
+}
+
+async fn a_server_that_never_greets_is_down_and_no_mail_dies_of_it(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    desk.server.tell("greeting", Script::SilentBefore);
+    for _ in 0..8 {
+        desk.works_after(8 * 3600).await;
+    }
+    assert_eq!(desk.states(ANA).await, ["queued 8"]);
+    desk.server.tell("greeting", Script::Take);
+    desk.works_after(8 * 3600).await;
+    assert_eq!(desk.states(ANA).await, ["sent 9"]);
+}
+
+async fn a_case_that_passes_on_in_the_middle_of_a_round_is_told_to_its_new_holder(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-18").await;
+    office.world.set_clock("2027-03-04T13:00:00Z");
+    let nowhere = worker::Mailer::to_server(None, "desk@riverbend.example", "https://desk.riverbend.example");
+    drain_once(office.store(), &nowhere.expect("a mailer"), None).await.expect("it fires");
+    let begun = office.world.clock.now();
+    office.world.pass_secs(10);
+    office.reassign(&case, BEN).await;
+    office.world.pass_secs(10);
+    drain_once(office.store(), &office.mailer, Some(begun)).await.expect("the round goes on");
+    assert_eq!((office.mails_to(ANA).len(), office.mails_to(BEN).len()), (0, 1));
+}
+
+async fn a_clock_that_leaps_ends_no_mail_and_forgets_nothing(world: World) {
+    let desk = Desk::with_mail_for(world, &[ANA]).await;
+    let store = desk.office.store();
+    let side = store.side().await.expect("a transaction");
+    let until = desk.office.world.clock.now().plus_secs(3600).0;
+    sql::exec(&*side, "update outbound_message set expires_at = $1", vec![until.into()]).await.expect("it has an end");
+    side.commit().await.expect("a commit");
+    let right = desk.office.world.clock.now();
+    desk.office.world.pass_secs(3 * 366 * 86_400);
+    drain_once(store, &desk.mailer, None).await.expect_err("nothing is sent, and nothing is too late");
+    prune::batch(store, 400).await.expect_err("nothing is forgotten");
+    let ben = desk.office.world.stranger().hands_the_phone_to(BEN);
+    assert_eq!(ben.tries_to_log_in(PASSWORD).await.status, 503, "no session begins in a year to come");
+    assert_eq!(desk.states(ANA).await, ["queued 0"]);
+    desk.office.world.clock.set(right);
+    desk.works().await;
+    assert_eq!(desk.states(ANA).await, ["sent 1"]);
 }
 
 async fn a_silent_server_keeps_nothing_from_coming_due(world: World) {

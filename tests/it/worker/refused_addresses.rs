@@ -24,7 +24,7 @@ on_both!(
     a_supervisor_who_cannot_be_reached_is_told_to_the_administrators,
 );
 
-const GONE: &str = "550 5.1.1 no such mailbox here";
+pub const GONE: &str = "550 5.1.1 no such mailbox here";
 const SUBJECT: &str = "Mail that does not arrive";
 
 impl Office {
@@ -126,7 +126,7 @@ async fn a_partner_who_is_refused_is_told_to_the_supervisor_of_the_case_by_refer
 }
 
 /// An organisation with an address and no user, and a referral to it.
-async fn refers_to_clinic(office: &Office) -> String {
+pub async fn refers_to_clinic(office: &Office) -> String {
     let clinic = organization::Model {
         name: "Clinic".into(),
         email: Some("Desk@clinic.example".into()),

@@ -30,6 +30,8 @@ pub enum Script {
     SilentAfter,
     /// Silence from the greeting on.
     SilentBefore,
+    /// Silence when it is told goodbye.
+    NoFarewell,
 }
 
 /// A mail that reached the final dot.
@@ -149,6 +151,10 @@ impl Scripted {
                             _ => "250 taken",
                         }
                     }
+                }
+                "QUIT" if script == Script::NoFarewell => {
+                    std::future::pending::<()>().await;
+                    ""
                 }
                 "QUIT" => {
                     write.write_all(b"221 bye\r\n").await?;

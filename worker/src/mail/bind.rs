@@ -5,8 +5,10 @@ use entities::clock::Day;
 use entities::people::letters;
 use entities::sql;
 use entities::workflow::facts::CaseFacts;
+use entities::workflow::planner::Chain;
 use entities::workflow::rule::Audience;
 use entities::workflow::rules::{self, digest};
+use entities::workflow::zone::Zone;
 use entities::workflow::{load, planner, refused, timers};
 use entities::{Instant, Result, Snapshot, Store};
 use sea_orm::ConnectionTrait;
@@ -38,6 +40,8 @@ pub(super) enum Bound {
     Nobody(String),
     /// Do not: the mail server has refused every address that it could go to.
     Refused,
+    /// Not yet: it is night or a day off where its reader is; at this instant.
+    NotBefore(Instant),
     /// It may have reached the holder before; this user is to get one of their own.
     Passed(String),
 }
@@ -46,6 +50,8 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
     if row.expires_at.is_some_and(|until| until <= due) {
         return Ok(Bound::Nobody("it could not be sent before it was too late".into()));
     }
+    // A round lasts as long as its server takes: who has the case is asked of the moment, not of its beginning.
+    let due = due.max(store.now().await?);
     // Never a second connection while one is held: eight messages that each hold one and wait for
     // another would stop a pool of eight for good.
     if row.to_role == "address" {
@@ -127,8 +133,14 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     if let Err(stop) = timers::holds(&chains, rule, subject, anchor) {
         return Ok(Bound::Nobody(stop.text));
     }
+    let same = |chain: &&Chain| chain.rule.id == rule && chain.subject_id == *subject && chain.anchor == *anchor;
+    let mut steps = chains.iter().filter(same).flat_map(|chain| &chain.steps);
+    let at_once = steps.any(|planned| Some(planned.step.id) == row.step.as_deref() && planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
     if role == Audience::Partner {
+        if let Some(morning) = closed(&facts, &facts.agency.zone, due).filter(|_| !at_once) {
+            return Ok(Bound::NotBefore(morning));
+        }
         return partner(snapshot, row, &facts, due, public_url).await;
     }
     let today = facts.case_zone().day(due);
@@ -153,11 +165,29 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
         (false, None) => String::new(),
     };
     let zone = holder.zone.as_ref().unwrap_or_else(|| facts.case_zone());
+    if let Some(morning) = closed(&facts, zone, due).filter(|_| !at_once) {
+        return Ok(Bound::NotBefore(morning));
+    }
     let mut data = values(row, &facts, zone.day(due), public_url);
     sent_before(&**snapshot, row, &mut data).await?;
     let counts_only = facts.agency.counts_only;
     Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
 }
+
+/// When the quiet hours or the days off end that hold in a zone at this instant. Steps are planned out of them; mail of
+/// a step that was late, or that the mail server put off, may come into them. What was due in the last minutes before
+/// them still goes.
+fn closed(facts: &CaseFacts, zone: &Zone, at: Instant) -> Option<Instant> {
+    let calendar = &facts.agency.calendar;
+    let open = |at: Instant| calendar.is_open(zone.wall(at));
+    if open(at) || open(at.plus_secs(-LAST_MINUTES * 60)) {
+        return None;
+    }
+    Some(zone.instant(calendar.next_open(zone.wall(at)))).filter(|morning| *morning > at)
+}
+
+/// Minutes after an open time in which what was due in it is sent.
+const LAST_MINUTES: i64 = 30;
 
 /// The partner organisation of the referral: its users, or its own address where it has none.
 async fn partner(

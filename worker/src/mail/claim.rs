@@ -9,6 +9,7 @@ use std::time::Duration;
 use entities::sql;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
 use entities::workflow::refused::{KNOWN, MET};
+use entities::workflow::rules::{self, digest};
 use entities::workflow::timers::REASON_GONE;
 use entities::{Error, Instant, Result, Store};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
@@ -133,8 +134,11 @@ pub(super) async fn expire_leases(store: &Store) -> Result<()> {
 
 /// Takes up to `limit` due messages under a lease.
 pub(super) async fn claim(store: &Store, worker: &str, due: Instant, limit: usize) -> Result<Vec<Claimed>> {
-    let look = "select 1 from outbound_message where state in ('queued', 'uncertain') and next_at <= $1 limit 1";
-    if sql::one(store.connection(), look, vec![due.0.into()]).await?.is_none() {
+    let ours = rules::ours(&[digest::ID]);
+    let look = format!(
+        "select 1 from outbound_message where state in ('queued', 'uncertain') and next_at <= $1 and {ours} limit 1"
+    );
+    if sql::one(store.connection(), &look, vec![due.0.into()]).await?.is_none() {
         return Ok(Vec::new());
     }
     let side = store.side().await?;
@@ -143,7 +147,7 @@ pub(super) async fn claim(store: &Store, worker: &str, due: Instant, limit: usiz
     let text = format!(
         "update outbound_message set state = 'sending', resent = resent or state = 'uncertain', fence = fence + 1, \
          lease_owner = $1, lease_until = $2 where id in (select id from outbound_message \
-         where state in ('queued', 'uncertain') and next_at <= $3 order by next_at, id limit {limit}{skip}) \
+         where state in ('queued', 'uncertain') and next_at <= $3 and {ours} order by next_at, id limit {limit}{skip}) \
          returning {COLUMNS}"
     );
     let until = side.now().plus_secs(LEASE_SECS);
@@ -336,6 +340,20 @@ pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
     .await?;
     metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
     Ok(Verdict::Suppressed)
+}
+
+/// It is night where its reader is: it goes back, as if it had not been looked at.
+pub(super) async fn put_back(store: &Store, row: &Claimed, until: Instant) -> Result<Verdict> {
+    let side = store.side().await?;
+    sql::exec(
+        &*side,
+        "update outbound_message set state = 'queued', next_at = $3, reason = 'quiet hours or a day off', \
+         lease_owner = null, lease_until = null where id = $1 and fence = $2 and state = 'sending'",
+        vec![row.id.as_str().into(), row.fence.into(), until.0.into()],
+    )
+    .await?;
+    side.commit().await?;
+    Ok(Verdict::Troubled)
 }
 
 /// It may have reached somebody who no longer holds the role: that copy ends here, and the new

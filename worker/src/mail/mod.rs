@@ -21,6 +21,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entities::write::refuse_leap;
 use entities::{Instant, Result, Store, instance};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
@@ -140,6 +141,8 @@ impl Mailer {
         if matches!(self.route, Route::None) || !instance::sends(store.connection()).await? {
             return Ok(posted);
         }
+        // What is too late by a clock that leapt would be gone for good.
+        refuse_leap(store.connection(), store.now().await?).await?;
         claim::expire_leases(store).await?;
         let mut under_way: JoinSet<Result<Verdict>> = JoinSet::new();
         let mut left = limit;
@@ -190,6 +193,7 @@ impl Mailer {
             Bound::To(letter) => letter,
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
             Bound::Refused => return claim::spare(store, row).await,
+            Bound::NotBefore(morning) => return claim::put_back(store, row, morning).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
         };
         let template = if bound.counts_only { "something_waits" } else { row.template.as_str() };

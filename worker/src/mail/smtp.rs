@@ -168,12 +168,21 @@ impl Server {
         message: &[u8],
         hand_over: impl AsyncFnOnce(Option<Tick>) -> bool,
     ) -> Attempt {
-        let (mut handed_over, mut left_out) = (false, LeftOut::default());
-        let attempt = self.attempt(from, to, message, hand_over, &mut handed_over, &mut left_out);
+        let (mut came, mut left_out) = (Came::Nowhere, LeftOut::default());
+        let attempt = self.attempt(from, to, message, hand_over, &mut came, &mut left_out);
         let outcome = match tokio::time::timeout(self.patience, attempt).await {
-            Ok(outcome) => outcome,
-            Err(_) if handed_over => Outcome::Uncertain { said: "no answer after the final dot".into() },
-            Err(_) => Outcome::Later { code: None, said: "no answer in time".into() },
+            Ok((outcome, line)) => {
+                // How the farewell goes changes nothing, so nobody waits for it.
+                if let Some(line) = line {
+                    tokio::spawn(tokio::time::timeout(FAREWELL, farewell(line, outcome == Outcome::Sent)));
+                }
+                outcome
+            }
+            Err(_) => match came {
+                Came::Nowhere => Outcome::Unreached { code: None, said: "no answer in time".into() },
+                Came::ToTheServer => Outcome::Later { code: None, said: "no answer in time".into() },
+                Came::ToTheMessage => Outcome::Uncertain { said: "no answer after the final dot".into() },
+            },
         };
         Attempt { outcome, refused: left_out.refused, put_off: left_out.put_off }
     }
@@ -184,22 +193,23 @@ impl Server {
         to: &[Address],
         message: &[u8],
         hand_over: impl AsyncFnOnce(Option<Tick>) -> bool,
-        handed_over: &mut bool,
+        came: &mut Came,
         left_out: &mut LeftOut,
-    ) -> Outcome {
+    ) -> (Outcome, Option<AsyncSmtpConnection>) {
         let by = Tick::now() + self.patience * 5 / 6;
         let mut line = match self.connect().await {
             Ok(line) => line,
             // Whatever is refused here is refused to us, and no message has been named yet.
-            Err(why) => return Outcome::Unreached { code: why.status().map(u16::from), said: said(&why) },
+            Err(why) => return (Outcome::Unreached { code: why.status().map(u16::from), said: said(&why) }, None),
         };
+        *came = Came::ToTheServer;
         let outcome = match ready(&mut line, from, to, message, left_out).await {
             Some(ended) => ended,
             None if Tick::now() > by => {
                 Outcome::Later { code: None, said: "too slow: given up before the message was handed over".into() }
             }
             None if hand_over(Some(by)).await => {
-                *handed_over = true;
+                *came = Came::ToTheMessage;
                 give(&mut line, message).await
             }
             None => Outcome::Later {
@@ -207,13 +217,7 @@ impl Server {
                 said: "not handed over: another worker has it, or it took too long".into(),
             },
         };
-        if outcome == Outcome::Sent {
-            // The message is theirs already; how the farewell goes changes nothing.
-            let _ = line.quit().await;
-        } else {
-            line.abort().await;
-        }
-        outcome
+        (outcome, Some(line))
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
@@ -230,6 +234,29 @@ impl Server {
             line.auth(DEFAULT_MECHANISMS, &credentials).await?;
         }
         Ok(line)
+    }
+}
+
+/// How far an attempt came.
+#[derive(Clone, Copy)]
+enum Came {
+    /// No server has greeted us.
+    Nowhere,
+    /// One has, and hears of the message.
+    ToTheServer,
+    /// The message is being given to it: from here on nobody can know.
+    ToTheMessage,
+}
+
+/// How long a server may take over our farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+async fn farewell(mut line: AsyncSmtpConnection, sent: bool) {
+    if sent {
+        // The message is theirs already, whatever they say now.
+        let _said = line.quit().await;
+    } else {
+        line.abort().await;
     }
 }
 

