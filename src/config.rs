@@ -142,7 +142,11 @@ impl Config {
             return Err(Failure::config(format!("{from}: {} must be a number from {min} to {max}", key.name)));
         }
         if value.is_empty() {
-            self.values.remove(key.name);
+            // As it is where nobody says anything.
+            match key.default {
+                "" => self.values.remove(key.name),
+                usual => self.values.insert(key.name, Given { value: usual.into(), from: "the default".into() }),
+            };
         } else {
             self.values.insert(key.name, Given { value: value.into(), from });
         }
@@ -156,6 +160,18 @@ impl Config {
         let url = self.database_url();
         if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
             return self.wrong("database_url", "must begin with sqlite:// or postgres://");
+        }
+        if !entities::Store::reads(url.expose_secret()) {
+            let why = "cannot be read: its parts must be percent-encoded, above all the password";
+            return self.wrong("database_url", why);
+        }
+        if self.sqlite_file().is_some_and(|file| file.to_string_lossy().contains('%')) {
+            return self
+                .wrong("database_url", "names a file with a % in its path, which is read as a code: choose another");
+        }
+        if !crate::cmd::is_filter(self.log()) && self.log().parse::<tracing::level_filters::LevelFilter>().is_err() {
+            return self
+                .wrong("log", "must be off, error, warn, info, debug or trace, or a filter such as info,sqlx=debug");
         }
         let public = self.public_url();
         let host = public.strip_prefix("https://").or_else(|| public.strip_prefix("http://"));
@@ -341,8 +357,10 @@ impl Config {
 fn redacted(url: &str) -> String {
     match (url.split_once("://"), has_password(url)) {
         (Some((scheme, rest)), true) => {
-            let host = rest.rsplit_once('@').map_or("", |(_, host)| host);
-            format!("{scheme}://REDACTED@{}", host.split('?').next().unwrap_or(host))
+            // A password may have an @ in it, and may stand in the query.
+            let before = rest.split('?').next().unwrap_or(rest);
+            let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
+            format!("{scheme}://REDACTED@{host}")
         }
         _ => url.split('?').next().unwrap_or(url).to_owned(),
     }

@@ -280,6 +280,17 @@ fn recorder() -> Option<&'static PrometheusHandle> {
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
             metrics::set_global_recorder(recorder).ok()?;
+            // What was measured is kept one by one until somebody puts it together, and nobody may ever ask for it.
+            let kept = handle.clone();
+            std::thread::Builder::new()
+                .name("metrics".into())
+                .spawn(move || {
+                    loop {
+                        std::thread::sleep(std::time::Duration::from_secs(5));
+                        kept.run_upkeep();
+                    }
+                })
+                .ok()?;
             Some(handle)
         })
         .as_ref()
@@ -313,6 +324,5 @@ async fn metrics_page(state: web::Data<State>) -> HttpResponse {
         Err(error) => tracing::warn!(%error, "the queues could not be measured"),
     }
     let Some(handle) = recorder() else { return HttpResponse::ServiceUnavailable().finish() };
-    handle.run_upkeep();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
 }

@@ -21,10 +21,9 @@ use crate::instance;
 use crate::sql;
 use crate::store::Store;
 
-/// Tables that a backup leaves out: sign-ins end with a restore, counters start afresh, and the newest number of each
-/// scope follows from the feed.
+/// Tables that a backup leaves out: counters start afresh, and the newest number of each scope follows from the feed.
 const LEFT_OUT: &[&str] =
-    &["seaql_migrations", "sessions", "throttle", "address_rates", "one_time_links", "wf_heartbeat", "sync_scope"];
+    &["seaql_migrations", "throttle", "address_rates", "one_time_links", "wf_heartbeat", "sync_scope"];
 /// Tables that others refer to, in the order in which they must be there.
 const FIRST: &[&str] = &["agencies", "teams", "users"];
 /// Rows stored by one statement.
@@ -68,7 +67,9 @@ pub async fn write(store: &Store, out: &mut (impl Write + Send), mut progress: i
     let migrations = sql::all(&*snapshot, "select version from seaql_migrations order by version", vec![]).await?;
     let migrations: Vec<String> =
         migrations.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?;
-    sealed.line(&json!({"fieldstone_backup": 1, "at": snapshot.now().rfc3339(), "migrations": migrations}))?;
+    sealed
+        .line(&json!({"fieldstone_backup": 1, "at": snapshot.now().rfc3339(), "version": env!("CARGO_PKG_VERSION"),
+        "migrations": migrations}))?;
     let (mut summary, backend) = (Summary { tables: 0, rows: 0 }, store.backend());
     for table in tables(&*snapshot, backend).await? {
         let columns = columns(&*snapshot, backend, &table).await?;
@@ -166,10 +167,19 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
             open = Some(begin(&*side, store.backend(), name, &line["columns"]).await?);
             summary.tables += 1;
         } else if line["fieldstone_backup"].is_number() && line["migrations"] != json!(known) {
-            return Err(damaged("the backup belongs to another version of Fieldstone: restore it with that version"));
+            let version =
+                line["version"].as_str().map_or_else(|| "another version".to_owned(), |told| format!("version {told}"));
+            return Err(damaged(&format!(
+                "the backup was written by {version} of Fieldstone, whose schema is another: restore it into an empty \
+                 database with that program, and bring the database up to this one's with `fieldstone migrate up`"
+            )));
         }
     }
     new_epoch(&*side, side.now()).await?;
+    // Sign-ins end with a restore. That there were any stays known, because a lost device is told to erase itself
+    // however late it calls, and hands over what it had not sent.
+    let ended = "update sessions set ended_at = $1, end_reason = 'restored' where ended_at is null";
+    sql::exec(&*side, ended, vec![side.now().0.into()]).await?;
     // The backup brought its original's: the next start would open an epoch once more.
     sql::exec(&*side, "update wf_instance set fingerprint = $1", vec![here.into()]).await?;
     side.commit().await?;

@@ -62,6 +62,12 @@ pub struct Side {
 }
 
 impl Store {
+    /// Whether a URL of PostgreSQL can be read. What stands in a password has to be percent-encoded, or it is taken
+    /// for the end of it.
+    pub fn reads(url: &str) -> bool {
+        url.starts_with("sqlite:") || url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>().is_ok()
+    }
+
     /// Opens `sqlite://path` (the file is made if it is missing) or `postgres://…`.
     pub async fn open(url: &str, pool: Pool, clock: Clock) -> Result<Store> {
         if url.starts_with("sqlite:") {
@@ -71,6 +77,10 @@ impl Store {
         }
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(Error::Internal("the database URL must start with sqlite:// or postgres://".into()));
+        }
+        if !Store::reads(url) {
+            // The driver would repeat the whole of it, and so the password.
+            return Err(Error::Internal("the database URL cannot be read".into()));
         }
         // Readers and writers do not share: writers that wait for each other's agency would otherwise hold every
         // connection, and phones that only ask would wait behind them. One more reads, for who listens.

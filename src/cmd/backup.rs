@@ -10,7 +10,7 @@ use entities::{audit, backup};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::{open, open_current, say};
+use super::{open, open_current, open_or_make, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -55,9 +55,12 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
     }
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
-    let partial = args.path.with_extension("partial");
+    // A name of this process's own beside it: two backups at once must not write into one file.
+    let mut partial = args.path.clone().into_os_string();
+    partial.push(format!(".partial-{}", std::process::id()));
+    let partial = PathBuf::from(partial);
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", partial.display()));
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
     let mut out = BufWriter::new(made.map_err(|error| failed(&error))?);
     let bar = bar("rows written");
     let done = backup::write(&store, &mut out, |rows| bar.set_position(rows)).await;
@@ -74,7 +77,12 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
     written.sync_all().map_err(|error| failed(&error))?;
     backup::check(BufReader::new(File::open(&partial).map_err(|error| failed(&error))?))
         .map_err(|error| failed(&error))?;
-    fs::rename(&partial, &args.path).map_err(|error| failed(&error))?;
+    // Unlike a rename this replaces nothing that has come to be there meanwhile.
+    let placed = fs::hard_link(&partial, &args.path);
+    placed.map_err(|error| {
+        Failure::failed(format!("{}: {error}; the backup is {}", args.path.display(), partial.display()))
+    })?;
+    fs::remove_file(&partial).map_err(|error| failed(&error))?;
     tell(&args, "backed up", &summary)
 }
 
@@ -84,10 +92,13 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
 /// When the file is not sound, the database is not empty, or their schemas differ. Nothing is changed then.
 pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
-    let store = open(&config).await?;
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
     let read = || File::open(&args.path).map(BufReader::new);
     let whole = backup::check(read().map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    let store = open_or_make(&config).await?;
+    if super::is_filled(&store).await {
+        return Err(failed(&"this database is not empty: restore into a new one"));
+    }
     super::bring_up(&store).await?;
     let bar = bar("rows restored").with_position(0);
     bar.set_length(whole.rows);
@@ -135,8 +146,10 @@ pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), F
 fn noted(path: &Path) -> Result<Vec<audit::Head>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-    let mut told: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-    serde_json::from_value(told["heads"].take()).map_err(|error| failed(&error))
+    let told: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    let heads =
+        told.get("heads").ok_or_else(|| failed(&"this is not what `audit verify --json` says: heads is missing"))?;
+    serde_json::from_value(heads.clone()).map_err(|error| failed(&error))
 }
 
 fn unsound(json: bool, agency: &str, seq: i64, why: &str) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use migrations::Standing;
 use serde_json::json;
 
-use super::{open, say};
+use super::{open, open_or_make, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -38,7 +38,10 @@ enum What {
 /// When the database cannot be reached or, for `status`, when its schema is not this program's.
 pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
-    let store = open(&config).await?;
+    let store = match args.what {
+        What::Up { .. } => open_or_make(&config).await?,
+        What::Status { .. } => open(&config).await?,
+    };
     let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
     match args.what {
         What::Up { json } => {

@@ -74,6 +74,11 @@ pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
     log_at(config.log())
 }
 
+/// Whether a text is a filter with parts of its own, and no bare level.
+pub(crate) fn is_filter(text: &str) -> bool {
+    text.contains(['=', ',', '['])
+}
+
 /// As [`start_log`], with a level or filter instead of a configuration.
 ///
 /// # Errors
@@ -81,9 +86,11 @@ pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
 pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
     // A bare level is about this program; its libraries tell each start, each migration, and what strangers send wrong.
     let asked = match asked {
-        level if level.contains(['=', ',']) => level.to_owned(),
+        level if is_filter(level) => level.to_owned(),
         level => format!("{level},sea_orm_migration=warn,actix_server=warn,actix_http::h1::dispatcher=off"),
     };
+    // What actix-web tells of a query that it cannot read has the path in it.
+    let asked = format!("{asked},actix_web::types=warn");
     let filter =
         tracing_subscriber::EnvFilter::try_new(asked).map_err(|error| Failure::config(format!("log: {error}")))?;
     // A second start in one process, as in tests, keeps the first.
@@ -98,13 +105,31 @@ pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the database as it is. A new SQLite file is made readable by its owner alone.
+/// Opens the database, and makes a SQLite file that is missing, readable by its owner alone.
 ///
 /// # Errors
-/// When it cannot be reached.
-pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
+/// When it cannot be reached or made.
+pub(crate) async fn open_or_make(config: &Config) -> Result<Store, Failure> {
     if let Some(file) = config.sqlite_file() {
         own_file(&file)?;
+    }
+    open(config).await
+}
+
+/// Whether there is an agency in it, whatever the version of its schema.
+pub(crate) async fn is_filled(store: &Store) -> bool {
+    // A database without the table has none.
+    entities::sql::one(store.connection(), "select 1 from agencies", vec![]).await.is_ok_and(|row| row.is_some())
+}
+
+/// Opens a database that is there.
+///
+/// # Errors
+/// When it is not, or cannot be reached.
+pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
+    if let Some(file) = config.sqlite_file().filter(|file| !file.exists()) {
+        let why = "there is no such file; database_url says which it is, and `fieldstone up` makes a new one";
+        return Err(Failure::failed(format!("the database {}: {why}", file.display())));
     }
     let pool = Pool { connections: config.database_connections(), ..Pool::default() };
     let store = Store::open(config.database_url().expose_secret(), pool, Clock::System).await;
@@ -129,6 +154,8 @@ pub(crate) async fn look(store: &Store) -> Result<(), Failure> {
     if !seen.told_apart {
         tracing::warn!("this database does not say which one it is: a copy of it will go unnoticed and send mail");
     }
+    // Made before the first cursor is, so that every backup of a database whose phones have cursors has it.
+    entities::sync::native::cursor::CursorKey::of(store).await?;
     if seen.moved {
         tracing::warn!(
             "this database was restored, copied or moved: phones are sent everything they may see once more"

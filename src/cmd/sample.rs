@@ -7,7 +7,7 @@ use entities::{Clock, Pool, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret;
 
-use super::{admin, open, say};
+use super::{admin, open_or_make, say};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::sample::size::{Size, fill};
@@ -33,8 +33,10 @@ pub(crate) struct Args {
 /// When the database cannot be reached or holds an agency already.
 pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
-    let store = open(&config).await?;
-    super::bring_up(&store).await?;
+    let store = open_or_make(&config).await?;
+    if !super::is_filled(&store).await {
+        super::bring_up(&store).await?;
+    }
     let there = agency::all(store.connection()).await?;
     if let Some(first) = there.first() {
         return Err(Failure::failed(format!(

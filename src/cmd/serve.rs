@@ -5,7 +5,7 @@ use std::path::Path;
 
 use entities::Store;
 
-use super::{asked_to_stop, look, open, open_current, start_log};
+use super::{asked_to_stop, look, open_current, open_or_make, start_log};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ pub(crate) async fn up(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[("listen", args.listen)])?;
     start_log(&config)?;
     let keys = keys(&config, true)?;
-    let store = open(&config).await?;
+    let store = open_or_make(&config).await?;
     super::bring_up(&store).await?;
     look(&store).await?;
     let mailer = super::worker::mailer(&config)?;
@@ -52,8 +52,12 @@ pub(crate) async fn beside_worker(
 ) -> Result<(), Failure> {
     let (done, told) = tokio::sync::oneshot::channel::<()>();
     let working = tokio::spawn(worker::run(store, mailer, async {
-        // Told, or nobody is left to tell: either way it is time to stop.
-        let _ended = told.await;
+        tokio::select! {
+            // Both stop at one signal: what one of them finishes does not add to the time of the other.
+            () = asked_to_stop() => (),
+            // Told, or nobody is left to tell: either way it is time to stop.
+            _ended = told => (),
+        }
     }));
     let served = serving.await;
     let _unheard = done.send(());

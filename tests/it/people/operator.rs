@@ -98,6 +98,7 @@ async fn an_errand_that_makes_no_sense_is_refused_with_a_line(db: TestDb) {
     let (code, said, why) = simulate(&["--from", "2027-03-01", "--to", "2027-03-02", "--agency", "nobody"]);
     assert_eq!((code, said.as_str(), why.contains("there is no agency")), (1, "", true), "{why}");
     let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("new.db"), "").expect("a database without a schema");
     let mut command = fieldstone(&["audit", "verify"]);
     command.env("FIELDSTONE_DATABASE_URL", format!("sqlite://{}", folder.path().join("new.db").display()));
     let done = command.output().expect("it ends");

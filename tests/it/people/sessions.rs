@@ -20,6 +20,7 @@ on_both!(
     a_revoked_device_is_out_and_may_sign_in_again,
     a_wiped_device_hears_it_from_every_path,
     a_wiped_device_that_calls_months_later_is_still_told,
+    a_wiped_device_is_told_after_a_restore_too,
     nobody_else_can_shut_out_a_device,
 );
 
@@ -206,6 +207,30 @@ async fn a_wiped_device_that_calls_months_later_is_still_told(world: World) {
     tablet.logs_in().await;
     let heard = refresh(&world, &tokens.refresh, &ana.device_id).await.refused(403);
     assert_eq!(heard["code"], "device_wiped");
+}
+
+async fn a_wiped_device_is_told_after_a_restore_too(world: World) {
+    let (ana, tokens) = signed_in(&world).await;
+    let (ben, his) = {
+        let ben = world.ben().await;
+        let tokens = held(&ben.session());
+        (ben, tokens)
+    };
+    let ada = world.ada().await;
+    assert_eq!(ada.post(&format!("/devices/{}/wipe", ana.device_id), json!({})).await.status, 204);
+    let bytes = crate::sync::restored::takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    crate::sync::restored::restores(&world, &bytes).await.expect("restored");
+    let heard = refresh(&world, &tokens.refresh, &ana.device_id).await.refused(403);
+    assert_eq!(heard["code"], "device_wiped");
+    let stranger = world.stranger();
+    let work =
+        json!({"notes": {"created": [{"id": "note-never-sent", "body": "a visit"}], "updated": [], "deleted": []}});
+    let request = stranger.request(reqwest::Method::POST, "/sync/farewell").bearer_auth(&tokens.refresh);
+    let answer = stranger.send("Ana's phone says farewell", request.body(work.to_string())).await;
+    assert_eq!(answer.ok(), json!({"kept": 1}));
+    refresh(&world, &his.refresh, &ben.device_id).await.refused(401);
+    ben.logs_in().await;
 }
 
 async fn nobody_else_can_shut_out_a_device(world: World) {

@@ -43,11 +43,110 @@ async fn what_a_command_did_is_told_as_json_too(db: TestDb) {
     let text = "select id from outbound_message where to_address = 'dropped@demo.example'";
     let row = sql::one(store.connection(), text, vec![]).await.expect("the outbox").expect("a message");
     let id: String = row.try_get_by_index(0).expect("an id");
+    let mut unnamed = fieldstone(&["worker", "dead", "retry", ""]);
+    let done = unnamed.env("FIELDSTONE_DATABASE_URL", &db.url).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(1), "an empty name is not all");
     assert_eq!(told(&["worker", "dead", "drop", &id, "--json"]), json!({"done": 1}));
     assert_eq!(told(&["worker", "dead", "retry", "--all", "--json"]), json!({"done": 1}));
     let nothing = json!({"timers": 0, "planned": 0, "mail": {"sent": 0, "suppressed": 0, "troubled": 0}});
     assert_eq!(told(&["worker", "drain", "--once", "--json"]), nothing, "there is no mail server");
     assert_eq!(told(&["migrate", "up", "--json"]), json!({"standing": "current", "migrations": []}));
+}
+
+/// The exit code and the complaint of a command in a folder of its own.
+fn in_a_folder(folder: &std::path::Path, args: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let done = fieldstone(args).current_dir(folder).envs(settings.iter().copied()).output().expect("it runs");
+    (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+#[test]
+fn a_command_that_only_looks_makes_no_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for args in [
+        &["backup", "x.backup"][..],
+        &["migrate", "status"],
+        &["audit", "verify"],
+        &["worker", "dead", "list"],
+        &["restore", "no-such.backup"],
+    ] {
+        let (code, said) = in_a_folder(folder.path(), args, &[]);
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_backup_writes_over_nothing_and_a_full_database_is_not_restored_into() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let says = |args: &[&str]| in_a_folder(folder.path(), args, &[]);
+    assert_eq!(says(&["migrate", "up"]).0, Some(0));
+    assert_eq!(says(&["admin", "create-agency", "Riverbend", "--tz", "Europe/London"]).0, Some(0));
+    std::fs::write(folder.path().join("monday.partial"), "somebody's own").expect("written");
+    assert_eq!(
+        says(&["backup", "monday.backup"]),
+        (Some(0), says(&["backup", "other.backup"]).1.replace("other", "monday"))
+    );
+    assert_eq!(std::fs::read_to_string(folder.path().join("monday.partial")).expect("there"), "somebody's own");
+    let (code, said) = says(&["backup", "monday.backup"]);
+    assert!(code == Some(1) && said.contains("exists already"), "{said}");
+    let names = std::fs::read_dir(folder.path()).expect("a folder").filter_map(Result::ok);
+    let left = names.filter(|name| name.file_name().to_string_lossy().contains(".partial-")).count();
+    assert_eq!(left, 0, "nothing half done stays");
+    // A database of an older program is not moved on by a restore that is refused.
+    let store = |text: &'static str| {
+        let url = format!("sqlite://{}", folder.path().join("fieldstone.db").display());
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(async move {
+            let store = entities::Store::open(&url, entities::Pool::default(), Clock::System).await.expect("it opens");
+            let rows = sql::all(store.writer(), text, vec![]).await.expect("it is asked");
+            store.close().await.expect("closed");
+            rows.len()
+        })
+    };
+    let newest = "select version from seaql_migrations where version like 'm0020%'";
+    assert_eq!(store(newest), 1);
+    store("delete from seaql_migrations where version like 'm0020%'");
+    let (code, said) = says(&["restore", "monday.backup"]);
+    assert!(code == Some(1) && said.contains("not empty"), "{said}");
+    assert_eq!(store(newest), 0);
+}
+
+#[test]
+fn what_was_noted_of_a_trail_has_to_be_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(in_a_folder(folder.path(), &["migrate", "up"], &[]).0, Some(0));
+    for wrong in ["[]", "1", "{}", "{\"heads\": 1}", "nonsense"] {
+        std::fs::write(folder.path().join("noted.json"), wrong).expect("written");
+        let (code, said) = in_a_folder(folder.path(), &["audit", "verify", "--against", "noted.json"], &[]);
+        assert!(code == Some(1) && said.contains("noted.json"), "{wrong}: {said}");
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_read_and_a_level_that_is_none_are_refused_and_no_password_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for url in [
+        "postgres://me:PLANTED/PW@127.0.0.1:1/db",
+        "postgres://me:PLANTED@127.0.0.1:port/db",
+        "postgres://me:PLANTED#x@h/db",
+    ] {
+        for args in [&["migrate", "status"][..], &["up"], &["worker"], &["config", "print"]] {
+            let (_, said) = in_a_folder(folder.path(), args, &[("FIELDSTONE_DATABASE_URL", url)]);
+            assert!(!said.contains("PLANTED"), "{args:?}: {said}");
+        }
+    }
+    let (code, said) =
+        in_a_folder(folder.path(), &["serve"], &[("FIELDSTONE_DATABASE_URL", "postgres://me:a/b@127.0.0.1:1/db")]);
+    assert!(code == Some(78) && said.contains("percent-encoded"), "{said}");
+    let secret = [("FIELDSTONE_DATABASE_URL", "postgres://db/x?user=me&password=hun@PLANTED")];
+    assert!(!in_a_folder(folder.path(), &["config", "print"], &secret).1.contains("PLANTED"));
+    for level in ["warning", "verbose", "all"] {
+        let (code, said) = in_a_folder(folder.path(), &["up"], &[("FIELDSTONE_LOG", level)]);
+        assert!(code == Some(78) && said.contains("log must be"), "{level}: {said}");
+    }
+    let (code, said) = in_a_folder(folder.path(), &["config", "print"], &[("FIELDSTONE_LOG", "")]);
+    assert!(code == Some(0) && said.contains("log = \"info\""), "{said}");
+    let percent = [("FIELDSTONE_DATABASE_URL", "sqlite://My%20Agency.db")];
+    assert_eq!(in_a_folder(folder.path(), &["migrate", "up"], &percent).0, Some(78));
 }
 
 #[test]

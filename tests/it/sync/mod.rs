@@ -22,7 +22,7 @@ mod races;
 mod reach;
 mod replays;
 mod replica;
-mod restored;
+pub mod restored;
 mod rules;
 mod rxdb;
 mod salvaged;

@@ -15,7 +15,7 @@ on_both!(
     a_backup_that_was_cut_off_or_edited_is_refused,
 );
 
-pub(super) async fn takes_a_backup(world: &World) -> Vec<u8> {
+pub async fn takes_a_backup(world: &World) -> Vec<u8> {
     backs_up(&world.store).await
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn backs_up(store: &Store) -> Vec<u8> {
 }
 
 /// What a new machine does: an empty database, filled from the file.
-pub(super) async fn restores(world: &World, bytes: &[u8]) -> entities::Result<backup::Summary> {
+pub async fn restores(world: &World, bytes: &[u8]) -> entities::Result<backup::Summary> {
     refills(&world.store, bytes).await
 }
 
