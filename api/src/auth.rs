@@ -75,7 +75,16 @@ async fn login(state: web::Data<State>, req: HttpRequest, body: JsonBody) -> Ans
     let limits = asked.limits(&state, &req, user_id, known);
     count(&state, &limits).await?;
     let hash = found.as_ref().and_then(|user| user.password_hash.clone());
-    let right = state.passwords.verify(asked.password, hash.clone()).await?;
+    let right = match state.passwords.verify(asked.password, hash.clone()).await {
+        Ok(right) => right,
+        Err(busy) => {
+            // Nobody looked at it, so it was no attempt: or strangers who keep us busy would lock a known device out.
+            let side = state.store.side().await?;
+            throttle::succeeded(&*side, &limits, &[]).await?;
+            side.commit().await?;
+            return Err(busy);
+        }
+    };
     let (Some(user), true) = (found, right) else { return Err(Problem::Unauthorized("sign_in_failed")) };
     let side = state.store.side().await?;
     let now = side.now();
@@ -140,7 +149,7 @@ impl Login {
         let keys = &state.config.keys;
         let account = keys.fingerprint(self.email.as_bytes());
         let password = keys.fingerprint(&self.fingerprint);
-        let address = limit::address(req, state);
+        let address = limit::household(limit::address(req, state));
         vec![
             limit(format!("account:{account}"), PER_ACCOUNT, QUARTER_HOUR),
             limit(format!("address:{address}"), PER_ADDRESS, QUARTER_HOUR),

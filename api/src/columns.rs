@@ -3,7 +3,7 @@
 //! Both are read from the registry, so that a column added there is documented by that. `rest/document.rs`
 //! makes the bodies of REST of it, `sync/document.rs` those of the faces.
 
-use entities::registry::{Column, Face, Kind, Merge};
+use entities::registry::{Column, Face, Holds, Kind, Merge};
 use serde_json::{Value, json};
 
 /// What an id looks like, as a pattern.
@@ -12,6 +12,10 @@ pub(crate) const ID: &str = "^[A-Za-z0-9._-]{8,64}$";
 const NO_NUL: &str = "^[^\\u0000]*$";
 /// The same with more than blanks in it.
 const SAYS_SOMETHING: &str = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$";
+/// A year, a month or a day.
+const PARTIAL_DATE: &str = "^[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|1[0-9]|2[0-8]))?)?$";
+/// The name of a time zone, as far as a pattern can say.
+const ZONE: &str = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$";
 /// Stands in the examples of requests for noon tomorrow, and the day of it for tomorrow: there are moves that take
 /// no day far off, so a fixed one would work for a while only. `openapi.rs` puts the real one in.
 pub(crate) const SOON: &str = "2027-03-14T12:00:00.000Z";
@@ -24,7 +28,9 @@ pub(crate) fn shape(column: &Column, face: Face) -> Value {
 /// The JSON schema of a column as it is given over REST: null takes it back to its initial value, unless it has to
 /// be there.
 pub(crate) fn given(column: &Column) -> Value {
-    let mut shape = shape_or_null(column, Face::Rest, !column.field.required);
+    // Where words decide who sees a row, nothing would be the widest, so it is not taken.
+    let null = !column.field.required && column.field.in_doubt.is_none();
+    let mut shape = shape_or_null(column, Face::Rest, null);
     if column.field.required && matches!(column.field.kind, Kind::Text(_)) {
         shape["minLength"] = json!(1);
     }
@@ -51,23 +57,35 @@ fn shape_or_null(column: &Column, face: Face, null: bool) -> Value {
         (Kind::Int(least, most), _) => json!({"type": kind("integer"), "minimum": least, "maximum": most}),
         (Kind::Real(least, most), _) => json!({"type": kind("number"), "minimum": least, "maximum": most}),
         (Kind::Bool, _) => json!({"type": kind("boolean")}),
-        (Kind::Json(_), Face::Rest) if column.field.merge == Merge::Items => {
-            json!({"type": kind("array"), "description": "A set of items, merged item by item"})
-        }
-        (Kind::Json(_), Face::Rest) => {
-            json!({"type": if null { json!(["array", "object", "null"]) } else { json!(["array", "object"]) }})
-        }
+        (Kind::Json(_), Face::Rest) => document(column, null),
         (Kind::Json(most), Face::Watermelon) => {
             json!({"type": kind("string"), "maxLength": most, "contentMediaType": "application/json",
                 "description": "A list or an object as JSON text"})
         }
     };
+    if column.name == "tz" || column.name == "birth" {
+        shape["pattern"] = json!(if column.name == "tz" { ZONE } else { PARTIAL_DATE });
+    }
     if column.field.merge == Merge::Server {
         shape["readOnly"] = json!(true);
     }
     if let Some(target) = column.field.refers {
         shape["description"] = json!(format!("Names a row of {target}"));
     }
+    shape
+}
+
+/// The schema of a list or an object.
+fn document(column: &Column, null: bool) -> Value {
+    let (names, members): (&[&str], &str) = match column.field.holds {
+        Some(Holds::List(members)) => (&["array"], members),
+        Some(Holds::Object(members)) => (&["object"], members),
+        None => (&["array", "object"], "{}"),
+    };
+    // The entity's own text; a test reads them all.
+    let mut shape: Value = serde_json::from_str(members).unwrap_or_else(|_| json!({}));
+    let names: Vec<&str> = names.iter().copied().chain(null.then_some("null")).collect();
+    shape["type"] = if names.len() == 1 { json!(names[0]) } else { json!(names) };
     shape
 }
 
@@ -95,7 +113,14 @@ pub(crate) fn sample(column: &Column, face: Face) -> Value {
         (Kind::Int(least, most), _) => json!(1.clamp(least, most)),
         (Kind::Real(least, most), _) => json!(1.0_f64.clamp(least, most)),
         (Kind::Bool, _) => json!(false),
-        (Kind::Json(_), Face::Rest) => json!([]),
-        (Kind::Json(_), Face::Watermelon) => json!("[]"),
+        (Kind::Json(_), face) => {
+            let example = document(column, false).pointer("/examples/0").cloned().unwrap_or_default();
+            let example = match (example, column.field.holds) {
+                (Value::Null, Some(Holds::Object(_))) => json!({}),
+                (Value::Null, _) => json!([]),
+                (example, _) => example,
+            };
+            if face == Face::Rest { example } else { example.to_string().into() }
+        }
     }
 }

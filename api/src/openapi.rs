@@ -192,7 +192,7 @@ fn media(content: &Content) -> Value {
 
 /// Every problem status that the operation can answer with.
 pub fn problem_statuses(op: &Op) -> BTreeSet<u16> {
-    let mut statuses: BTreeSet<u16> = [400, 429, 500, 503].into();
+    let mut statuses: BTreeSet<u16> = [400, 406, 429, 500, 503].into();
     statuses.extend(&op.errors);
     if !matches!(op.access, Access::Public) {
         statuses.extend([401, 403]);
@@ -203,9 +203,8 @@ pub fn problem_statuses(op: &Op) -> BTreeSet<u16> {
     if path_names(&op.path).next().is_some() {
         statuses.insert(404);
     }
-    if op.method != "GET" {
-        statuses.insert(507);
-    }
+    // What is read may have to stand in the audit trail, and time that is over to be taken from somebody first.
+    statuses.insert(507);
     statuses
 }
 
@@ -327,6 +326,7 @@ fn says(status: u16) -> &'static str {
         401 => "No access token, an expired one, or the session is over.",
         403 => "The role does not allow it, or the device was reported lost (code device_wiped).",
         404 => "Nothing that you may see.",
+        406 => "No encoding that the caller takes.",
         408 => "The body did not arrive in time.",
         409 => "It does not fit the present state; code says how.",
         410 => "The cursor is too old.",

@@ -291,7 +291,9 @@ pub fn mount(cfg: &mut web::ServiceConfig, operations: Vec<Op>) {
     let mut paths: BTreeMap<(bool, String), (String, Vec<Route>)> = BTreeMap::new();
     for op in operations {
         let (access, name) = (op.access, Name(op.id.into()));
-        let guarded = op.route.wrap(from_fn(move |req, next| enter(access, name.clone(), req, next)));
+        // The rows of the registry say for themselves what was asked for and denied.
+        let people = op.tag == "people";
+        let guarded = op.route.wrap(from_fn(move |req, next| enter(access, people, name.clone(), req, next)));
         let order = (op.path.contains('{'), op.path.replace('{', "\u{10ffff}"));
         paths.entry(order).or_insert_with(|| (op.path, Vec::new())).1.push(guarded);
     }
@@ -306,6 +308,7 @@ pub struct Name(pub std::sync::Arc<str>);
 
 async fn enter<B: MessageBody + 'static>(
     access: Access,
+    people: bool,
     name: Name,
     req: ServiceRequest,
     next: Next<B>,
@@ -335,7 +338,7 @@ async fn enter<B: MessageBody + 'static>(
     } else {
         req.error_response(Problem::Forbidden("your role does not allow this".into()))
     };
-    if answer.status() == StatusCode::FORBIDDEN {
+    if answer.status() == StatusCode::FORBIDDEN || people && answer.status() == StatusCode::NOT_FOUND {
         record_denial(&state, &actor, &operation).await;
     }
     Ok(answer)

@@ -95,7 +95,9 @@ impl FromStr for Day {
 
     /// Reads exactly `YYYY-MM-DD`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != 10 {
+        // Chrono takes signs and blanks too, and a year that is then written with more than four digits.
+        let digits = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        if text.len() != 10 || !text.bytes().enumerate().all(digits) {
             return Err(NotADay);
         }
         NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Day).map_err(|_| NotADay)

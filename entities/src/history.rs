@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Map, Value};
 
-use crate::access::Actor;
+use crate::access::{self, Actor};
 use crate::error::{Error, Result};
-use crate::registry::{Merge, Row, Table};
+use crate::registry::{Face, Merge, Row, Table};
 use crate::sql;
 use crate::write::Write;
 
@@ -202,6 +202,40 @@ pub async fn of(conn: &impl ConnectionTrait, table: &'static Table, id: &str) ->
             })
         })
         .collect()
+}
+
+/// Those of a row's old values, newest first, that a reader may see: each set belongs to the row as it stood then, and
+/// that may have been hidden from them, as a note is before its author shows it to the team. Also the row as it stood
+/// with each, for the trail.
+pub async fn shown_to(
+    conn: &impl ConnectionTrait,
+    row: &Row,
+    kept: Vec<Old>,
+    user: &str,
+) -> Result<(Vec<Old>, Vec<Row>)> {
+    let mut then = row.clone();
+    let (mut shown, mut stood) = (Vec::new(), Vec::new());
+    let mut known: Option<(Vec<String>, bool)> = None;
+    for entry in kept {
+        // What lost a merge never stood in the row, and is as hidden as the row was.
+        if entry.op != "lost" {
+            for (name, value) in &entry.old {
+                let Some(column) = row.table.column(name) else { continue };
+                then.set(name, column.parse(value, Face::Rest).unwrap_or_else(|_| column.null()));
+            }
+        }
+        let keys = access::keys(conn, &row.table.stands(&then)?).await?;
+        let open = match &known {
+            Some((same, open)) if *same == keys => *open,
+            _ => access::opens(conn, user, &keys).await?,
+        };
+        known = Some((keys, open));
+        if open {
+            stood.push(then.clone());
+            shown.push(entry);
+        }
+    }
+    Ok((shown, stood))
 }
 
 /// The old values kept with one commit, of these columns or of all that a client may set.

@@ -10,7 +10,7 @@ use super::{
     close_door, list, maybe_text, open_door, page, page_example, precondition, replace_line, row, set_line, text,
 };
 use crate::body::JsonBody;
-use crate::form::{Form, line_shape, or_null};
+use crate::form::{Form, line_shape, or_null, whole};
 use crate::openapi::schema;
 use crate::operation::{ADMINISTRATORS, Op, STAFF};
 use crate::problem::{Answer, Problem};
@@ -78,7 +78,11 @@ async fn change(
     set_line(&mut form, "quiet_from", 5, &mut after.quiet_from);
     set_line(&mut form, "quiet_to", 5, &mut after.quiet_to);
     for (name, slot) in [("work_days", &mut after.work_days), ("settings", &mut after.settings)] {
-        if let Some(value) = form.raw(name) {
+        if let Some(mut value) = form.raw(name) {
+            // 1.0 is a whole number too.
+            for day in value.as_array_mut().into_iter().flatten() {
+                *day = whole(day).map_or(day.take(), Value::from);
+            }
             *slot = Doc(value);
         }
     }
@@ -108,7 +112,7 @@ fn example() -> Value {
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let settings = json!({"name": text(), "tz": text(), "locale": text(),
-        "work_days": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 7}},
+        "work_days": {"type": "array", "minItems": 1, "maxItems": 7, "uniqueItems": true, "items": {"type": "integer", "minimum": 1, "maximum": 7}},
         "quiet_from": maybe_text(), "quiet_to": maybe_text(), "settings": {"type": "object"},
         "email_policy": {"type": "integer", "minimum": 0, "maximum": 1},
         "retention_years": {"type": "integer", "minimum": 1, "maximum": 100}});

@@ -80,7 +80,7 @@ async fn forgot(state: web::Data<State>, req: HttpRequest, body: JsonBody) -> An
     let mut form = Form::new(body.0)?;
     let email = form.text("email", 1, 254).trim().to_lowercase();
     form.finish()?;
-    let address = limit::address(&req, &state);
+    let address = limit::household(limit::address(&req, &state));
     let limit = |key: String, allowed| Limit { key, allowed, window_secs: HOUR };
     let side = state.store.side().await?;
     let now = side.now();
@@ -157,7 +157,17 @@ async fn change(state: web::Data<State>, session: Session, body: JsonBody) -> An
     if let Some(retry_after) = wait {
         return Err(Problem::TooMany { retry_after });
     }
-    if !state.passwords.verify(current, user.password_hash).await? {
+    let right = match state.passwords.verify(current, user.password_hash).await {
+        Ok(right) => right,
+        Err(busy) => {
+            // Nobody looked at it, so it was no attempt.
+            let side = state.store.side().await?;
+            throttle::succeeded(&*side, &limits, &[]).await?;
+            side.commit().await?;
+            return Err(busy);
+        }
+    };
+    if !right {
         return Err(Problem::invalid("current_password", "wrong_value", "is not your password"));
     }
     let hash = state.passwords.hash(new).await?;

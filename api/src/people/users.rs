@@ -63,7 +63,8 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::POST, "/users/{id}/reset_password", "reset_user_password", reset)
             .only(ADMINISTRATORS)
             .says("people", "Send the user a link to choose a new password")
-            .answers(202, "The mail is on its way", None),
+            .answers(202, "The mail is on its way", None)
+            .errors(&[409]),
     ]
 }
 
@@ -142,11 +143,15 @@ async fn change(
             after.role = role.as_str().into();
         }
         belongings(&mut form, &mut after);
+    } else if let Some(name) = ADMINISTRATORS_DECIDE.iter().find(|name| form.has(name)) {
+        return Err(Problem::Forbidden(format!("{name} is decided by administrators")));
     }
     personal(&mut form, &mut after);
     form.finish()?;
     store(&state, write, &before, after).await
 }
+
+const ADMINISTRATORS_DECIDE: &[&str] = &["display_name", "email", "role", "team_id", "partner_org_id", "profession"];
 
 async fn deactivate(state: web::Data<State>, session: Session, id: web::Path<String>) -> Answer {
     let write = open_door(&state, &session).await?;
@@ -184,6 +189,10 @@ async fn invite(state: web::Data<State>, session: Session, id: web::Path<String>
 async fn reset(state: web::Data<State>, session: Session, id: web::Path<String>) -> Answer {
     let mut write = open_door(&state, &session).await?;
     let user = load(&write, &id).await?;
+    if !user.active {
+        let detail = "the user is inactive, and no link would work".into();
+        return Err(Problem::Conflict { code: "inactive", detail, conflicts: Vec::new() });
+    }
     letters::reset(write.conn(), write.now(), &user).await?;
     write.note("password_reset_sent", entities::audit::object("users", &user.id));
     close_door(&state, write).await?;
@@ -253,7 +262,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         "cover_user_id": maybe_text()});
     let mut given = fields.clone();
     let email = json!({"type": "string", "format": "email", "minLength": 3, "maxLength": 254});
-    let tags = json!({"type": "array", "maxItems": 20, "items": {"type": "string", "minLength": 2, "maxLength": 35}});
+    let tags = json!({"type": "array", "maxItems": 20, "items": {"type": "string", "pattern": "^[A-Za-z0-9-]{2,35}$"}});
     for (name, kind) in [
         ("display_name", line_shape(120)),
         ("email", email),

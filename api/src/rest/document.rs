@@ -58,7 +58,12 @@ pub(super) fn patch(table: &Table) -> Value {
 /// The body of a move.
 pub(super) fn moved(table: &'static Table, step: &MoveSpec) -> Value {
     let (properties, required) = coming_along(table, step);
-    body(properties.into_iter(), &required)
+    let mut schema = body(properties.into_iter(), &required);
+    if required.is_empty() {
+        // Where nothing has to come along, nothing may be sent as well.
+        schema["type"] = json!(["object", "null"]);
+    }
+    schema
 }
 
 /// The body that changes a state by its name: for each state what may come along with the moves to it.

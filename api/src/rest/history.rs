@@ -69,9 +69,17 @@ pub(super) fn operations(table: &'static Table) -> Vec<Op> {
 async fn read(table: &'static Table, actor: &Actor, state: &State, id: &str) -> Answer {
     let snapshot = access::settled_view(&state.store, &actor.agency_id).await?;
     let row = lists::one(&*snapshot, table, actor.user(), id).await?;
-    let items = history::of(&*snapshot, table, id).await?;
+    let kept = history::of(&*snapshot, table, id).await?;
+    let (items, stood) = history::shown_to(&*snapshot, &row, kept, actor.user()).await?;
     drop(snapshot);
-    witness(&state.store, actor, &[row]).await?;
+    // Once, whether the row is restricted now or was.
+    let mut restricted = None;
+    for row in stood.into_iter().chain([row]) {
+        if table.watched(&row, actor)? {
+            restricted = Some(row);
+        }
+    }
+    witness(&state.store, actor, restricted.as_slice()).await?;
     Ok(HttpResponse::Ok().json(json!({"items": items})))
 }
 

@@ -55,7 +55,9 @@ fn get_operation(table: &'static Table) -> Op {
 fn post_operation(table: &'static Table) -> Op {
     let one = singular(table);
     let post = move |session: Session, state: Shared, body: JsonBody| async move {
-        create(table, &session.actor, &state, body).await
+        let about = ["case_id", "id"].iter().find_map(|name| body.0.get(*name)?.as_str().map(str::to_owned));
+        let answer = create(table, &session.actor, &state, body).await;
+        watched(answer, &state, &session.actor, "create", table, &about.unwrap_or_default()).await
     };
     Op::new(Method::POST, &format!("/{}", table.name), format!("create_{one}"), post)
         .says(table.name, format!("Add to the {}", table.name.replace('_', " ")))

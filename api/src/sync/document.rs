@@ -244,7 +244,7 @@ fn digest() -> Value {
     let sums = json!({"type": "object", "additionalProperties": sum});
     let case = json!({"type": "object", "required": ["case_id", "tables"],
         "properties": {"case_id": {"type": "string"}, "tables": sums}});
-    let row = json!({"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [{"type": "string"}, {"type": "integer"}],
+    let row = json!({"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": ["string", "integer"]},
         "description": "The id, and updated_at in milliseconds"});
     json!({"anyOf": [
         {"type": "object", "required": ["head", "cases", "other"],

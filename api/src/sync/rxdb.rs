@@ -33,7 +33,7 @@ pub(super) fn operations() -> Vec<Op> {
                  are not in it are not this user's.",
             )
             .access(Access::Recent(STAFF))
-            .query("cursor", "The cursor of the last checkpoint; none on a first sync", document::cursor())
+            .query("cursor", "The cursor of the last checkpoint; none on a first sync", json!({"type": "string"}))
             .query("limit", "RxDB's batchSize", many)
             .query("schema_version", "The app's schema version", version.clone())
             .gives(

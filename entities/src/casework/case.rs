@@ -199,7 +199,9 @@ impl Synced for Entity {
             Column::GroupKind => Field::text(60),
             Column::PracticeModel => Field::code(PRACTICE_MODELS),
             Column::Setting => Field::code(SETTINGS),
-            Column::DifficultyTags => Field::items(),
+            Column::DifficultyTags => {
+                Field::items(r#"{"description": "What is hard, a word or two each", "examples": [["housing"]]}"#)
+            }
             Column::Stage => Field::code(STAGES).or("engagement_assessment"),
             Column::Status => Field::code(STATUSES).state().or("intake"),
             Column::StatusReason => Field::text(1000),

@@ -173,7 +173,8 @@ pub async fn assign(write: &mut Write, case_id: &str, wish: Assign) -> Result<Mo
     if wish.immediate {
         write.revoke_at_once();
     }
-    write.note("assigned", wish.reason.clone());
+    // Why is said in the row, and never in the trail: what people type may name a client, and a trail is for ever.
+    write.note("assigned", crate::audit::object("cases", case_id));
     let new = Model {
         case_id: case_id.to_owned(),
         user_id: wish.user_id,
@@ -266,8 +267,9 @@ pub async fn end(write: &mut Write, id: &str, reason: String, immediate: bool) -
     if immediate {
         write.revoke_at_once();
     }
-    write.note("assignment_ended", reason);
-    write.change::<Entity>(&held, Model { to_ts: Some(now.max(held.from_ts)), ..held.clone() }).await
+    write.note("assignment_ended", crate::audit::object("cases", &held.case_id));
+    let after = Model { to_ts: Some(now.max(held.from_ts)), reason: Some(reason), ..held.clone() };
+    write.change::<Entity>(&held, after).await
 }
 
 /// The case, for a supervisor of its team or of a team above.

@@ -121,6 +121,12 @@ const HELD: &[&str] = &[
     "next_contact_on",
 ];
 
+const PRESENT: &str = r#"{
+    "description": "Who was asked to come, and whether they did",
+    "examples": [[{"person_id": "0192f0c1-7a1b-7c00-8000-000000000001", "attended": true}]]
+}"#;
+const TECHNIQUES: &str = r#"{"description": "Techniques that were used", "examples": [["scaling question"]]}"#;
+
 impl Synced for Entity {
     const NAME: &'static str = "contacts";
     const RANK: u8 = 30;
@@ -192,16 +198,19 @@ impl Synced for Entity {
             Column::CaseId => Field::refer("cases").once().required(),
             Column::Kind => Field::code(KINDS).or("visit"),
             Column::Method => Field::code(&["in_person", "phone", "video", "text", "email", "letter"]),
-            Column::Purposes => Field::items(),
+            Column::Purposes => {
+                Field::items(r#"{"description": "What it is for, a word or two each", "examples": [["goal review"]]}"#)
+            }
             Column::PlannedStart => Field::instant(),
             Column::PlannedMinutes => Field::int(0, 1440),
             Column::Status => Field::code(STATUSES).state().or("planned"),
             Column::StatusReason => Field::text(1000),
             Column::StartedAt | Column::EndedAt | Column::OccurredAt => Field::instant(),
             Column::Place => Field::code(&["home", "office", "school", "community", "facility", "remote"]),
-            Column::ConductedBy | Column::PartiesPresent | Column::GoalsWorked | Column::TechniqueUses => {
-                Field::items()
-            }
+            Column::ConductedBy => Field::items(r#"{"description": "Ids of the workers who held it"}"#),
+            Column::PartiesPresent => Field::items(PRESENT),
+            Column::GoalsWorked => Field::items(r#"{"description": "Ids of the goals that were worked on"}"#),
+            Column::TechniqueUses => Field::items(TECHNIQUES),
             Column::TravelMinutes => Field::int(0, 1440),
             Column::CancelledBy => Field::code(&["client", "worker"]).server(),
             Column::NoShowSeq => Field::int(0, 1000).server().or("0"),

@@ -10,7 +10,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
+use crate::registry::{Field, Fill, Holds, Move, Need, Synced, Touch};
 use crate::workflow::rules::goal_deadline::OFFSETS;
 
 /// Columns of a goal.
@@ -191,18 +191,18 @@ impl Synced for Entity {
             Column::LifeArea => Field::code(LIFE_AREAS),
             Column::NeedCategory => Field::text(60),
             Column::AssessmentFinding => Field::text(500),
-            Column::Strengths => Field::items(),
+            Column::Strengths => Field::items(STRENGTHS),
             Column::WeightImportance => Field::int(0, 4),
             Column::WeightDifficulty => Field::int(0, 3),
-            Column::GasText => Field::json(),
+            Column::GasText => Field::json(Holds::Object(SCALE)),
             Column::GasBaseline => Field::int(-2, 0),
             Column::StartsOn | Column::DueOn => Field::date(),
             Column::DueMoves => Field::int(0, 1000).server().or("0"),
-            Column::ReminderOffsetsDays => Field::json(),
+            Column::ReminderOffsetsDays => Field::json(Holds::List(REMINDERS)),
             Column::Lifecycle => Field::code(LIFECYCLE).state().or("draft"),
             Column::Achievement => Field::code(&["in_progress", "achieved", "not_achieved"]).or("in_progress"),
             Column::OutcomeReason => Field::text(1000),
-            Column::ClientAgreement => Field::json(),
+            Column::ClientAgreement => Field::json(Holds::Object(AGREEMENT)),
             Column::LockedAt | Column::CompletedAt => Field::instant().server(),
             Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
             Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
@@ -321,6 +321,22 @@ fn are_offsets(list: &Doc) -> bool {
     let known = |day: &serde_json::Value| OFFSETS.iter().any(|(offset, _)| day.as_i64() == Some(*offset));
     list.0.as_array().is_some_and(|days| days.iter().all(known))
 }
+
+const STRENGTHS: &str =
+    r#"{"description": "What the client can build on, a few words each", "examples": [["knows the stallholders"]]}"#;
+const SCALE: &str = r#"{
+    "description": "What each level of the scale looks like: a text under -2, -1, 0, 1 and 2",
+    "examples": [{"-2": "stays in", "-1": "to the door", "0": "one walk", "1": "two walks", "2": "a walk most days"}]
+}"#;
+const REMINDERS: &str = r#"{"description": "Days before due_on on which to remind", "items": {"type": "integer", "enum": [14, 7, 1, 0, -3]}}"#;
+const AGREEMENT: &str = r#"{
+    "description": "Who agreed, when and how (signed or spoken); or why it could not be had",
+    "properties": {
+        "by": {"description": "client, or who speaks for the client"}, "on": {"description": "A date"},
+        "how": {"description": "signed or spoken"}, "not_obtained": {"description": "The reason"}
+    },
+    "examples": [{"by": "client", "on": "2027-01-04", "how": "spoken"}]
+}"#;
 
 /// States in which a goal is what the client has agreed to.
 const AGREED: &[&str] = &["agreed", "active", "on_hold"];

@@ -76,6 +76,16 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+const CONTACT_POINTS: &str = r#"{
+    "description": "Ways to reach the person: kind and value, and what is safe there (ok_voicemail, ok_text, ok_email, safe_hours, shared_device, primary)",
+    "examples": [[{"kind": "phone", "value": "555 0100", "ok_voicemail": false, "ok_text": true, "primary": true}]]
+}"#;
+const ADDRESSES: &str = r#"{
+    "description": "Where the person lives; none that is confidential, for everyone on the case reads it",
+    "items": {"properties": {"confidential": {"not": {"const": true}}}},
+    "examples": [[{"street": "12 Mill Lane", "town": "Riverbend", "kind": "home"}]]
+}"#;
+
 impl Synced for Entity {
     const NAME: &'static str = "persons";
     const RANK: u8 = 15;
@@ -85,13 +95,16 @@ impl Synced for Entity {
             Column::Id => Field::id().once(),
             Column::AgencyId => Field::id().hidden(),
             Column::GivenName | Column::FamilyName | Column::PreferredName => Field::text(200),
-            Column::FormerNames => Field::items(),
+            Column::FormerNames => {
+                Field::items(r#"{"description": "Names of before, a text each", "examples": [["Reyes"]]}"#)
+            }
             Column::Pronouns => Field::text(60),
             Column::Birth => Field::text(10),
             Column::BirthEstimated => Field::boolean(),
             Column::Language => Field::text(35),
             Column::Interpreter => Field::boolean(),
-            Column::ContactPoints | Column::Addresses => Field::items(),
+            Column::ContactPoints => Field::items(CONTACT_POINTS),
+            Column::Addresses => Field::items(ADDRESSES),
             Column::DoNotContact
             | Column::NoMail
             | Column::AddressSecret

@@ -11,7 +11,7 @@ use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant, draw_plain, is_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Fill, Move, Row, Synced, Touch, erased};
+use crate::registry::{Field, Fill, Holds, Move, Row, Synced, Touch, erased};
 
 use super::referral_event;
 
@@ -225,9 +225,9 @@ impl Synced for Entity {
             Column::NeedCategory => Field::text(60).partner(),
             Column::Priority => Field::code(&["routine", "urgent"]).or("routine").partner(),
             Column::Reason => Field::text(2000).partner(),
-            Column::PacketFields => Field::json(),
+            Column::PacketFields => Field::json(Holds::List(PACKET)),
             Column::ClientChoice => Field::text(1000),
-            Column::ClientConsent => Field::json().agreement(),
+            Column::ClientConsent => Field::json(Holds::Object(CONSENT)).agreement(),
             Column::ConsentId => Field::id(),
             Column::DoNotContactPerson => Field::boolean().protective().partner(),
             Column::Status => Field::code(STATUSES).state().or("draft").partner(),
@@ -349,6 +349,22 @@ impl Synced for Entity {
         vec![Touch::Plan(after.case_id.clone())]
     }
 }
+
+const PACKET: &str = r#"{
+    "description": "What the client lets the partner read beside the need; reason is the one that there is",
+    "examples": [["reason"]]
+}"#;
+const CONSENT: &str = r#"{
+    "description": "The client's agreement to share: by whom, when, how, and the last day on which it holds",
+    "properties": {
+        "by": {"description": "client, or who speaks for the client"},
+        "on": {"type": ["string", "null"], "format": "date"},
+        "how": {"enum": ["signed", "spoken", null]},
+        "until": {"type": ["string", "null"], "format": "date"},
+        "withdrawn": {"type": ["string", "null"], "format": "date", "description": "The day on which it was taken back"}
+    },
+    "examples": [{"by": "client", "on": "2027-01-04", "how": "signed", "until": "2027-12-31"}]
+}"#;
 
 /// What the partner is told where the client has withdrawn the agreement.
 const WITHDRAWN: &str = "withdrawn";

@@ -88,10 +88,17 @@ impl Model {
             faults.push(Fault::field("locale", "wrong_value", "must be a language tag such as en-US"));
         }
         let days = self.work_days.0.as_array().filter(|days| {
-            !days.is_empty() && days.len() <= 7 && days.iter().all(|day| matches!(day.as_u64(), Some(1..=7)))
+            let known = |(at, day): (usize, &serde_json::Value)| {
+                matches!(day.as_u64(), Some(1..=7)) && !days[..at].contains(day)
+            };
+            !days.is_empty() && days.iter().enumerate().all(known)
         });
         if days.is_none() {
-            faults.push(Fault::field("work_days", "wrong_value", "must list numbers from 1, Monday, to 7, Sunday"));
+            faults.push(Fault::field(
+                "work_days",
+                "wrong_value",
+                "must list numbers from 1, Monday, to 7, Sunday, each once",
+            ));
         }
         for (name, time) in [("quiet_from", &self.quiet_from), ("quiet_to", &self.quiet_to)] {
             if time.as_deref().is_some_and(|time| !is_time(time)) {

@@ -62,7 +62,7 @@ pub async fn create(write: &mut Write, team: Model) -> Result<Model> {
         updated_at: write.now(),
         ..team
     };
-    check(write, &team).await?;
+    check(write, None, &team).await?;
     team.clone().into_active_model().insert(write.conn()).await?;
     write.note("team_created", audit::object("teams", &team.id));
     Ok(team)
@@ -71,7 +71,7 @@ pub async fn create(write: &mut Write, team: Model) -> Result<Model> {
 /// Stores a changed team and settles who sees the cases of it and of the teams under it.
 pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<Model> {
     let after = Model { rev: before.rev + 1, updated_at: write.now(), ..after };
-    check(write, &after).await?;
+    check(write, Some(before), &after).await?;
     after.clone().into_active_model().reset_all().update(write.conn()).await?;
     write.note("team_changed", audit::object("teams", &after.id));
     if before.supervisor_user_id != after.supervisor_user_id || before.parent_team_id != after.parent_team_id {
@@ -81,9 +81,11 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     Ok(after)
 }
 
-async fn check(write: &Write, team: &Model) -> Result<()> {
+async fn check(write: &Write, before: Option<&Model>, team: &Model) -> Result<()> {
     let mut faults = Vec::new();
-    if let Some(id) = &team.supervisor_user_id {
+    if let Some(id) = &team.supervisor_user_id
+        && before.is_none_or(|before| before.supervisor_user_id != team.supervisor_user_id)
+    {
         let leads = user::by_id(write.conn(), &team.agency_id, id).await?;
         if !leads.is_some_and(|user| user.active && user.role() == Role::Supervisor) {
             faults.push(Fault::field(

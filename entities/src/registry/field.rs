@@ -93,6 +93,28 @@ pub struct Field {
     pub in_doubt: Option<&'static str>,
     /// A record of what a client agrees to: its `withdrawn` is not taken back through sync.
     pub agreement: bool,
+    /// What a list or an object holds.
+    pub holds: Option<Holds>,
+}
+
+/// Whether a JSON column holds a list or an object, which is checked, and of what, as the members of a JSON schema:
+/// what apps agree on, of which the entity's own `check` looks at what matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A list.
+    List(&'static str),
+    /// An object.
+    Object(&'static str),
+}
+
+impl Holds {
+    /// How its JSON text begins, and what to say of a text that begins otherwise.
+    pub(crate) fn opens(self) -> (char, &'static str) {
+        match self {
+            Holds::List(_) => ('[', "must be a list"),
+            Holds::Object(_) => ('{', "must be an object"),
+        }
+    }
 }
 
 impl Field {
@@ -108,6 +130,7 @@ impl Field {
             refers: None,
             in_doubt: None,
             agreement: false,
+            holds: None,
         }
     }
     /// Text of at most `max` characters.
@@ -147,12 +170,12 @@ impl Field {
         Field { default: Some("false"), ..Field::of(Kind::Bool) }
     }
     /// A list or an object of at most 64 KiB.
-    pub const fn json() -> Field {
-        Field::of(Kind::Json(65_536))
+    pub const fn json(holds: Holds) -> Field {
+        Field { holds: Some(holds), ..Field::of(Kind::Json(65_536)) }
     }
     /// A list of at most 64 KiB that is merged item by item.
-    pub const fn items() -> Field {
-        Field { merge: Merge::Items, ..Field::json() }
+    pub const fn items(members: &'static str) -> Field {
+        Field { merge: Merge::Items, ..Field::json(Holds::List(members)) }
     }
     /// Set by the server only.
     pub const fn server(self) -> Field {

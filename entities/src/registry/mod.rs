@@ -20,7 +20,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use field::{Field, Kind, Merge};
+pub use field::{Field, Holds, Kind, Merge};
 pub use row::{Checked, Row};
 pub use table::{Column, MoveSpec, Table};
 pub(crate) use ties::fill;

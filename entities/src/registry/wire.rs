@@ -3,7 +3,7 @@
 use sea_orm::Value;
 use serde_json::Value as Json;
 
-use super::{Column, Kind, Merge, Row};
+use super::{Column, Kind, Row};
 use crate::clock::{Day, Instant};
 use crate::doc::canonical;
 use crate::error::Fault;
@@ -131,13 +131,12 @@ impl Column {
             {
                 fault("range", "must lie in the years 1 to 9999".into())
             }
-            (Kind::Json(_), Value::String(Some(text)))
-                if self.field.merge == Merge::Items && !text.is_empty() && !text.starts_with('[') =>
-            {
-                fault("type", "must be a list".into())
-            }
             (Kind::Json(max), Value::String(Some(text))) if text.len() > max => {
                 fault("too_long", format!("at most {max} bytes"))
+            }
+            (Kind::Json(_), Value::String(Some(text))) if !text.is_empty() => {
+                let (opens, says) = self.field.holds?.opens();
+                if text.starts_with(opens) { None } else { fault("type", says.into()) }
             }
             _ => None,
         }
@@ -217,7 +216,19 @@ fn depth(json: &Json) -> usize {
     }
 }
 
+fn has_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(has_nul),
+        Json::Object(members) => members.iter().any(|(name, member)| name.contains('\0') || has_nul(member)),
+        _ => false,
+    }
+}
+
 fn nested(json: Json) -> Result<String, Unfit> {
+    if has_nul(&json) {
+        return Err(Unfit::new("nul", "text must not contain the character NUL"));
+    }
     if depth(&json) > DEEP {
         return Err(Unfit::new("too_deep", format!("lists and objects may stand in each other {DEEP} levels deep")));
     }
@@ -235,8 +246,5 @@ fn document(json: &Json, face: Face) -> Result<Value, Unfit> {
         (Json::Array(_) | Json::Object(_), _) => nested(json.clone())?,
         _ => return Err(Unfit::new("json", "must be a list or an object")),
     };
-    if text.contains("\\u0000") {
-        return Err(Unfit::new("nul", "text must not contain the character NUL"));
-    }
     Ok(text.into())
 }

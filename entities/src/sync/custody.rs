@@ -289,13 +289,7 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
             return Ok(supervises);
         }
     }
-    for key in access::keys(conn, &kept.table.stands(&row)?).await? {
-        let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
-        if sql::one(conn, text, vec![actor.user().into(), key.into()]).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    access::opens(conn, actor.user(), &access::keys(conn, &kept.table.stands(&row)?).await?).await
 }
 
 /// Settles quarantined work, what hangs on it, and every issue about either.
@@ -346,7 +340,7 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         }
         left = again;
     }
-    write.note("quarantine_settled", reason);
+    write.note("quarantine_settled", decision.status());
     write.commit().await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Role, Stand};
 use crate::clock::Instant;
 use crate::doc::Doc;
-use crate::registry::{Field, Move, Synced};
+use crate::registry::{Field, Kind, Move, Synced};
 
 /// Columns of a sync issue.
 #[sea_orm::model]
@@ -100,7 +100,7 @@ impl Synced for Entity {
             Column::Kind => Field::code(KINDS).server(),
             Column::AboutTable => Field::text(60).server(),
             Column::Message => Field::text(MESSAGE).server(),
-            Column::Detail => Field { kind: crate::registry::Kind::Json(DETAIL), ..Field::json() }.server(),
+            Column::Detail => Field { holds: None, kind: Kind::Json(DETAIL), ..Field::items("{}") }.server(),
             Column::Status => {
                 Field::code(&["open", "dismissed", "accepted", "rehomed", "discarded"]).state().or("open")
             }

@@ -11,6 +11,8 @@ on_both!(
     the_last_administrator_stays,
     people_change_what_is_their_own_and_nothing_else,
     another_agency_does_not_exist,
+    whoever_was_named_may_end_and_the_rest_still_changes,
+    what_people_are_refused_stands_in_the_trail,
     settings_that_make_no_sense_are_all_named,
     a_holiday_stands_once_and_can_be_taken_out,
     staff_follow_their_users,
@@ -79,14 +81,16 @@ async fn people_change_what_is_their_own_and_nothing_else(world: World) {
     let changed = ana.patch(&own, away).await.ok();
     assert_eq!(changed["away_to"], "2027-07-16");
     assert_eq!(ana.patch(&own, json!({"away_from": null, "away_to": null})).await.ok()["away_to"], json!(null));
-    for (field, value) in [
-        ("role", json!("administrator")),
-        ("team_id", json!(null)),
-        ("active", json!(false)),
-        ("email", json!("x@y.example")),
-    ] {
-        let problem = ana.patch(&own, json!({field: value})).await.refused(422);
-        assert_eq!(problem["errors"][0]["code"], "unknown_field", "{field}");
+    for (field, value) in [("role", json!("administrator")), ("team_id", json!(null)), ("email", json!("x@y.example"))]
+    {
+        let problem = ana.patch(&own, json!({field: value, "digest_hour": 10})).await.refused(403);
+        assert!(problem["detail"].as_str().expect("a reason").starts_with(field), "{problem}");
+    }
+    let problem = ana.patch(&own, json!({"active": false})).await.refused(422);
+    assert_eq!(problem["errors"][0]["code"], "unknown_field");
+    assert_eq!(ana.get(&own).await.ok()["digest_hour"], 9, "nothing of what was refused is stored");
+    for tags in [json!(["é"]), json!(["aa\r\nBcc: x"]), json!(["e"]), json!("en")] {
+        ana.patch(&own, json!({"languages": tags})).await.refused(422);
     }
     ana.get(&format!("/users/{}", world.id_of("ben@demo.example").await)).await.refused(404);
     for path in ["/users", "/teams", "/holidays"] {
@@ -94,6 +98,39 @@ async fn people_change_what_is_their_own_and_nothing_else(world: World) {
         ana.post(path, body).await.refused(403);
     }
     ana.patch(&format!("/agencies/{}", world.riverbend), json!({"name": "Mine"})).await.refused(403);
+}
+
+/// However their colleagues stand by now.
+async fn whoever_was_named_may_end_and_the_rest_still_changes(world: World) {
+    let (ada, ana, sam) = (world.ada().await, world.ana().await, world.sam().await);
+    let ben = world.id_of("ben@demo.example").await;
+    let own = format!("/users/{}", ana.user_id());
+    ana.patch(&own, json!({"cover_user_id": ben})).await.ok();
+    ada.post(&format!("/users/{ben}/deactivate"), json!({})).await.ok();
+    ana.patch(&own, json!({"digest_hour": 11})).await.ok();
+    ana.patch(&own, json!({"cover_user_id": world.id_of("omar@other.example").await})).await.refused(422);
+    let team = ada.get(&own).await.ok()["team_id"].as_str().expect("a team").to_owned();
+    ada.post(&format!("/users/{}/deactivate", sam.user_id()), json!({})).await.ok();
+    ada.patch(&format!("/teams/{team}"), json!({"name": "North of the river"})).await.ok();
+    ada.post(&format!("{own}/deactivate"), json!({})).await.ok();
+    ada.post(&format!("{own}/reset_password"), json!({})).await.refused(409);
+}
+
+async fn what_people_are_refused_stands_in_the_trail(world: World) {
+    let (ada, omar) = (world.ada().await, world.omar().await);
+    let ana = world.id_of("ana@demo.example").await;
+    let denied = async || {
+        let text = "select count(*) from audit_event where action = 'denied'";
+        let row =
+            entities::sql::one(world.store.connection(), text, vec![]).await.expect("the trail").expect("a count");
+        row.try_get_by_index::<i64>(0).expect("a number")
+    };
+    omar.get(&format!("/users/{ana}")).await.refused(404);
+    ada.get("/users/user-of-nobody").await.refused(404);
+    ada.post(&format!("/users/{}/deactivate", omar.user_id()), json!({})).await.refused(404);
+    ada.get(&format!("/agencies/{}", world.hillside)).await.refused(404);
+    ada.post("/devices/no-such-device/wipe", json!({})).await.refused(404);
+    assert_eq!(denied().await, 5);
 }
 
 async fn another_agency_does_not_exist(world: World) {
@@ -111,6 +148,10 @@ async fn another_agency_does_not_exist(world: World) {
 async fn settings_that_make_no_sense_are_all_named(world: World) {
     let ada = world.ada().await;
     let path = format!("/agencies/{}", world.riverbend);
+    for days in [json!([]), json!([1, 1]), json!([1, 2, 3, 4, 5, 6, 7, 1]), json!([1.5])] {
+        ada.patch(&path, json!({"work_days": days})).await.refused(422);
+    }
+    assert_eq!(ada.patch(&path, json!({"work_days": [1.0, 2]})).await.ok()["work_days"], json!([1, 2]));
     let wrong = json!({"tz": "Mars/Olympus", "work_days": [0], "quiet_from": "25:00", "settings": []});
     let problem = ada.patch(&path, wrong).await.refused(422);
     let named: Vec<_> =

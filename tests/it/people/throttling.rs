@@ -11,6 +11,8 @@ on_both!(
     guessing_one_account_is_stopped_for_a_quarter_of_an_hour,
     all_processes_count_together,
     a_device_that_the_account_knows_is_not_locked_out_by_strangers,
+    what_nobody_had_time_to_look_at_was_no_attempt,
+    one_house_counts_as_one_address,
     one_password_tried_on_many_accounts_is_stopped,
     success_does_not_use_up_tries,
     a_flood_from_one_address_is_told_to_wait,
@@ -62,6 +64,40 @@ async fn a_device_that_the_account_knows_is_not_locked_out_by_strangers(world: W
         ana.tries_to_log_in(&format!("mistyped {at}")).await.refused(401);
     }
     ana.tries_to_log_in(PASSWORD).await.refused(429);
+}
+
+async fn what_nobody_had_time_to_look_at_was_no_attempt(world: World) {
+    let ana = world.ana().await;
+    // A server that never comes to look at a password, with as many strangers waiting as there is room for.
+    let url = world.serve_with(|config| config.passwords_at_once = 0);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    for at in 0..40 {
+        let (url, tell) = (url.clone(), tell.clone());
+        tokio::spawn(async move {
+            let status = guess(&url, &format!("nobody-{at}@x.example"), &format!("guess {at}")).await;
+            tell.send(status).expect("somebody listens");
+        });
+    }
+    assert_eq!(told.recv().await, Some(503), "there is no room for more");
+    for _ in 0..12 {
+        ana.through(&url).tries_to_log_in(PASSWORD).await.refused(503);
+    }
+    ana.tries_to_log_in(PASSWORD).await.ok();
+    ana.tries_to_log_in("mistyped").await.refused(401);
+}
+
+async fn one_house_counts_as_one_address(world: World) {
+    let url = world.serve_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")]);
+    let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let mut seen = Vec::new();
+    for at in 0..61 {
+        let who = serde_json::json!({"email": format!("nobody-{at}@x.example"), "password": format!("guess {at}"),
+            "device_id": "device-of-a-stranger"});
+        let request = client.post(format!("{url}/api/v1/auth/login")).json(&who);
+        let request = request.header("x-forwarded-for", format!("2001:db8:1:1::{at:x}"));
+        seen.push(request.send().await.expect("an answer").status().as_u16());
+    }
+    assert_eq!((seen[..60].iter().filter(|status| **status == 401).count(), seen[60]), (60, 429));
 }
 
 async fn one_password_tried_on_many_accounts_is_stopped(world: World) {

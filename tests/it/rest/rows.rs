@@ -122,6 +122,9 @@ async fn a_text_with_nul_is_refused_wherever_it_stands(world: World) {
     }
     let inside = json!({"case_id": case.id, "strengths": ["x\u{0}"]});
     assert_eq!(ana.post("/goals", inside).await.refused(422)["errors"][0]["pointer"], "/strengths/0");
+    // The same spelt out is text like any other.
+    let spelt = json!({"case_id": case.id, "strengths": ["C:\\u0000 path"]});
+    assert_eq!(ana.post("/goals", spelt.clone()).await.ok()["strengths"], spelt["strengths"]);
     ana.get("/notes/%00%00%00%00%00%00%00%00").await.refused(404);
     ana.get("/notes?case_id=%00%00%00%00%00%00%00%00").await.refused(422);
     ana.get("/notes?%00=1").await.refused(422);

@@ -13,6 +13,7 @@ on_both!(
     what_is_narrowed_narrows_what_corrects_it,
     a_substance_use_note_is_seen_by_those_assigned_who_may_see_it,
     somebody_who_has_left_sees_nothing_more,
+    what_a_note_said_while_it_was_hidden_stays_hidden,
     a_restricted_note_that_is_read_is_told_in_the_trail,
     a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not,
 );
@@ -195,6 +196,42 @@ async fn somebody_who_has_left_sees_nothing_more(world: World) {
     sam.get(&format!("/cases/{}", case.id)).await.ok();
 }
 
+async fn what_a_note_said_while_it_was_hidden_stays_hidden(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let given = json!({"user_id": ben.user_id(), "role": "secondary", "reason": "help", "part2": false});
+    sam.post(&format!("/cases/{}/assignments", case.id), given).await.ok();
+    let said = async |who: &crate::support::Person, path: &str| {
+        let answer = who.get(&format!("{path}/history")).await.ok();
+        let items = answer["items"].as_array().expect("a list").clone();
+        items.iter().filter_map(|item| item["old"]["body"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    for (hidden, shown) in [
+        (json!({"visibility": "author_supervisor"}), json!({"visibility": "team"})),
+        (json!({"part2": true, "visibility": "assigned"}), json!({"part2": false})),
+    ] {
+        let mut note = json!({"case_id": case.id, "body": "for few", "kind": "progress"});
+        note.as_object_mut().expect("an object").extend(hidden.as_object().expect("columns").clone());
+        let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
+        ana.patch(&path, json!({"body": "for few, better said"})).await.ok();
+        ben.get(&format!("{path}/history")).await.refused(404);
+        let mut open = json!({"body": "for all"});
+        open.as_object_mut().expect("an object").extend(shown.as_object().expect("columns").clone());
+        ana.patch(&path, open).await.ok();
+        ana.patch(&path, json!({"body": "for all, better said"})).await.ok();
+        assert_eq!(said(&ben, &path).await, ["for all"], "{hidden}");
+        assert_eq!(said(&ana, &path).await, ["for all", "for few, better said", "for few"], "{hidden}");
+    }
+    let before = told(&world, "read_restricted").await;
+    let note = json!({"case_id": case.id, "body": "x", "kind": "progress", "visibility": "author_supervisor"});
+    let path = format!("/notes/{}", text(&ana.post("/notes", note).await.ok()["id"]));
+    ana.patch(&path, json!({"visibility": "team", "body": "y"})).await.ok();
+    sam.get(&path).await.ok();
+    assert_eq!(told(&world, "read_restricted").await, before, "it is none any more");
+    said(&sam, &path).await;
+    assert_eq!(told(&world, "read_restricted").await, before + 1, "and was one");
+}
+
 async fn a_restricted_note_that_is_read_is_told_in_the_trail(world: World) {
     let (ana, sam) = (world.ana().await, world.sam().await);
     let case = opens_a_case(&ana).await;
@@ -215,7 +252,9 @@ async fn a_denied_access_is_told_in_the_trail_whether_the_row_exists_or_not(worl
     ana.post(&format!("/cases/{}/mark_error", case.id), json!({})).await.refused(403);
     ana.post(&format!("/cases/{}/close", case.id), json!({})).await.refused(403);
     ben.post(&format!("/cases/{}/hold", case.id), json!({})).await.refused(404);
-    assert_eq!(told(&world, "denied").await, 5);
+    let note = json!({"case_id": case.id, "body": "x", "kind": "progress"});
+    ben.post("/notes", note).await.refused(404);
+    assert_eq!(told(&world, "denied").await, 6);
 }
 
 /// How many events of this kind the trail holds.

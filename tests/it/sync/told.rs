@@ -26,7 +26,46 @@ on_both!(
     kept_mutations_of_one_row_are_applied_in_their_order,
     what_was_said_with_a_move_that_was_made_elsewhere_is_not_dropped,
     a_cut_character_is_told_once,
+    a_date_that_only_looks_like_one_stops_no_push,
+    a_nul_that_is_spelt_out_is_text,
 );
+
+async fn a_date_that_only_looks_like_one_stops_no_push(world: World) {
+    let (phone, case, id) = a_goal(&world).await;
+    let ana = &phone.person;
+    for (at, wrong) in ["-001-01-01", "+99999-1-1", "2027- 1- 1", "+202-01-01"].into_iter().enumerate() {
+        let note = format!("note-beside-{at:04}");
+        let body = json!({
+            "notes": {"created": [{"id": note, "case_id": case, "body": "well said", "kind": "progress"}], "updated": [], "deleted": []},
+            "goals": {"created": [], "updated": [{"id": id, "_changed": "due_on", "due_on": wrong}], "deleted": []}});
+        ana.post(&format!("/sync?last_pulled_at={}", phone.cursor.expect("a cursor")), body).await.ok();
+        ana.get(&format!("/notes/{note}")).await.ok();
+        let set = json!({"due_on": {"from": null, "to": wrong}});
+        let result = one(ana, mutation(u32::try_from(at).expect("few"), "update", "goals", &id, set)).await;
+        assert!(result["issue_id"].is_string(), "{wrong}: {result}");
+        let pushed = json!([{"newDocumentState": {"id": id, "due_on": wrong}, "assumedMasterState": {"id": id, "due_on": null}}]);
+        ana.post("/sync/rxdb/goals/push", pushed).await.ok();
+        assert_eq!(ana.get(&format!("/goals/{id}")).await.ok()["due_on"], Value::Null);
+        assert!(told(ana, &id).await.contains(&("cleaned".into(), json!({"due_on": wrong}))), "{wrong}");
+        ana.patch(&format!("/goals/{id}"), json!({"due_on": wrong})).await.refused(422);
+    }
+}
+
+async fn a_nul_that_is_spelt_out_is_text(world: World) {
+    let (phone, _, id) = a_goal(&world).await;
+    let ana = &phone.person;
+    let spelt = json!(["C:\\u0000 path"]);
+    let pushed = json!([{"newDocumentState": {"id": id, "strengths": spelt}, "assumedMasterState": {"id": id, "strengths": null}}]);
+    ana.post("/sync/rxdb/goals/push", pushed).await.ok();
+    assert_eq!(ana.get(&format!("/goals/{id}")).await.ok()["strengths"], spelt);
+    // One that is meant goes, in whatever face, and takes nothing else along.
+    let update =
+        json!({"id": id, "_changed": "strengths", "strengths": "[\"kind\\u0000 to others\", \"D:\\\\u0000 path\"]"});
+    let body = json!({"goals": {"created": [], "updated": [update], "deleted": []}});
+    ana.post(&format!("/sync?last_pulled_at={}", phone.cursor.expect("a cursor")), body).await.ok();
+    let stored = ana.get(&format!("/goals/{id}")).await.ok()["strengths"].clone();
+    assert_eq!(stored, json!(["C:\\u0000 path", "kind to others", "D:\\u0000 path"]));
+}
 
 async fn a_goal(world: &World) -> (Phone, String, String) {
     let mut phone = Phone::of(&world.ana().await);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use entities::casework::{contact, goal};
 use entities::partners::organization;
-use entities::registry::{Column, Kind, TABLES};
+use entities::registry::{Column, Holds, Kind, TABLES};
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use entities::workflow::timers;
 use reqwest::Method;
@@ -273,6 +273,9 @@ async fn plant(office: &Office) -> usize {
                 // Without an agreement nothing would be sent.
                 Kind::Json(_) if column.name == "client_consent" => {
                     json!({"by": word, "until": "2028-03-01"}).to_string()
+                }
+                Kind::Json(_) if matches!(column.field.holds, Some(Holds::Object(_))) => {
+                    json!({"by": word}).to_string()
                 }
                 Kind::Json(_) => json!([word]).to_string(),
                 _ => word,

@@ -299,11 +299,11 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
     let (cell, mended) = match column.parse(sent, face) {
         Ok(cell) => (cell, false),
         Err(unfit) if unfit.code == "nul" => {
-            let text = sent.as_str().map(|text| text.replace('\0', "").replace("\\u0000", ""));
-            match text.map(|text| column.parse(&Value::String(text), face)) {
-                Some(Ok(cell)) => (cell, true),
-                _ => (column.null(), true),
-            }
+            // A list or an object as text has them written as codes.
+            let inside = sent.as_str().filter(|_| matches!(column.field.kind, Kind::Json(_)));
+            let read = inside.and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let without = read.map_or_else(|| without_nul(sent), |read| without_nul(&read).to_string().into());
+            (column.parse(&without, face).unwrap_or_else(|_| column.null()), true)
         }
         Err(_) => (column.null(), true),
     };
@@ -311,9 +311,22 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
         && cell != column.null()
         && column.field.writable()
         && column.limit(&cell).is_some()
-        || column.field.merge == Merge::Items && column.limit(&cell).is_some_and(|fault| fault.code == "type");
+        || matches!(column.field.kind, Kind::Json(_)) && column.limit(&cell).is_some_and(|fault| fault.code == "type");
     let (cell, mended) = if broken { (column.null(), true) } else { (cell, mended) };
     if cell == column.null() && !column.nullable { (column.initial_or_zero(), mended) } else { (cell, mended) }
+}
+
+/// The same without the one character that no database keeps.
+fn without_nul(value: &Value) -> Value {
+    match value {
+        Value::String(text) => text.replace('\0', "").into(),
+        Value::Array(items) => items.iter().map(without_nul).collect(),
+        Value::Object(members) => {
+            let clean = members.iter().map(|(name, member)| (name.replace('\0', ""), without_nul(member)));
+            Value::Object(clean.collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// How many characters of a text stand for what could not be read.
