@@ -169,7 +169,9 @@ impl Config {
             return self
                 .wrong("database_url", "names a file with a % in its path, which is read as a code: choose another");
         }
-        if !crate::cmd::is_filter(self.log()) && self.log().parse::<tracing::level_filters::LevelFilter>().is_err() {
+        if !crate::cmd::is_filter(self.log())
+            && self.log().trim().parse::<tracing::level_filters::LevelFilter>().is_err()
+        {
             return self
                 .wrong("log", "must be off, error, warn, info, debug or trace, or a filter such as info,sqlx=debug");
         }
@@ -358,9 +360,12 @@ fn redacted(url: &str) -> String {
     match (url.split_once("://"), has_password(url)) {
         (Some((scheme, rest)), true) => {
             // A password may have an @ in it, and may stand in the query.
-            let before = rest.split('?').next().unwrap_or(rest);
-            let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
-            format!("{scheme}://REDACTED@{host}")
+            let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+            match before.rsplit_once('@') {
+                Some((_, host)) if !query.contains('@') => format!("{scheme}://REDACTED@{host}"),
+                // Where the password ends, nobody can tell.
+                _ => format!("{scheme}://REDACTED"),
+            }
         }
         _ => url.split('?').next().unwrap_or(url).to_owned(),
     }

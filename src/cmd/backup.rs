@@ -1,8 +1,7 @@
 //! `backup`, `restore` and `audit verify`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,34 +54,27 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
     }
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
-    // A name of this process's own beside it: two backups at once must not write into one file.
-    let mut partial = args.path.clone().into_os_string();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", partial.display()));
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
-    let mut out = BufWriter::new(made.map_err(|error| failed(&error))?);
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
+    // Beside it, under a name of its own: two backups at once must not write into one file. It is gone when this fails.
+    let folder = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = args.path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = tempfile::Builder::new().prefix(&format!("{name}.partial-")).tempfile_in(folder);
+    let partial = partial.map_err(|error| failed(&error))?;
+    let mut out = BufWriter::new(partial.as_file());
     let bar = bar("rows written");
     let done = backup::write(&store, &mut out, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
-    let summary = match done {
-        Ok(summary) => summary,
-        Err(error) => {
-            // What is there is of no use to anybody, and the reason is about to be told.
-            let _removed = fs::remove_file(&partial);
-            return Err(Failure::failed(format!("the backup was not written: {error}")));
-        }
-    };
-    let written = out.into_inner().map_err(|error| failed(&error))?;
-    written.sync_all().map_err(|error| failed(&error))?;
-    backup::check(BufReader::new(File::open(&partial).map_err(|error| failed(&error))?))
+    let summary = done.map_err(|error| Failure::failed(format!("the backup was not written: {error}")))?;
+    out.into_inner().map_err(|error| failed(&error))?.sync_all().map_err(|error| failed(&error))?;
+    backup::check(BufReader::new(File::open(partial.path()).map_err(|error| failed(&error))?))
         .map_err(|error| failed(&error))?;
-    // Unlike a rename this replaces nothing that has come to be there meanwhile.
-    let placed = fs::hard_link(&partial, &args.path);
-    placed.map_err(|error| {
-        Failure::failed(format!("{}: {error}; the backup is {}", args.path.display(), partial.display()))
-    })?;
-    fs::remove_file(&partial).map_err(|error| failed(&error))?;
+    // Replaces nothing that has come to be there meanwhile, but where a filesystem knows no other way than to do so.
+    if let Err(refused) = partial.persist_noclobber(&args.path) {
+        if args.path.exists() {
+            return Err(failed(&refused.error));
+        }
+        refused.file.persist(&args.path).map_err(|error| failed(&error.error))?;
+    }
     tell(&args, "backed up", &summary)
 }
 

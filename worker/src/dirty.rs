@@ -5,6 +5,7 @@
 use std::panic::AssertUnwindSafe;
 
 use entities::access::Actor;
+use entities::workflow::rules;
 use entities::{Error, Result, Store, sql};
 use futures_util::FutureExt;
 
@@ -18,9 +19,11 @@ const CASES: &str = "select id from cases where agency_id = $1 and id > $2 and d
 /// Plans one lot of one mark; says how many cases it was, `None` when there is no mark. An agency
 /// whose clock somebody holds keeps its marks, and another has its turn.
 pub(crate) async fn step(store: &Store) -> Result<Option<usize>> {
-    let text = "select min(id), agency_id from wf_dirty group by agency_id order by 1";
+    // What a program with other rules or zone data is to plan, while both are running, is left to it.
+    let text = "select min(id), agency_id from wf_dirty where cause not like 'version %' or cause = $1 \
+                group by agency_id order by 1";
     let mut ended = Ok(None);
-    for mark in sql::all(store.connection(), text, vec![]).await? {
+    for mark in sql::all(store.connection(), text, vec![rules::cause().into()]).await? {
         let (id, agency): (String, String) = (mark.try_get_by_index(0)?, mark.try_get_by_index(1)?);
         ended = match guarded(store, &id, &agency, LOT).await {
             // Nothing is wrong with the cases: the database is busy or gone.
@@ -62,6 +65,12 @@ async fn lot(store: &Store, id: &str, agency: &str, limit: usize) -> Result<usiz
     let text = "select after_case from wf_dirty where id = $1";
     let Some(row) = sql::one(write.conn(), text, vec![id.into()]).await? else { return Ok(0) };
     let after: String = row.try_get_by_index(0)?;
+    if after.is_empty() {
+        // Others that have not begun either ask for the same, and what they were made for is stored.
+        let others =
+            "delete from wf_dirty where agency_id = $1 and id <> $2 and after_case = '' and cause not like 'version %'";
+        sql::exec(write.conn(), others, vec![agency.into(), id.into()]).await?;
+    }
     let cases = sql::all(write.conn(), &format!("{CASES} limit {limit}"), vec![agency.into(), after.into()]).await?;
     let mut last = None;
     for row in &cases {

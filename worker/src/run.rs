@@ -86,10 +86,10 @@ pub async fn run(store: Store, mailer: Mailer, stop: impl Future<Output = ()>) {
 
 /// Fires, one bounded round after the other.
 async fn fires(store: &Store, worker: &str, queued: &Notify, mut stop: watch::Receiver<bool>) {
-    let mut looked_over = Instant(0);
+    let (mut looked_over, mut renewed) = (Instant(0), false);
     let mut trouble = 0;
     while !*stop.borrow() {
-        let round = step(store, worker, &mut looked_over).await;
+        let round = step(store, worker, &mut looked_over, &mut renewed).await;
         if matches!(round, Ok(true)) {
             queued.notify_one();
         }
@@ -142,15 +142,17 @@ async fn pause(store: &Store, soonest: &str, round: Result<bool>, trouble: &mut 
 }
 
 /// One round of all but mail; true when there may be more to do at once.
-async fn step(store: &Store, worker: &str, looked_over: &mut Instant) -> Result<bool> {
+async fn step(store: &Store, worker: &str, looked_over: &mut Instant, renewed: &mut bool) -> Result<bool> {
     let now = store.now().await?;
     let mut looked = Ok(());
-    if *looked_over == Instant(0) {
-        renew(store).await?;
+    if !*renewed {
+        // An agency whose clock somebody holds is marked in a later round; the others do not wait for it.
+        looked = renew(store).await;
+        *renewed = looked.is_ok();
     }
     if now.0 - looked_over.0 > LOOK_OVER_SECS * 1000 || now < *looked_over {
         beat(store, worker, now).await?;
-        looked = look_over(store, now).await;
+        looked = looked.and(look_over(store, now).await);
         *looked_over = now;
     }
     // What fails keeps none of the others from their turn.
@@ -199,16 +201,31 @@ async fn renew(store: &Store) -> Result<()> {
     if known.as_deref() == Some(stamp.as_str()) {
         return Ok(());
     }
-    let planned = "select distinct agency_id from wf_watch";
-    for row in sql::all(store.connection(), planned, vec![]).await? {
-        let mut write = store.write(&Actor::system(&row.try_get_by_index::<String>(0)?)).await?;
-        timers::mark_agency(&write, "version").await?;
-        write.note("planned_anew", "by a program with other rules or zone data");
-        write.commit().await?;
+    let mut ended = Ok(());
+    for agency in agency::all(store.connection()).await? {
+        ended = ended.and(marked(store, &agency.id).await);
     }
+    ended?;
     let side = store.side().await?;
     sql::exec(&*side, "update wf_instance set planned_by = $1 where id = 1", vec![stamp.into()]).await?;
     side.commit().await
+}
+
+/// Marks an agency for being planned anew by this program, once.
+async fn marked(store: &Store, agency: &str) -> Result<()> {
+    let cause = rules::cause();
+    let known = "select 1 from wf_dirty where agency_id = $1 and cause = $2 union all \
+                 select 1 where not exists (select 1 from cases where agency_id = $1)";
+    if sql::one(store.connection(), known, vec![agency.into(), cause.as_str().into()]).await?.is_some() {
+        return Ok(());
+    }
+    let mut write = store.write(&Actor::system(agency)).await?;
+    let others = "delete from wf_dirty where agency_id = $1 and cause like 'version %'";
+    sql::exec(write.conn(), others, vec![agency.into()]).await?;
+    timers::mark(write.conn(), write.mint(), agency, &cause).await?;
+    write.note("planned_anew", "by a program with other rules or zone data");
+    write.commit().await?;
+    Ok(())
 }
 
 /// Until the next timer or message, at most a few seconds.

@@ -70,7 +70,7 @@ async fn change(
     let mut write = open_door(&state, &session).await?;
     let before = agency::by_id(write.conn(), &id).await?.ok_or(Problem::NotFound)?;
     precondition(&req, before.rev)?;
-    let mut after = before;
+    let mut after = before.clone();
     let mut form = Form::new(body.0)?;
     replace_line(&mut form, "name", 120, &mut after.name);
     replace_line(&mut form, "tz", 60, &mut after.tz);
@@ -89,7 +89,7 @@ async fn change(
     after.email_policy = form.maybe_int("email_policy", 0, 1).unwrap_or(after.email_policy);
     after.retention_years = form.maybe_int("retention_years", 1, 100).unwrap_or(after.retention_years);
     form.finish()?;
-    let stored = agency::change(&mut write, after).await?;
+    let stored = agency::change(&mut write, &before, after).await?;
     close_door(&state, write).await?;
     row(StatusCode::OK, stored.rev, view(&stored))
 }

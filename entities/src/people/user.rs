@@ -190,7 +190,7 @@ pub async fn create(write: &mut Write, user: Model) -> Result<Model> {
     show(write, &user).await?;
     settle_user(write, &user.id).await?;
     if user.role() == Role::Partner {
-        timers::mark_agency(write, "partner").await?;
+        timers::mark_partners(write.conn(), write.mint(), &user.agency_id, "partner").await?;
     }
     write.note("user_created", audit::object("users", &user.id));
     Ok(user)
@@ -236,7 +236,7 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     // A partner sees no case, and what waits for an answer waits for whoever can be reached there.
     let reached = |user: &Model| (user.active, user.email.clone(), user.partner_org_id.clone());
     if after.role() == Role::Partner && reached(before) != reached(&after) {
-        timers::mark_agency(write, "partner").await?;
+        timers::mark_partners(write.conn(), write.mint(), &after.agency_id, "partner").await?;
     }
     let sees = |user: &Model| (user.active, user.role.clone(), user.partner_org_id.clone());
     if sees(before) != sees(&after) {
@@ -324,6 +324,10 @@ pub async fn supervisor_of(conn: &impl ConnectionTrait, user: &Model) -> Result<
 /// A reference is looked at where it changes: what it names may have ended since, which is no reason to refuse the rest.
 async fn check(write: &Write, before: Option<&Model>, user: &Model) -> Result<()> {
     let mut faults = user.faults();
+    // What was stored under other rules is no reason to refuse another change.
+    faults.retain(|fault| {
+        fault.pointer != "/languages" || before.is_none_or(|before| before.languages != user.languages)
+    });
     if let Some(id) = &user.team_id
         && before.is_none_or(|before| before.team_id != user.team_id)
         && team::by_id(write.conn(), &user.agency_id, id).await?.is_none()

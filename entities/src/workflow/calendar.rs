@@ -85,7 +85,7 @@ impl Calendar {
         self.is_working(Day(at.date())) && !quiet.covers(at.time())
     }
 
-    /// The first open moment at or after this wall time; over a day off, at the same time of day.
+    /// The first open moment at or after this wall time; over a day off, at the same time of day where that is open.
     pub fn next_open(&self, at: NaiveDateTime) -> NaiveDateTime {
         let Some(quiet) = self.quiet else { return at };
         let mut moment = at;
@@ -94,7 +94,8 @@ impl Calendar {
                 return moment;
             }
             if !self.is_working(Day(moment.date())) {
-                moment = Day(moment.date()).plus_days(1).0.and_time(moment.time());
+                let time = if quiet.covers(moment.time()) { quiet.to } else { moment.time() };
+                moment = Day(moment.date()).plus_days(1).0.and_time(time);
                 continue;
             }
             let ends = moment.date().and_time(quiet.to);
@@ -173,7 +174,8 @@ mod tests {
             ("2027-03-11T19:00", "2027-03-12T07:30"),
             ("2027-03-12T20:00", "2027-03-15T07:30"),
             ("2027-03-13T08:00", "2027-03-15T08:00"),
-            ("2027-03-13T22:00", "2027-03-16T07:30"),
+            ("2027-03-13T22:00", "2027-03-15T07:30"),
+            ("2027-03-14T03:00", "2027-03-15T07:30"),
         ] {
             assert_eq!(quiet().next_open(at(asked)), at(open), "{asked}");
         }

@@ -154,14 +154,13 @@ impl CaseFacts {
         }
     }
 
-    /// Zone and hour at which this role is told: recipient, then case, then agency. A partner
+    /// Zone and hour at which whoever has this role on a day is told: recipient, then case, then agency. A partner
     /// organisation is told in the agency's time.
-    pub fn told_at(&self, role: Audience) -> (Zone, u32) {
-        let person = match role {
-            Audience::Caseworker => self.caseworker.as_ref().or(self.supervisor.as_ref()),
-            Audience::Supervisor => self.supervisor.as_ref().or(self.caseworker.as_ref()),
-            Audience::Partner => return (self.agency.zone.clone(), DEFAULT_HOUR),
-        };
+    pub fn told_at(&self, role: Audience, on: Day) -> (Zone, u32) {
+        if role == Audience::Partner {
+            return (self.agency.zone.clone(), DEFAULT_HOUR);
+        }
+        let person = self.holder(role, on).0;
         let zone = person.and_then(|person| person.zone.clone()).unwrap_or_else(|| self.case_zone().clone());
         (zone, person.map_or(DEFAULT_HOUR, |person| person.hour))
     }

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::partners::referral;
 use crate::sql;
 
-/// Contacts older than this have nothing left to remind of.
 const DAY_MS: i64 = 86_400_000;
+/// Contacts older than this have nothing left to remind of.
 const CONTACTS_FOR_DAYS: i64 = 400;
 
 /// An agency's zone and calendar; `None` when there is no such agency.
@@ -275,15 +275,16 @@ async fn contacts(
     found: &mut HashMap<String, CaseFacts>,
 ) -> Result<()> {
     // What has happened did so before it was told: a date in years to come is a slip or a wrong clock, and must not
-    // pass for a contact that is later than all others.
+    // pass for a contact that is later than all others. What is over takes no edits, so it was told when it was
+    // stored last.
     let said = "coalesce(occurred_at, started_at, planned_start, created_at)";
     let at = format!(
-        "case when status not in ('planned', 'confirmed', 'in_progress') and {said} > created_at + {DAY_MS} \
-         then created_at + {DAY_MS} else {said} end"
+        "case when status not in ('planned', 'confirmed', 'in_progress') and {said} > updated_at + {DAY_MS} \
+         then updated_at + {DAY_MS} else {said} end"
     );
     let text = format!(
         "select case_id, id, status, {at}, next_contact_on, no_show_seq from contacts \
-         where deleted_at is null and ({said} >= $1 or created_at >= $1) and case_id in ({}) order by id",
+         where deleted_at is null and ({said} >= $1 or updated_at >= $1) and case_id in ({}) order by id",
         sql::marks(2, ids.len())
     );
     let since = now.plus_secs(-CONTACTS_FOR_DAYS * 86_400);

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{NaiveDateTime, NaiveTime};
 
 use super::facts::CaseFacts;
-use super::rule::{Anchor, Because, CatchUp, Offset, Rule, Step};
+use super::rule::{Anchor, Audience, Because, CatchUp, Offset, Rule, Step};
 use super::zone::Zone;
 use crate::clock::{Day, Instant};
 
@@ -198,7 +198,15 @@ fn times(chain: &Chain, steps: &'static [Step], base: Base, facts: &CaseFacts) -
     let calendar = &facts.agency.calendar;
     let mut planned: Vec<Planned> = Vec::with_capacity(steps.len());
     for step in steps {
-        let (zone, hour) = step.to.first().map_or_else(|| (facts.agency.zone.clone(), 8), |role| facts.told_at(*role));
+        // On the clock of whoever has the role on the day the step is about to come.
+        let near = base.day(facts.case_zone());
+        let near = match step.offset {
+            Offset::Days(n) => near.plus_days(n),
+            Offset::WorkingDays(n) => calendar.working_day(near, n),
+            Offset::Hours(_) => near,
+        };
+        let told = |role: &Audience| facts.told_at(*role, near);
+        let (zone, hour) = step.to.first().map_or_else(|| (facts.agency.zone.clone(), 8), told);
         let (hour, minute) = chain.rule.at.unwrap_or((hour, 0));
         let time = NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default();
         let day = base.day(&zone);
@@ -259,6 +267,8 @@ fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out:
     // Each episode is armed for the first time.
     let first = if chain.anchor == chain.watched { chain.watch.first_at } else { since };
     let policy = chain.rule.catch_up;
+    // A step that was moved out of days off may lie after the day it leads up to; it is told all the same.
+    let ends = |zone: &Zone| zone.start_of(base.day(zone).plus_days(1));
     for planned in &mut chain.steps {
         let down = planned.step.offset.counts_down();
         let before = planned.due_at < since;
@@ -276,7 +286,7 @@ fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out:
             Standing::Waiting
         } else if policy == CatchUp::Skip && planned.due_at.plus_ms(SKIP_GRACE_MS) < now {
             Standing::Missed(Because::of("condition", "the rule does not make up for what it missed"))
-        } else if down && planned.zone.start_of(base.day(&planned.zone).plus_days(1)) <= now {
+        } else if down && planned.due_at < ends(&planned.zone) && ends(&planned.zone) <= now {
             Standing::Missed(Because::of("condition", "the day it leads up to is over"))
         } else if planned.due_at.plus_ms(LATE_WINDOW_MS) < now {
             Standing::Missed(Because::of("condition", "more than 30 days late"))

@@ -67,6 +67,9 @@ impl ActiveModelBehavior for ActiveModel {}
 /// States in which a prompt still asks something.
 pub const OPEN: &[&str] = &["pending", "seen", "snoozed"];
 
+/// How long a prompt can be put off: 14 days.
+const MOST_SECS: i64 = 14 * 86_400;
+
 const STATUS: &[&str] = &["pending", "seen", "snoozed", "done", "cancelled", "expired"];
 
 impl Synced for Entity {
@@ -79,7 +82,7 @@ impl Synced for Entity {
         Move {
             takes: &["snooze_until"],
             guard: |prompt, now| match prompt.snooze_until {
-                Some(until) if until > now && until <= now.plus_secs(14 * 86_400) => Vec::new(),
+                Some(until) if until > now && until <= now.plus_secs(MOST_SECS) => Vec::new(),
                 _ => vec![Fault::field("snooze_until", "range", "must lie within the next 14 days")],
             },
             ..Move::plain("snooze", &["pending", "seen"], "snoozed")
@@ -105,6 +108,11 @@ impl Synced for Entity {
             Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
             Column::DeletedAt => Field::instant().hidden(),
         }
+    }
+
+    /// Whoever edits the instant later puts off no further than who puts off.
+    fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
+        row.snooze_until = row.snooze_until.map(|until| until.min(now.plus_secs(MOST_SECS)));
     }
 
     fn stands(row: &Model) -> Vec<Stand> {

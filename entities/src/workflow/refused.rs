@@ -74,11 +74,17 @@ pub async fn note(
         now.0.into(),
     ];
     let new = sql::exec(conn, text, values).await? == 1;
-    if new {
+    if new && is_a_partners(conn, agency_id, address).await? {
         // A partner may have had this address only: who asked them is to know.
-        timers::mark(conn, mint_at(now), agency_id, "address_refused").await?;
+        timers::mark_partners(conn, mint_at(now), agency_id, "address_refused").await?;
     }
     Ok(new)
+}
+
+async fn is_a_partners(conn: &impl ConnectionTrait, agency_id: &str, address: &str) -> Result<bool> {
+    let text = "select 1 from users where agency_id = $1 and email = $2 and partner_org_id is not null union all \
+                select 1 from organizations where agency_id = $1 and lower(email) = $2 limit 1";
+    Ok(sql::one(conn, text, vec![agency_id.into(), key(address).into()]).await?.is_some())
 }
 
 /// Those of some addresses that are refused, as they were given.
@@ -123,7 +129,9 @@ pub async fn lift(conn: &impl ConnectionTrait, now: Instant, agency_id: &str, ad
     let text = "delete from refused_addresses where agency_id = $1 and address = $2";
     let lifted = sql::exec(conn, text, vec![agency_id.into(), key(address).into()]).await? == 1;
     if lifted {
-        timers::mark(conn, mint_at(now), agency_id, "address_lifted").await?;
+        if is_a_partners(conn, agency_id, address).await? {
+            timers::mark_partners(conn, mint_at(now), agency_id, "address_lifted").await?;
+        }
         revive(
             conn,
             now,

@@ -91,7 +91,7 @@ async fn arm(
 ) -> Result<()> {
     let Some(facts) = facts else { return Ok(()) };
     let role = Audience::parse(&prompt.recipient_role).unwrap_or(Audience::Caseworker);
-    let zone = facts.told_at(role).0;
+    let zone = facts.told_at(role, facts.case_zone().day(until)).0;
     let (_, rest) = key.rsplit_once(MARK).unwrap_or((key, ""));
     sql::exec(
         write.conn(),

@@ -54,8 +54,22 @@ pub async fn mark_agency(write: &Write, cause: &'static str) -> Result<()> {
     mark(write.conn(), write.mint(), &write.actor().agency_id, cause).await
 }
 
-/// The same outside the write door, with a new id for the mark.
-pub async fn mark(conn: &impl ConnectionTrait, id: String, agency_id: &str, cause: &'static str) -> Result<()> {
+/// The same where partners may be reached otherwise than before, if anything waits for an answer of one.
+pub async fn mark_partners(
+    conn: &impl ConnectionTrait,
+    id: String,
+    agency_id: &str,
+    cause: &'static str,
+) -> Result<()> {
+    let text = "select 1 from referrals where agency_id = $1 and status = 'requested' and deleted_at is null limit 1";
+    match sql::one(conn, text, vec![agency_id.into()]).await? {
+        Some(_) => mark(conn, id, agency_id, cause).await,
+        None => Ok(()),
+    }
+}
+
+/// As `mark_agency`, outside the write door, with a new id for the mark.
+pub async fn mark(conn: &impl ConnectionTrait, id: String, agency_id: &str, cause: &str) -> Result<()> {
     sql::exec(
         conn,
         "insert into wf_dirty (id, agency_id, after_case, cause) values ($1, $2, '', $3)",
@@ -201,8 +215,13 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
 
 /// Takes back prompts whose reason is gone, and hands the others to whoever holds the role now.
 async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
-    let text = "select id from prompts where case_id = $1 and deleted_at is null \
-                and status in ('pending', 'seen', 'snoozed') order by id";
+    // One that was taken back may have its reason again, and no later one that speaks for it.
+    let text = "select p.id from prompts p where p.case_id = $1 and p.deleted_at is null \
+                and (p.status in ('pending', 'seen', 'snoozed') or p.status = 'cancelled' and not exists \
+                (select 1 from prompts l where l.case_id = p.case_id and l.rule = p.rule and l.subject_id = p.subject_id \
+                and l.anchor = p.anchor and l.recipient_role = p.recipient_role and l.due_at > p.due_at \
+                and l.deleted_at is null)) order by p.id";
+    let reopened = facts.and_then(|facts| facts.reopened_at);
     let ids = sql::all(write.conn(), text, vec![case_id.into()]).await?;
     for row in ids {
         let Some(before) = write.load::<prompt::Entity>(&row.try_get_by_index::<String>(0)?).await? else { continue };
@@ -212,7 +231,12 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
         let mut after = before.clone();
         match holds(chains, &before.rule, &before.subject_id, &before.anchor) {
             Err(_) => after.status = "cancelled".into(),
+            // What went with a case that was closed does not come back with it.
+            Ok(()) if before.status == "cancelled" && reopened.is_some_and(|at| before.updated_at <= at) => (),
             Ok(()) => {
+                if before.status == "cancelled" {
+                    (after.status, after.snooze_until) = ("pending".into(), None);
+                }
                 let role = Audience::parse(&before.recipient_role).unwrap_or(Audience::Caseworker);
                 let today = facts.map(|facts| facts.case_zone().day(write.now())).unwrap_or_default();
                 if let Some(holder) = facts.and_then(|facts| facts.holder(role, today).0) {

