@@ -29,7 +29,9 @@ pub(crate) fn shape(column: &Column, face: Face) -> Value {
 /// be there.
 pub(crate) fn given(column: &Column) -> Value {
     // Where words decide who sees a row, nothing would be the widest, so it is not taken.
-    let null = !column.field.required && column.field.in_doubt.is_none();
+    let widest =
+        column.field.merge == Merge::Protective && matches!(column.field.kind, Kind::Code(_)) && !column.nullable;
+    let null = !column.field.required && !widest;
     let mut shape = shape_or_null(column, Face::Rest, null);
     if column.field.required && matches!(column.field.kind, Kind::Text(_)) {
         shape["minLength"] = json!(1);

@@ -177,7 +177,7 @@ async fn make(
     let mut after = before.clone();
     let mut faults = Vec::new();
     // Why a row has its state is said anew at each move, or it would explain the one before.
-    if let Some(at) = table.index("status_reason") {
+    if let Some(at) = table.index("status_reason").filter(|_| before.text(step.column) != Some(step.to)) {
         after.put(at, table.columns[at].null());
     }
     for (name, json) in body {

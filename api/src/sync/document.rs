@@ -54,7 +54,7 @@ fn record(table: &Table) -> Value {
 /// A row of the native and the RxDB face.
 fn one(table: &Table) -> Value {
     let mut properties = columns_of(table, Face::Rest);
-    properties.insert("_deleted".into(), json!({"type": "boolean", "description": "The RxDB face's: the row is gone"}));
+    properties.insert("_deleted".into(), json!({"description": "The RxDB face's: true where the row is gone"}));
     json!({"type": "object", "required": ["id"], "properties": properties})
 }
 
@@ -98,13 +98,14 @@ fn pushed_changes() -> Value {
     let lists = |row: Value| {
         let rows = json!({"type": ["array", "null"], "items": row});
         json!({"type": "object", "properties": {"created": rows, "updated": rows,
-            "deleted": {"type": ["array", "null"], "items": {"type": "string", "pattern": ID}}}})
+            "deleted": {"type": ["array", "null"], "description": "Ids"}}})
     };
     let mut tables: Map<String, Value> =
         TABLES.iter().map(|table| (table.name.to_owned(), lists(record_of(table)))).collect();
     // The other shape of the body has this name.
     tables.insert("changes".into(), json!(false));
-    let unknown = lists(json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}));
+    // What the server does not know, it does not look into.
+    let unknown = json!({"type": ["object", "null"]});
     json!({"type": "object", "properties": tables, "additionalProperties": unknown,
         "description": format!("Rows by table; those of tables the server does not know are left aside. At most {MAX_ROWS} rows")})
 }
@@ -169,7 +170,8 @@ fn mutation() -> Value {
             "at": {"type": "string", "format": "date-time", "description": "The device's clock; decides nothing"}}});
         if let Some(verbs) = verbs {
             one["required"] = json!(["id", "op", "table", "row_id", "verb"]);
-            one["properties"]["verb"] = json!({"enum": verbs});
+            // Any other is answered in its result, as whatever cannot be done is.
+            one["properties"]["verb"] = json!({"type": "string", "examples": verbs});
         }
         one
     };

@@ -311,10 +311,24 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     {
         return Err(Error::invalid("case_id", "id", "must be the id of a case"));
     }
+    // An edit of a row that is kept itself is nothing without it: the two are taken in together.
+    let maker = match decision {
+        Decision::Discard => None,
+        _ if write.row(kept.table, &kept.row_id).await?.is_some() => None,
+        _ => maker_of(&write, &kept).await?,
+    };
+    let kept = match maker {
+        Some(maker) if maker.author != kept.author => kept,
+        Some(maker) if maker.author == actor.user() || would_see(write.conn(), actor, &maker, write.now()).await? => {
+            maker
+        }
+        Some(_) => return Err(Error::Forbidden("this work is meant for fewer eyes".into())),
+        None => kept,
+    };
     // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
     let makes = ["create", "update"].contains(&kept.op.as_str())
         && write.row(kept.table, &kept.row_id).await?.is_none()
-        && !has_maker(&write, &kept).await?;
+        && maker_of(&write, &kept).await?.is_none();
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;
@@ -354,13 +368,23 @@ async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: 
     settle(write, &kept.id, decision.status(), reason).await
 }
 
-/// Whether the row itself is kept beside this edit of it.
-async fn has_maker(write: &Write, kept: &Kept) -> Result<bool> {
-    let text = "select 1 from sync_quarantine where agency_id = $1 and state = 'open' and op = 'create' and tbl = $2 \
-                and row_id = $3 and id <> $4";
+/// The row itself, where it is kept beside this edit of it.
+async fn maker_of(write: &Write, kept: &Kept) -> Result<Option<Kept>> {
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where agency_id = $1 and state = 'open' and op = 'create' and tbl = $2 \
+         and row_id = $3 and id <> $4 order by at, turn, id limit 1"
+    );
     let agency = write.actor().agency_id.as_str();
     let values = vec![agency.into(), kept.table.name.into(), kept.row_id.as_str().into(), kept.id.as_str().into()];
-    Ok(sql::one(write.conn(), text, values).await?.is_some())
+    sql::one(write.conn(), &text, values).await?.map(|row| Kept::of(&row)).transpose()
+}
+
+/// The case of a row that this author has made and that is kept; `None` where there is none or the case is not known.
+pub(crate) async fn kept_maker(write: &Write, table: &'static Table, id: &str) -> Result<Option<String>> {
+    let text = "select case_id from sync_quarantine where user_id = $1 and state = 'open' and op = 'create' and tbl = $2 \
+                and row_id = $3 and case_id is not null and reason <> $4";
+    let values = vec![write.actor().user().into(), table.name.into(), id.into(), WAITING.into()];
+    Ok(sql::one(write.conn(), text, values).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
 /// The author's open work that hangs on this new row, parents first: children of a quarantined
@@ -375,7 +399,8 @@ async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
     let mut parents = vec![(parent.table.name, parent.row_id.clone())];
     let mut bundle = Vec::new();
     for kept in others {
-        if parents.iter().any(|(table, id)| kept.names(table, id)) {
+        let of_one = |table: &str, id: &str| kept.names(table, id) || (kept.table.name == table && kept.row_id == id);
+        if parents.iter().any(|(table, id)| of_one(table, id)) {
             parents.push((kept.table.name, kept.row_id.clone()));
             bundle.push(kept);
         }

@@ -127,7 +127,7 @@ impl Laptop {
         both!(self, one => one.creates(table, row));
     }
 
-    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: &str) {
+    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: Value) {
         both!(self, one => one.edits(table, id, column, value));
     }
 

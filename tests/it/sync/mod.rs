@@ -1,5 +1,6 @@
 //! Sync: the engine under random schedules, and what those schedules taught.
 
+mod actions;
 mod agency;
 mod bad_input;
 mod bounds;

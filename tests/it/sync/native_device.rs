@@ -198,6 +198,7 @@ impl NativeDevice {
             let op = match text(&one, "op") {
                 "create" => MutationOp::Create,
                 "update" => MutationOp::Update,
+                "action" => MutationOp::Action(text(&one, "verb").to_owned()),
                 _ => MutationOp::Delete,
             };
             let set = one.get("set").map(object).unwrap_or_default();
@@ -283,10 +284,20 @@ impl NativeDevice {
         self.waits("create", table, &id, set);
     }
 
-    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: &str) {
+    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: Value) {
         let from = self.row(table, id).get(column).cloned().unwrap_or_default();
         let set = Map::from_iter([(column.to_owned(), json!({"from": from, "to": value}))]);
         self.waits("update", table, id, set);
+    }
+
+    /// Says what somebody did to a row, and why.
+    pub fn acts(&mut self, table: &str, id: &str, verb: &str, why: &str) {
+        let mut set = Map::from_iter([("status_reason".to_owned(), json!({"from": null, "to": why}))]);
+        if verb == "hold" {
+            set.insert("resume_on".into(), json!({"from": null, "to": "2027-03-01"}));
+        }
+        self.waits("action", table, id, set);
+        self.waiting.last_mut().expect("it waits")["verb"] = json!(verb);
     }
 
     pub fn deletes(&mut self, table: &str, id: &str) {

@@ -285,9 +285,9 @@ impl Replica {
         self.held(table).fork.insert(id, row);
     }
 
-    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: &str) {
+    pub fn edits(&mut self, table: &str, id: &str, column: &str, value: Value) {
         let row = self.held(table).fork.get_mut(id).expect("a row that it holds");
-        row.insert(column.to_owned(), value.into());
+        row.insert(column.to_owned(), value);
     }
 
     pub fn deletes(&mut self, table: &str, id: &str) {

@@ -67,7 +67,7 @@ async fn a_nul_that_is_spelt_out_is_text(world: World) {
     assert_eq!(stored, json!(["C:\\u0000 path", "kind to others", "D:\\u0000 path"]));
 }
 
-async fn a_goal(world: &World) -> (Phone, String, String) {
+pub(super) async fn a_goal(world: &World) -> (Phone, String, String) {
     let mut phone = Phone::of(&world.ana().await);
     let case = opens_case(&mut phone).await;
     let id = phone.creates("goals", goal(&case, "A goal to write to"));
@@ -76,17 +76,17 @@ async fn a_goal(world: &World) -> (Phone, String, String) {
     (phone, case, id)
 }
 
-fn mutation(number: u32, op: &str, table: &str, row: &str, set: Value) -> Value {
+pub(super) fn mutation(number: u32, op: &str, table: &str, row: &str, set: Value) -> Value {
     json!({"id": format!("mutation-{number:04}"), "op": op, "table": table, "row_id": row, "set": set})
 }
 
-fn action(number: u32, verb: &str, table: &str, row: &str, set: Value) -> Value {
+pub(super) fn action(number: u32, verb: &str, table: &str, row: &str, set: Value) -> Value {
     let mut mutation = mutation(number, "action", table, row, set);
     mutation["verb"] = json!(verb);
     mutation
 }
 
-async fn one(person: &Person, mutation: Value) -> Value {
+pub(super) async fn one(person: &Person, mutation: Value) -> Value {
     mutates(person, json!([mutation])).await.remove(0)
 }
 
@@ -95,14 +95,14 @@ async fn issues(person: &Person) -> Vec<Value> {
 }
 
 /// Open issues of a person about a row, oldest first: kind and detail.
-async fn told(person: &Person, about: &str) -> Vec<(String, Value)> {
+pub(super) async fn told(person: &Person, about: &str) -> Vec<(String, Value)> {
     let all = issues(person).await;
     let about = all.into_iter().filter(|issue| issue["about_id"] == about && issue["status"] == "open");
     about.map(|issue| (text(&issue["kind"]), issue["detail"].clone())).collect()
 }
 
 /// Where a person reads and settles what is kept of a row.
-async fn kept(person: &Person, about: &str) -> String {
+pub(super) async fn kept(person: &Person, about: &str) -> String {
     let issue = issues(person).await.into_iter().find(|issue| issue["about_id"] == about);
     format!("/sync_issues/{}", text(&issue.expect("told")["id"]))
 }

@@ -14,7 +14,7 @@ use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Row, Table, ask};
+use crate::registry::{Checked, Row, Table, ask, table};
 use crate::sync::device::{self, Device};
 use crate::sync::feed;
 use crate::sync::quarantine::{self, Telling};
@@ -232,12 +232,14 @@ impl<'a> Desk<'a> {
         if !in_time || !row.table.may_write(None, &row, &actor)? {
             return self.quarantine(incoming, None, NOT_YOUR_CASE, true).await;
         }
-        // What it corrects may have come with it and be kept: then it is not shown before that is.
-        for column in row.table.columns.iter().filter(|column| column.field.refers == Some(row.table.name)) {
-            let Some(id) = row.text(column.name) else { continue };
-            let comes =
-                self.fresh.iter().any(|fresh| fresh.row().table.name == row.table.name && fresh.row().id() == id);
-            if !comes && self.write.row(row.table, id).await?.is_none() {
+        // What it names may have come with it and be kept, such as the note that it corrects or the goal that it rates:
+        // then it is kept beside that (S8).
+        for column in row.table.columns.iter().filter(|column| column.name != "case_id") {
+            let (Some(target), Some(id)) = (column.field.refers.and_then(table), row.text(column.name)) else {
+                continue;
+            };
+            let comes = self.fresh.iter().any(|fresh| fresh.row().table.name == target.name && fresh.row().id() == id);
+            if !comes && self.write.row(target, id).await?.is_none() {
                 return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
             }
         }

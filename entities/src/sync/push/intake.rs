@@ -26,8 +26,9 @@ impl Op {
     }
 }
 
-/// What kept work of an action is called.
+/// What kept work of an action is called, and the member of it that says which.
 const ACTION: &str = "action";
+pub(crate) const VERB: &str = "_verb";
 
 /// One row as pushed.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Incoming {
     pub(crate) face: Face,
     /// All of it or nothing: it is a move, and what the move says of itself.
     pub(crate) whole: bool,
+    /// The verb of the move that it is, in the face that says what somebody did.
+    pub(crate) verb: Option<String>,
     /// The device's id of this piece of work, in the face that has one: the same words under another are said again.
     pub(crate) mutation: Option<String>,
 }
@@ -53,7 +56,8 @@ impl Incoming {
             op => (Op::Updated, op == ACTION),
         };
         let (raw, face) = (kept.raw.clone(), kept.face);
-        Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face, whole, mutation: None }
+        let verb = raw.get(VERB).and_then(Value::as_str).filter(|_| whole).map(str::to_owned);
+        Incoming { table: kept.table, id: kept.row_id.clone(), op, raw, face, whole, verb, mutation: None }
     }
 
     /// What it is called where it is kept.
@@ -148,7 +152,8 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
                     continue;
                 }
                 let place = places.entry((table.name, id.clone())).or_insert(intake.rows.len());
-                let incoming = Incoming { table, id, op, raw, face: Face::Watermelon, whole: false, mutation: None };
+                let incoming =
+                    Incoming { table, id, op, raw, face: Face::Watermelon, whole: false, verb: None, mutation: None };
                 match intake.rows.get_mut(*place) {
                     Some(earlier) if op == Op::Updated && earlier.op == Op::Created => earlier.raw.extend(incoming.raw),
                     Some(earlier) => *earlier = incoming,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
-use crate::registry::{Checked, Column, Face, Kind, Merge, Row, Table, items};
+use crate::registry::{Checked, Column, Face, Kind, Merge, MoveSpec, Row, Table, items};
 
 use super::intake::Incoming;
 use crate::sync::issue;
@@ -83,6 +83,11 @@ pub(crate) fn merge(
         if at == table.id_column() || (before.is_some() && !incoming.speaks_for(column.name)) {
             continue;
         }
+        // What stands as it came is no news, also where it would not be taken as one.
+        let stands = || column.parse(sent, incoming.face).is_ok_and(|cell| cell == *merged.row.cell(at));
+        if before.is_some() && column.field.merge != Merge::State && stands() {
+            continue;
+        }
         let (cell, mended) = clean(column, sent, incoming.face);
         if mended {
             merged.mended.push(column.name);
@@ -99,7 +104,9 @@ pub(crate) fn merge(
             }
             _ => cell,
         };
-        if cell == *merged.row.cell(at) {
+        // A move may lead to the state that it begins in.
+        let acts = incoming.verb.is_some() && column.field.merge == Merge::State;
+        if cell == *merged.row.cell(at) && !acts {
             continue;
         }
         if column.field.agreement && withdrawn(merged.row.cell(at)) && !withdrawn(&cell) {
@@ -135,7 +142,21 @@ pub(crate) fn merge(
     }
     // Moves last: their guards look at the row as it would be.
     for (at, column, cell) in moves {
-        if let Err(against) = step(&mut merged.row, table, (at, column), &cell, before.is_none(), now, actor)? {
+        let from = merged.row.text(column.name).unwrap_or_default();
+        let verb = incoming.verb.as_deref();
+        // What somebody did has to be possible in the state that is found, not only to lead to the same one.
+        let way = verb.map(|verb| {
+            table.moves.iter().find(|way| way.verb == verb && way.column == column.name && way.from.contains(&from))
+        });
+        if way.flatten().is_some_and(|way| way.to != from)
+            && !incoming.raw.contains_key("status_reason")
+            && let Some(reason) = table.index("status_reason")
+        {
+            // Why a row has its state is said anew at each move, or it would explain the one before.
+            merged.row.put(reason, table.columns[reason].null());
+        }
+        let cell = way.flatten().map_or(cell, |way| way.to.into());
+        if let Err(against) = step(&mut merged.row, table, (at, column, &cell), way, before.is_none(), now, actor)? {
             merged.illegal = true;
             merged.against.extend(against);
             merged.kept.push(column.name);
@@ -191,17 +212,17 @@ pub(crate) fn walk(merged: &mut Merged, before: &Row, now: Instant, actor: &Acto
 fn step(
     row: &mut Row,
     table: &'static Table,
-    (at, column): (usize, &Column),
-    cell: &Cell,
+    (at, column, cell): (usize, &Column, &Cell),
+    way: Option<Option<&MoveSpec>>,
     new: bool,
     now: Instant,
     actor: &Actor,
 ) -> Result<std::result::Result<(), Vec<String>>> {
     let no_way = || Ok(Err(vec!["it does not follow from the state it is in".into()]));
     let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cell(at).clone(), cell) else { return no_way() };
-    let found = table.move_between(column.name, &from, to);
+    let found = way.unwrap_or_else(|| table.move_between(column.name, &from, to));
     let Some(found) = found else {
-        if new && table.starts.contains(&to.as_str()) {
+        if new && way.is_none() && table.starts.contains(&to.as_str()) {
             row.put(at, cell.clone());
             return Ok(Ok(()));
         }
@@ -353,7 +374,7 @@ fn closed(column: &Column) -> Cell {
 }
 
 /// Whether going from one value to another protects less.
-fn loosens(column: &Column, from: &Cell, to: &Cell) -> bool {
+pub(super) fn loosens(column: &Column, from: &Cell, to: &Cell) -> bool {
     match (column.field.kind, from, to) {
         (Kind::Bool, Cell::Bool(Some(true)), to) => *to != Cell::Bool(Some(true)),
         (Kind::Code(words), Cell::String(Some(from)), Cell::String(Some(to))) => {

@@ -11,14 +11,15 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::desk::{Desk, OnConflict};
-use super::intake::{Incoming, Op};
-use super::rights;
+use super::desk::{Desk, NOT_YOUR_CASE, OnConflict};
+use super::intake::{Incoming, Op, VERB};
+use super::{merge, rights};
 use crate::access::{self, Actor};
 use crate::audit::hex;
+use crate::doc::canonical;
 use crate::error::Result;
 use crate::read;
-use crate::registry::{Face, Table, is_id};
+use crate::registry::{Face, Row, Table, is_id};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::custody;
@@ -172,11 +173,17 @@ pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming
     let whole = matches!(mutation.op, MutationOp::Action(_));
     let known_by = Some(mutation.id.clone()).filter(|id| !id.is_empty());
     let (table, id) = (mutation.table, mutation.row_id.clone());
-    Incoming { table, id, op, raw, face: Face::Rest, whole, mutation: known_by }
+    let verb = match &mutation.op {
+        MutationOp::Action(verb) => Some(verb.clone()),
+        _ => None,
+    };
+    Incoming { table, id, op, raw, face: Face::Rest, whole, verb, mutation: known_by }
 }
 
 fn hash(mutation: &Mutation) -> String {
-    hex(digest(&SHA256, mutation.sent.as_bytes()).as_ref())
+    // An app that starts again may write the members of the same mutation in another order.
+    let sent = serde_json::from_str(&mutation.sent).map_or_else(|_| mutation.sent.clone(), canonical);
+    hex(digest(&SHA256, sent.as_bytes()).as_ref())
 }
 
 async fn known(write: &Write, mutation: &Mutation) -> Result<Option<String>> {
@@ -253,6 +260,12 @@ impl<'a> Desk<'a> {
             self.stored.insert(key.clone(), row.clone());
         }
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
+        let was_visible = self.visible.contains(&key);
+        let changes = matches!(mutation.op, MutationOp::Update | MutationOp::Action(_));
+        let maker = match &before {
+            None if changes => custody::kept_maker(self.write, mutation.table, &mutation.row_id).await?,
+            _ => None,
+        };
         // To its author a row that they never saw is as absent as one that does not exist.
         let absent = before.is_none()
             || !self.visible.contains(&key) && !self.ever_seen(mutation.table, &mutation.row_id).await?;
@@ -265,6 +278,13 @@ impl<'a> Desk<'a> {
             (Some(row), MutationOp::Action(verb)) if !row.is_deleted() && self.visible.contains(&key) => {
                 self.action(mutation, row, verb).await?
             }
+            (None, MutationOp::Action(_) | MutationOp::Update) if maker.is_some() => {
+                // What is kept of a row is kept with it, for whoever decides about that.
+                let mut raw = whole(mutation);
+                raw.insert("case_id".into(), maker.into());
+                self.keep(&incoming(mutation, raw), None, NOT_YOUR_CASE, true).await?;
+                answer(mutation, "duplicate", None)
+            }
             (None, MutationOp::Action(_)) if self.waits(mutation).await? => self.puts_off(mutation, waited).await?,
             (_, MutationOp::Action(_)) if absent => {
                 if waited {
@@ -274,6 +294,13 @@ impl<'a> Desk<'a> {
             }
             (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation).await? => {
                 self.puts_off(mutation, waited).await?
+            }
+            (Some(row), MutationOp::Delete) if !row.is_deleted() && was_visible && is_another(mutation, row) => {
+                let mut result = answer(mutation, "conflict", Some("it was changed since the device knew it".into()));
+                for (name, stored) in differences(mutation, row) {
+                    result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": null}));
+                }
+                result
             }
             (None, MutationOp::Delete) if self.put_off.contains(&key) => {
                 answer(mutation, "retry", Some("what it deletes is not here yet".into()))
@@ -293,7 +320,8 @@ impl<'a> Desk<'a> {
             // Of a case that was made in this request, access is settled only at its end.
             let actor = Arc::clone(self.write.actor());
             if access::sees(self.write.conn(), actor.user(), key.0, &key.1).await?
-                || (self.applied > applied && rights::author_sees(self.write, &self.cases, &actor, &row).await?)
+                || ((self.applied > applied || was_visible)
+                    && rights::author_sees(self.write, &self.cases, &actor, &row).await?)
             {
                 self.visible.insert(key.clone());
             } else {
@@ -375,6 +403,21 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Fields that a deletion knew otherwise than they stand, with what stands there.
+fn differences(mutation: &Mutation, row: &Row) -> Vec<(String, Value)> {
+    let known = mutation.set.iter().filter_map(|(name, pair)| Some((name, pair.get("from")?)));
+    let differs = known.filter_map(|(name, from)| {
+        let at = mutation.table.index(name).filter(|at| mutation.table.columns[*at].field.wire)?;
+        let (from, _) = merge::clean(&mutation.table.columns[at], from, Face::Rest);
+        (from != *row.cell(at)).then(|| (name.clone(), row.json(at, Face::Rest)))
+    });
+    differs.collect()
+}
+
+fn is_another(mutation: &Mutation, row: &Row) -> bool {
+    !differences(mutation, row).is_empty()
+}
+
 /// Every value a mutation names; of an update `_changed` says which are new, and of an action what it leads to.
 pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
     let mut raw: Map<String, Value> = mutation.set.iter().map(|(name, pair)| (name.clone(), to(pair))).collect();
@@ -387,6 +430,7 @@ pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
     let mut changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
     if let Some(step) = step {
         raw.insert(step.column.to_owned(), step.to.into());
+        raw.insert(VERB.to_owned(), step.verb.into());
         changed.push(step.column);
     }
     raw.insert("_changed".into(), changed.join(",").into());

@@ -38,15 +38,20 @@ impl Desk<'_> {
             let begins = column.field.merge == Merge::State && new == column.initial_or_zero();
             let begins = begins && mutation.op == MutationOp::Create;
             // Of what goes with a move the device need not have known what stood there before.
-            let unasked = step.is_some() && pair.get("from").is_none();
-            if *was == to(pair) || ((from == new || begins) && !mended) {
+            // Why it is done least of all, for that is said anew with each.
+            let unasked = step.is_some() && (pair.get("from").is_none() || name == "status_reason");
+            // A bare value is from nothing: what stands there may still be something.
+            let told = pair.get("from").is_some() || mutation.op == MutationOp::Create;
+            if (*was == to(pair) && !unasked) || ((from == new && told || begins) && !mended) {
                 continue;
             }
             if column.field.merge == Merge::Items && !mended {
                 raw.insert(name.clone(), items::said(&from, &new));
                 continue;
             }
-            if unasked || *before.cell(at) == from || *before.cell(at) == new {
+            // What protects more than what stands there stands, whatever the device knew.
+            let protects = column.field.merge == Merge::Protective && !merge::loosens(column, before.cell(at), &new);
+            if unasked || protects || *before.cell(at) == from || *before.cell(at) == new {
                 raw.insert(name.clone(), to(pair));
             } else {
                 let stored = before.json(at, Face::Rest);
@@ -94,7 +99,9 @@ impl Desk<'_> {
             return Ok(answer(mutation, "conflict", Some("there is no such action on this table".into())));
         };
         // What was said with a move that was made elsewhere is an edit.
-        let made = before.text(step.column) == Some(step.to);
+        let state = before.text(step.column).unwrap_or_default();
+        let ways = || mutation.table.moves.iter().filter(|way| way.verb == verb);
+        let made = !ways().any(|way| way.from.contains(&state)) && ways().any(|way| way.to == state);
         self.three_way(mutation, before, (!made).then_some(step)).await
     }
 }

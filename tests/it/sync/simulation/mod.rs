@@ -33,7 +33,15 @@ fn attempt(kind: Kind, way: Way, steps: &[Step]) -> Result<(), String> {
             for step in steps {
                 world.take(step).await;
             }
-            world.settle().await;
+            // Most of what is kept is so at the end: somebody settles some of it before the devices are heard of again,
+            // and some after it.
+            for _ in 0..2 {
+                let decided = world.decides_some().await;
+                world.settle().await;
+                if decided == 0 {
+                    break;
+                }
+            }
             world.account().await;
             for device in &world.devices {
                 assert!(device.most_conflicts <= 2, "{}: {} conflicts in a row", device.name, device.most_conflicts);

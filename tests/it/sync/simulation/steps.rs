@@ -112,6 +112,29 @@ pub(super) enum Step {
     Arrives {
         which: usize,
     },
+    /// Somebody settles kept work that they were told of: takes it in, gives it to another case, or leaves it.
+    Decide {
+        issue: usize,
+        how: usize,
+        case: usize,
+    },
+    /// A phone adds to a list of a goal, or takes something out of it.
+    EditList {
+        device: usize,
+        row: usize,
+        out: bool,
+    },
+    /// The same on a device of another kind.
+    EditListThere {
+        laptop: usize,
+        row: usize,
+        out: bool,
+    },
+    /// The native device says what somebody did to a case, and why.
+    Act {
+        row: usize,
+        verb: usize,
+    },
     Backup,
     /// The last backup takes the place of the database, as an operator does it.
     Restore,
@@ -154,7 +177,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        match self.roll(154) {
+        match self.roll(170) {
             0..30 => Step::Sync {
                 device: self.any(),
                 limit: self.any(),
@@ -204,6 +227,10 @@ impl Dice {
             },
             146..150 => Step::SetsOff { device: self.any(), table: self.any(), pulls: self.roll(3) == 0 },
             150..154 => Step::Arrives { which: self.any() },
+            154..159 => Step::Decide { issue: self.any(), how: self.any(), case: self.any() },
+            159..163 => Step::EditList { device: self.any(), row: self.any(), out: self.roll(3) == 0 },
+            163..167 => Step::EditListThere { laptop: self.any(), row: self.any(), out: self.roll(3) == 0 },
+            167..170 => Step::Act { row: self.any(), verb: self.any() },
             _ => Step::ServerClock { minutes: self.roll(25) as i64 - 12 },
         }
     }

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use entities::casework::goal;
 use entities::registry::Table;
+use entities::sync::custody::{self, Decision};
 use entities::sync::{self, purge};
-use entities::{Instant, read, sql};
-use serde_json::json;
+use entities::{Error, Instant, read, sql};
+use serde_json::{Value, json};
 
 use super::steps::Step;
 use crate::support::{Serving, TestDb};
@@ -21,6 +22,8 @@ use crate::sync::restored::{backs_up, refills};
 use crate::sync::ways::Way;
 
 const WORKERS: [&str; 3] = ["ana", "ben", "cleo"];
+/// A column that is merged item by item.
+const LIST: &str = "strengths";
 const COLUMNS: [&str; 4] = ["statement", "measure", "why_it_matters", "unit"];
 
 /// Whose request the network still has, and whether it is a pull; of a laptop, of which table.
@@ -37,6 +40,8 @@ pub(super) struct World {
     words: u32,
     /// Every word typed on a device that uploads what it is about to lose, and every word any server answered for.
     owed: BTreeSet<String>,
+    /// Words that went out of a list before any server had them.
+    taken_back: BTreeSet<String>,
     /// What each device's owner was ever able to see.
     ever: Vec<BTreeSet<(String, String)>>,
     /// Requests that the network still has, with their devices as they were then.
@@ -80,7 +85,7 @@ impl World {
         let ever = devices.iter().map(|_| BTreeSet::new()).collect();
         let latest = agency.clock.now();
         let (owed, under_way, backup) = (BTreeSet::new(), Vec::new(), None);
-        let (words, head) = (0, 0);
+        let (words, head, taken_back) = (0, 0, BTreeSet::new());
         let mut world = World {
             agency,
             devices,
@@ -88,6 +93,7 @@ impl World {
             persons,
             words,
             owed,
+            taken_back,
             ever,
             under_way,
             backup,
@@ -261,7 +267,7 @@ impl World {
                     self.owed.remove(before);
                 }
                 self.forgets(self.laptops[at].epoch(table), &before.to_string()).await;
-                self.laptops[at].edits(table, &id, column, &word);
+                self.laptops[at].edits(table, &id, column, json!(word));
                 self.owed.insert(word);
             }
             Step::DropThere { laptop, row } => {
@@ -276,6 +282,50 @@ impl World {
                     self.forgets(laptop.epoch("goals"), &row).await;
                     self.laptops[at].deletes("goals", &id);
                 }
+            }
+            Step::Decide { issue, how, case } => self.decides(issue, how, case).await,
+            Step::EditList { device, row, out } => {
+                let (word, at) = (self.word(), device % devices);
+                let Some(id) = pick(&self.devices[at].phone.ids("goals"), row) else { return };
+                let before = self.devices[at].phone.column("goals", &id, LIST);
+                self.gives_up(at, &before.to_string()).await;
+                let mut list: Vec<Value> =
+                    before.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+                let kept = list.iter().position(|item| item.is_string()).filter(|_| out);
+                if let Some(place) = kept {
+                    let item = list[place].take();
+                    list[place] = json!({"value": item, "removed": true});
+                } else {
+                    list.push(json!(word));
+                }
+                self.devices[at].phone.edits("goals", &id, json!({LIST: json!(list).to_string()}));
+                match kept {
+                    None => self.typed(at, &word),
+                    // What was never sent is its own to take back.
+                    Some(_) => self.takes_back(&before.to_string()),
+                }
+            }
+            Step::EditListThere { laptop, row, out } => {
+                let (word, at) = (self.word(), laptop % self.laptops.len());
+                let Some(id) = pick(&self.laptops[at].ids("goals"), row) else { return };
+                let before = self.laptops[at].row("goals", &id).get(LIST).cloned().unwrap_or_default();
+                self.forgets(self.laptops[at].epoch("goals"), &before.to_string()).await;
+                let mut list = before.as_array().cloned().unwrap_or_default();
+                if out && !list.is_empty() {
+                    list.remove(0);
+                    self.takes_back(&before.to_string());
+                } else {
+                    list.push(json!(word));
+                    self.owed.insert(word);
+                }
+                self.laptops[at].edits("goals", &id, LIST, json!(list));
+            }
+            Step::Act { row, verb } => {
+                let word = self.word();
+                let Some(Laptop::Native(device)) = self.laptops.last_mut() else { return };
+                let Some(id) = pick(&device.ids("cases"), row) else { return };
+                device.acts("cases", &id, ["hold", "resume", "begin_closing", "continue"][verb % 4], &word);
+                self.owed.insert(word);
             }
             Step::CrashThere { laptop, table, pulls, after } => {
                 self.laptops[laptop % self.laptops.len()].is_cut_off(&self.agency, table, pulls, after).await;
@@ -394,6 +444,68 @@ impl World {
         self.owed.insert(word);
     }
 
+    /// What of a list has not reached any server may be gone for good when somebody takes it out again.
+    fn takes_back(&mut self, list: &str) {
+        let unsent: String = self.devices.iter().map(|device| device.phone.outgoing().to_string()).collect();
+        let unsent = self.laptops.iter().fold(unsent, |all, laptop| all + &laptop.outgoing());
+        for at in list.match_indices("qzx").map(|(at, _)| at) {
+            if unsent.contains(&list[at..at + 10]) {
+                self.owed.remove(&list[at..at + 10]);
+                self.taken_back.insert(list[at..at + 10].to_owned());
+            }
+        }
+    }
+
+    /// Settles some of what is kept; how much there was.
+    pub(super) async fn decides_some(&mut self) -> usize {
+        let many = self.kept_open().await.len().min(6);
+        for at in 0..many {
+            self.take(Step::Decide { issue: at * 7, how: at + self.words as usize, case: at }).await;
+        }
+        many
+    }
+
+    /// Open issues about kept work: whose, and what was sent.
+    async fn kept_open(&self) -> Vec<[String; 4]> {
+        let text = "select i.id, i.user_id, q.raw, q.op from sync_issues i join sync_quarantine q on q.id = i.quarantine_id \
+                    where i.status = 'open' and i.deleted_at is null order by i.id";
+        let open = sql::all(self.agency.store.connection(), text, vec![]).await.expect("issues");
+        open.iter().map(|row| [0, 1, 2, 3].map(|at| row.try_get_by_index(at).expect("text"))).collect()
+    }
+
+    /// Settles kept work in the name of somebody who was told of it. What is taken in stands in a row or in its
+    /// history from then on, and what is not stays kept.
+    async fn decides(&mut self, issue: usize, how: usize, case: usize) {
+        let open = self.kept_open().await;
+        let Some([id, user, raw, op]) = open.get(issue % open.len().max(1)) else { return };
+        let who = self.agency.users.iter().find(|(_, known, _)| known == user).expect("one of them").0;
+        let decision = match how % 5 {
+            0 => Decision::Discard,
+            1 => Decision::Rehome(self.stored_case(case).await),
+            _ => Decision::Accept,
+        };
+        let taken = decision != Decision::Discard && op != "delete";
+        let actor = self.agency.actor(who, None);
+        match custody::decide(&self.agency.store, &actor, id, decision, "as it was meant").await {
+            Ok(()) if taken => {
+                let stored = self.words_in_rows().await;
+                for at in raw.match_indices("qzx").map(|(at, _)| at) {
+                    assert!(
+                        stored.contains(&raw[at..at + 10]),
+                        "{} was taken in and stands nowhere",
+                        &raw[at..at + 10]
+                    );
+                    if !self.taken_back.contains(&raw[at..at + 10]) {
+                        self.owed.insert(raw[at..at + 10].to_owned());
+                    }
+                }
+            }
+            Ok(()) => (),
+            Err(Error::Forbidden(_) | Error::NotFound | Error::Conflict { .. } | Error::Invalid(_)) => (),
+            Err(error) => panic!("{who} settles {id}: {error}"),
+        }
+    }
+
     fn case_on(&self, at: usize, case: usize) -> Option<String> {
         if self.devices[at].owner == "sam" {
             return None;
@@ -447,7 +559,8 @@ impl World {
         if self.devices[at].pushes(&self.agency, push, twice).await {
             // Acknowledged: from here on the server answers for it.
             for at in outgoing.match_indices("qzx").map(|(at, _)| at) {
-                self.owed.extend(outgoing.get(at..at + 10).map(str::to_owned));
+                let word = outgoing.get(at..at + 10).filter(|word| !self.taken_back.contains(*word));
+                self.owed.extend(word.map(str::to_owned));
             }
         }
     }

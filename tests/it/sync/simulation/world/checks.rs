@@ -131,17 +131,36 @@ impl World {
         assert!(lost.is_empty(), "lost: {lost:?}");
     }
 
-    /// Every word in a row, in history or in quarantine.
+    /// Every word in a row, in history, in quarantine or in what somebody is told.
     pub(super) async fn stored_words(&self) -> String {
-        let mut everything = String::new();
-        let conn = self.agency.store.connection();
-        let mut queries = vec!["select old from row_history".to_owned(), "select raw from sync_quarantine".to_owned()];
-        for table in
-            ["goals.statement", "goals.measure", "goals.why_it_matters", "goals.unit", "notes.body", "cases.summary"]
-        {
+        let kept = ["select raw from sync_quarantine", "select detail from sync_issues where detail is not null"];
+        let mut everything = self.words_in_rows().await;
+        everything.push_str(&self.words_of(kept.map(str::to_owned).to_vec()).await);
+        everything
+    }
+
+    /// Every word in a row or in history.
+    pub(super) async fn words_in_rows(&self) -> String {
+        let mut queries = vec!["select old from row_history".to_owned()];
+        for table in [
+            "goals.statement",
+            "goals.measure",
+            "goals.why_it_matters",
+            "goals.unit",
+            "goals.strengths",
+            "notes.body",
+            "cases.summary",
+            "cases.status_reason",
+        ] {
             let (table, column) = table.split_once('.').expect("a column");
             queries.push(format!("select {column} from {table} where {column} is not null"));
         }
+        self.words_of(queries).await
+    }
+
+    async fn words_of(&self, queries: Vec<String>) -> String {
+        let mut everything = String::new();
+        let conn = self.agency.store.connection();
         for query in queries {
             for row in sql::all(conn, &query, vec![]).await.expect("words") {
                 everything.push_str(&row.try_get_by_index::<String>(0).expect("text"));
