@@ -5,7 +5,8 @@
 //! Every schedule is a list of steps drawn from a seed: work offline, sync with lost requests and answers, requests
 //! that arrive long after, pages cut short, cases handed over, covers that begin and end by the clock, people moved between cases, notes narrowed, a
 //! server that dies in mid-push, a backup restored, deletions forgotten while devices are away, apps that are older or
-//! newer, clocks that are wrong. After every pull a phone may hold only what its owner may see (or what it has not
+//! newer, clocks that are wrong; lists that several people edit, moves that are said natively, and kept work that somebody
+//! takes in, gives to another case or leaves. What is taken in has to stand in a row or in its history. After every pull a phone may hold only what its owner may see (or what it has not
 //! sent). At the end the faults stop, and within two rounds every phone is equal to its owner's view, and every word
 //! that anybody typed is somewhere. What only a lost timeline knew and no device brings back is nobody's fault.
 //!
