@@ -3,6 +3,7 @@
 //! Firing and mail have a loop each: a mail server that keeps us waiting must not keep anything
 //! from coming due.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use entities::access::{Actor, settle_due};
@@ -42,7 +43,7 @@ pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) ->
     };
     let worker = worker_id(store);
     let mut done = Done::default();
-    let mut ended = renew(store).await.and(look_over(store, due).await);
+    let mut ended = renew(store, &mut HashSet::new()).await.and(look_over(store, due).await);
     loop {
         match dirty::step(store).await {
             Ok(Some(planned)) => done.planned += planned,
@@ -86,7 +87,7 @@ pub async fn run(store: Store, mailer: Mailer, stop: impl Future<Output = ()>) {
 
 /// Fires, one bounded round after the other.
 async fn fires(store: &Store, worker: &str, queued: &Notify, mut stop: watch::Receiver<bool>) {
-    let (mut looked_over, mut renewed) = (Instant(0), false);
+    let (mut looked_over, mut renewed) = (Instant(0), Renewed::default());
     let mut trouble = 0;
     while !*stop.borrow() {
         let round = step(store, worker, &mut looked_over, &mut renewed).await;
@@ -142,13 +143,13 @@ async fn pause(store: &Store, soonest: &str, round: Result<bool>, trouble: &mut 
 }
 
 /// One round of all but mail; true when there may be more to do at once.
-async fn step(store: &Store, worker: &str, looked_over: &mut Instant, renewed: &mut bool) -> Result<bool> {
+async fn step(store: &Store, worker: &str, looked_over: &mut Instant, renewed: &mut Renewed) -> Result<bool> {
     let now = store.now().await?;
     let mut looked = Ok(());
-    if !*renewed {
+    if !renewed.whole {
         // An agency whose clock somebody holds is marked in a later round; the others do not wait for it.
-        looked = renew(store).await;
-        *renewed = looked.is_ok();
+        looked = renew(store, &mut renewed.done).await;
+        renewed.whole = looked.is_ok();
     }
     if now.0 - looked_over.0 > LOOK_OVER_SECS * 1000 || now < *looked_over {
         beat(store, worker, now).await?;
@@ -188,10 +189,17 @@ async fn settle(store: &Store, agency: &str) -> Result<()> {
 const SOONEST_TIMER: &str = "select min(try_at) from wf_timer where state = 'pending'";
 const SOONEST_MAIL: &str = "select min(next_at) from outbound_message where state in ('queued', 'uncertain')";
 
+/// Which agencies this worker has marked for being planned anew, and whether that is all of them.
+#[derive(Default)]
+struct Renewed {
+    done: HashSet<String>,
+    whole: bool,
+}
+
 /// Has every case planned again where a program with other rules or other zone data planned them: a step that is new
 /// would never come in a case that nobody touches. Asked once, at the start, so that two versions side by side do not
 /// go on doing it to each other.
-async fn renew(store: &Store) -> Result<()> {
+async fn renew(store: &Store, done: &mut HashSet<String>) -> Result<()> {
     let stamp = rules::stamp();
     let text = "select planned_by from wf_instance where id = 1";
     let known: Option<String> = match sql::one(store.connection(), text, vec![]).await? {
@@ -203,7 +211,12 @@ async fn renew(store: &Store) -> Result<()> {
     }
     let mut ended = Ok(());
     for agency in agency::all(store.connection()).await? {
-        ended = ended.and(marked(store, &agency.id).await);
+        if !done.contains(&agency.id) {
+            match marked(store, &agency.id).await {
+                Ok(()) => drop(done.insert(agency.id)),
+                Err(why) => ended = Err(why),
+            }
+        }
     }
     ended?;
     let side = store.side().await?;
@@ -220,8 +233,6 @@ async fn marked(store: &Store, agency: &str) -> Result<()> {
         return Ok(());
     }
     let mut write = store.write(&Actor::system(agency)).await?;
-    let others = "delete from wf_dirty where agency_id = $1 and cause like 'version %'";
-    sql::exec(write.conn(), others, vec![agency.into()]).await?;
     timers::mark(write.conn(), write.mint(), agency, &cause).await?;
     write.note("planned_anew", "by a program with other rules or zone data");
     write.commit().await?;

@@ -271,6 +271,27 @@ impl Table {
         at == self.id || STAMPS.contains(&self.columns[at].name)
     }
 
+    /// The fewest moves that lead from one state to another and that a role may make; none where there is no way.
+    pub(crate) fn way(&self, column: &str, from: &str, to: &str, role: Role) -> Vec<&MoveSpec> {
+        let mut reached: Vec<(&str, Option<(usize, &MoveSpec)>)> = vec![(from, None)];
+        let mut at = 0;
+        while let Some((state, _)) = reached.get(at).copied() {
+            for step in self.moves.iter().filter(|step| step.column == column && step.from.contains(&state)) {
+                if step.who.contains(&role) && !reached.iter().any(|(known, _)| *known == step.to) {
+                    reached.push((step.to, Some((at, step))));
+                }
+            }
+            at += 1;
+        }
+        let mut way = Vec::new();
+        let mut last = reached.iter().find(|(state, _)| *state == to).and_then(|(_, by)| *by);
+        while let Some((before, step)) = last {
+            way.insert(0, step);
+            last = reached[before].1;
+        }
+        way
+    }
+
     /// Whether moves lead from one state to the other that this actor may make, each of which the row as it is now would be
     /// let.
     pub(crate) fn leads(

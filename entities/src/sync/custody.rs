@@ -314,6 +314,7 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     // An edit of a row that is kept itself is nothing without it: the two are taken in together.
     let maker = match decision {
         Decision::Discard => None,
+        _ if kept.op == "create" => None,
         _ if write.row(kept.table, &kept.row_id).await?.is_some() => None,
         _ => maker_of(&write, &kept).await?,
     };
@@ -328,7 +329,7 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
     let makes = ["create", "update"].contains(&kept.op.as_str())
         && write.row(kept.table, &kept.row_id).await?.is_none()
-        && maker_of(&write, &kept).await?.is_none();
+        && (kept.op == "create" || maker_of(&write, &kept).await?.is_none());
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;
@@ -382,7 +383,7 @@ async fn maker_of(write: &Write, kept: &Kept) -> Result<Option<Kept>> {
 /// The case of a row that this author has made and that is kept; `None` where there is none or the case is not known.
 pub(crate) async fn kept_maker(write: &Write, table: &'static Table, id: &str) -> Result<Option<String>> {
     let text = "select case_id from sync_quarantine where user_id = $1 and state = 'open' and op = 'create' and tbl = $2 \
-                and row_id = $3 and case_id is not null and reason <> $4";
+                and row_id = $3 and case_id is not null and widely and reason <> $4";
     let values = vec![write.actor().user().into(), table.name.into(), id.into(), WAITING.into()];
     Ok(sql::one(write.conn(), text, values).await?.map(|row| row.try_get_by_index(0)).transpose()?)
 }
@@ -399,7 +400,9 @@ async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
     let mut parents = vec![(parent.table.name, parent.row_id.clone())];
     let mut bundle = Vec::new();
     for kept in others {
-        let of_one = |table: &str, id: &str| kept.names(table, id) || (kept.table.name == table && kept.row_id == id);
+        // Edits of the row too; another state of it is a choice of its own.
+        let edits = |table: &str, id: &str| kept.op != "create" && kept.table.name == table && kept.row_id == id;
+        let of_one = |table: &str, id: &str| kept.names(table, id) || edits(table, id);
         if parents.iter().any(|(table, id)| of_one(table, id)) {
             parents.push((kept.table.name, kept.row_id.clone()));
             bundle.push(kept);

@@ -216,7 +216,7 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
 /// Takes back prompts whose reason is gone, and hands the others to whoever holds the role now.
 async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
     // One that was taken back may have its reason again, and no later one that speaks for it.
-    let text = "select p.id from prompts p where p.case_id = $1 and p.deleted_at is null \
+    let text = "select p.id, p.status, p.rule, p.subject_id, p.anchor from prompts p where p.case_id = $1 and p.deleted_at is null \
                 and (p.status in ('pending', 'seen', 'snoozed') or p.status = 'cancelled' and not exists \
                 (select 1 from prompts l where l.case_id = p.case_id and l.rule = p.rule and l.subject_id = p.subject_id \
                 and l.anchor = p.anchor and l.recipient_role = p.recipient_role and l.due_at > p.due_at \
@@ -224,10 +224,13 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
     let reopened = facts.and_then(|facts| facts.reopened_at);
     let ids = sql::all(write.conn(), text, vec![case_id.into()]).await?;
     for row in ids {
-        let Some(before) = write.load::<prompt::Entity>(&row.try_get_by_index::<String>(0)?).await? else { continue };
-        if !is_ours(&before.rule) {
+        let column = |at: usize| row.try_get_by_index::<String>(at);
+        let (id, status, rule, subject, anchor) = (column(0)?, column(1)?, column(2)?, column(3)?, column(4)?);
+        // A long case has many that were taken back for good.
+        if !is_ours(&rule) || (status == "cancelled" && holds(chains, &rule, &subject, &anchor).is_err()) {
             continue;
         }
+        let Some(before) = write.load::<prompt::Entity>(&id).await? else { continue };
         let mut after = before.clone();
         match holds(chains, &before.rule, &before.subject_id, &before.anchor) {
             Err(_) => after.status = "cancelled".into(),

@@ -10,6 +10,7 @@ use crate::support::{Phone, World, on_both};
 
 on_both!(
     a_stale_move_makes_no_other_one_that_leads_to_the_same_state,
+    two_moves_of_one_visit_are_both_made,
     a_move_that_leads_to_the_state_it_begins_in_is_made,
     what_was_done_to_a_row_that_is_kept_is_kept_with_it,
     late_work_that_names_kept_work_is_kept_beside_it,
@@ -18,6 +19,10 @@ on_both!(
     a_narrower_word_stands_whatever_the_device_knew,
     a_bare_value_is_news_where_something_else_stands,
     a_deletion_that_knew_the_row_otherwise_is_not_made,
+    a_replica_deletes_what_only_the_server_has_stamped_since,
+    of_two_states_of_a_kept_row_the_one_that_is_meant_is_taken_in,
+    a_kept_move_that_was_made_meanwhile_is_an_edit,
+    two_dates_that_protect_alike_are_a_conflict,
 );
 
 async fn a_stale_move_makes_no_other_one_that_leads_to_the_same_state(world: World) {
@@ -43,11 +48,60 @@ async fn a_stale_move_makes_no_other_one_that_leads_to_the_same_state(world: Wor
     // A move says anew why, or nothing.
     let set = json!({"status_reason": {"from": null, "to": "not yet"}});
     assert_eq!(one(&ana, action(3, "continue", "cases", &case.id, set)).await["status"], json!("applied"));
-    let why = json!({"status_reason": "in hospital", "resume_on": "2027-04-01"});
-    assert_eq!(one(&ana, action(4, "hold", "cases", &case.id, why)).await["status"], json!("applied"));
+    // Also where it is the same again.
+    let same = json!({"status_reason": {"from": "not yet", "to": "not yet"}});
+    assert_eq!(
+        one(&ana, action(6, "begin_closing", "cases", &case.id, same.clone())).await["status"],
+        json!("applied")
+    );
+    assert_eq!(one(&ana, action(7, "continue", "cases", &case.id, same)).await["status"], json!("applied"));
+    let why = json!({"status_reason": "in hospital", "resume_on": "2027-03-20"});
+    let held = one(&ana, action(4, "hold", "cases", &case.id, why)).await;
+    assert_eq!(held["status"], json!("applied"), "{held}");
     one(&ana, action(5, "resume", "cases", &case.id, json!({}))).await;
     let now = ana.get(&path).await.ok();
     assert_eq!((&now["status"], &now["status_reason"]), (&json!("active"), &Value::Null), "{now}");
+}
+
+/// The faces that send rows send the last state; what lay between is made on the way, with what each move asks.
+async fn two_moves_of_one_visit_are_both_made(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let mut phone = Phone::of(&ana);
+    let mut columns = smart(&case);
+    let ids: Vec<String> = {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let id = text(&ana.post("/goals", columns.clone()).await.ok()["id"]);
+            ana.post(&format!("/goals/{id}/propose"), json!({})).await.ok();
+            ids.push(id);
+        }
+        ids
+    };
+    phone.syncs().await;
+    phone.edits("goals", &ids[0], json!({"lifecycle": "active"}));
+    columns["lifecycle"] = json!("active");
+    for name in ["strengths", "client_agreement"] {
+        columns[name] = columns[name].to_string().into();
+    }
+    let made = phone.creates("goals", columns);
+    let unready = phone.creates("goals", json!({"case_id": case.id, "statement": "Short", "lifecycle": "active"}));
+    phone.syncs().await;
+    phone.pulls().await;
+    let known = ana.get(&format!("/goals/{}", ids[1])).await.ok();
+    let (mut master, mut wanted) = (known.clone(), known);
+    for row in [&mut master, &mut wanted] {
+        row.as_object_mut().expect("a row").remove("rev");
+        row["_deleted"] = json!(false);
+    }
+    wanted["lifecycle"] = json!("active");
+    let pushed = json!([{"assumedMasterState": master, "newDocumentState": wanted}]);
+    assert_eq!(ana.post("/sync/rxdb/goals/push", pushed).await.ok(), json!([]));
+    for id in [&ids[0], &ids[1], &made] {
+        let goal = ana.get(&format!("/goals/{id}")).await.ok();
+        assert_eq!((&goal["lifecycle"], goal["locked_at"].is_string()), (&json!("active"), true), "{goal}");
+    }
+    assert_eq!(phone.column("goals", &unready, "lifecycle"), json!("draft"), "none of its moves is legal");
 }
 
 async fn a_move_that_leads_to_the_state_it_begins_in_is_made(world: World) {
@@ -197,4 +251,69 @@ async fn a_deletion_that_knew_the_row_otherwise_is_not_made(world: World) {
     let knows = json!({"measure": {"from": "walks a week"}});
     assert_eq!(one(ana, mutation(2, "delete", "goals", &id, knows)).await["status"], json!("applied"));
     ana.get(&format!("/goals/{id}")).await.refused(404);
+}
+
+async fn a_replica_deletes_what_only_the_server_has_stamped_since(world: World) {
+    let (phone, _, id) = a_goal(&world).await;
+    let ana = &phone.person;
+    let mut known = ana.get(&format!("/goals/{id}")).await.ok();
+    known.as_object_mut().expect("a row").remove("rev");
+    known["_deleted"] = json!(false);
+    let mut edited = known.clone();
+    edited["measure"] = json!("walks");
+    world.pass_secs(5);
+    let pushed = json!([{"assumedMasterState": known, "newDocumentState": edited}]);
+    assert_eq!(ana.post("/sync/rxdb/goals/push", pushed).await.ok(), json!([]));
+    // It has not pulled since, so it does not know what the server stamped.
+    let mut gone = edited.clone();
+    gone["_deleted"] = json!(true);
+    let pushed = json!([{"assumedMasterState": edited, "newDocumentState": gone}]);
+    assert_eq!(ana.post("/sync/rxdb/goals/push", pushed).await.ok(), json!([]));
+    ana.get(&format!("/goals/{id}")).await.refused(404);
+}
+
+async fn of_two_states_of_a_kept_row_the_one_that_is_meant_is_taken_in(world: World) {
+    let (phone, case, _) = a_goal(&world).await;
+    let (ana, ben) = (&phone.person, world.ben().await);
+    hands_over(&world, &case, "ben@demo.example").await;
+    for (at, words) in [(1, "as it was sent first"), (2, "as it was said better")] {
+        let draft = json!({"case_id": case, "body": words, "kind": "progress"});
+        let result = one(ana, mutation(at, "create", "notes", "note-00000001", draft)).await;
+        assert_eq!(result["status"], json!("quarantined"));
+    }
+    let issues = ben.get("/sync_issues?limit=200").await.ok()["items"].as_array().expect("a list").clone();
+    let mut better = None;
+    for issue in issues.iter().filter(|issue| issue["about_id"] == "note-00000001" && issue["status"] == "open") {
+        let path = format!("/sync_issues/{}", text(&issue["id"]));
+        if ben.get(&format!("{path}/work")).await.ok()["sent"]["body"] == json!("as it was said better") {
+            better = Some(path);
+        }
+    }
+    let path = better.expect("both are told");
+    ben.post(&format!("{path}/accept"), json!({"reason": "the later one"})).await.ok();
+    assert_eq!(ben.get("/notes/note-00000001").await.ok()["body"], json!("as it was said better"));
+    assert_eq!(ben.get(&path).await.ok()["status"], json!("accepted"));
+}
+
+async fn a_kept_move_that_was_made_meanwhile_is_an_edit(world: World) {
+    let (phone, case, id) = a_goal(&world).await;
+    let (ana, ben) = (&phone.person, world.ben().await);
+    hands_over(&world, &case, "ben@demo.example").await;
+    let set = json!({"why_it_matters": {"from": null, "to": "said at the door"}});
+    assert_eq!(one(ana, action(1, "propose", "goals", &id, set)).await["status"], json!("quarantined"));
+    ben.post(&format!("/goals/{id}/propose"), json!({})).await.ok();
+    ben.post(&format!("{}/accept", kept(&ben, &id).await), json!({"reason": "she was there"})).await.ok();
+    let goal = ben.get(&format!("/goals/{id}")).await.ok();
+    assert_eq!((&goal["lifecycle"], &goal["why_it_matters"]), (&json!("proposed"), &json!("said at the door")));
+}
+
+async fn two_dates_that_protect_alike_are_a_conflict(world: World) {
+    let ana = world.ana().await;
+    opens_a_case(&ana).await;
+    let person = text(&ana.get("/persons?limit=1").await.ok()["items"][0]["id"]);
+    ana.patch(&format!("/persons/{person}"), json!({"deceased_on": "2027-01-01"})).await.ok();
+    let set = json!({"deceased_on": {"from": null, "to": "2027-01-02"}});
+    let result = one(&ana, mutation(1, "update", "persons", &person, set)).await;
+    assert_eq!(result["status"], json!("conflict"), "{result}");
+    assert_eq!(ana.get(&format!("/persons/{person}")).await.ok()["deceased_on"], json!("2027-01-01"));
 }

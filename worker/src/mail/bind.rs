@@ -40,6 +40,8 @@ pub(super) enum Bound {
     Nobody(String),
     /// Do not: the mail server has refused every address that it could go to.
     Refused,
+    /// Do not, for good: another mail of its chain says it.
+    SpokenFor(String),
     /// Not yet: it is night or a day off where its reader is; at this instant.
     NotBefore(Instant),
     /// It may have reached the holder before; this user is to get one of their own.
@@ -138,7 +140,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let at_once = steps.any(|planned| Some(planned.step.id) == row.step.as_deref() && planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
     if let Some(why) = spoken_for(&**snapshot, row, &chains, due).await? {
-        return Ok(Bound::Nobody(why));
+        return Ok(Bound::SpokenFor(why));
     }
     if role == Audience::Partner {
         if let Some(morning) = closed(&facts, &facts.agency.zone, due).filter(|_| !at_once) {
@@ -185,7 +187,7 @@ async fn spoken_for(
     chains: &[Chain],
     due: Instant,
 ) -> Result<Option<String>> {
-    if row.attempts > 0 || row.resent {
+    if row.resent {
         return Ok(None);
     }
     let same = |chain: &&Chain| {
@@ -196,7 +198,8 @@ async fn spoken_for(
     let Some(chain) = chains.iter().find(same).filter(|chain| chain.rule.catch_up == CatchUp::Latest) else {
         return Ok(None);
     };
-    let text = "select step, state from outbound_message where case_id = $1 and rule_id = $2 and subject_id = $3 \
+    let text = "select step, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
+                where id = $6) then 1 else 0 end as bigint) from outbound_message where case_id = $1 and rule_id = $2 and subject_id = $3 \
                 and anchor = $4 and to_role = $5 and id <> $6 and state in ('queued', 'sending', 'uncertain', 'sent') \
                 and (state = 'sent' or expires_at is null or expires_at > $7)";
     let column = |value: &Option<String>| value.clone().into();
@@ -215,9 +218,9 @@ async fn spoken_for(
         return Ok(None);
     }
     for other in sql::all(conn, text, bound).await? {
-        let (step, state): (String, String) = (other.try_get_by_index(0)?, other.try_get_by_index(1)?);
-        let Some(at) = place(&step) else { continue };
-        let the_event_itself = chain.steps[at].step.is_at_once() && state != "sent";
+        let Some(at) = place(&other.try_get_by_index::<String>(0)?) else { continue };
+        // One that went out before this was due says nothing of it.
+        let the_event_itself = chain.steps[at].step.is_at_once() && other.try_get_by_index::<i64>(1)? == 1;
         if at > own || the_event_itself {
             return Ok(Some("another one says it".into()));
         }

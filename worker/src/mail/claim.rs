@@ -321,6 +321,11 @@ async fn finished(store: &Store, row: &Claimed, said: &End<'_>, attempt: &Attemp
 /// The reason is gone, or there is nobody to send it to.
 pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<Verdict> {
     let reason = if row.rule_id.is_some() { format!("{REASON_GONE}{why}") } else { why.to_owned() };
+    withhold(store, row, reason).await
+}
+
+/// It is not sent, and no later plan brings it back.
+pub(super) async fn withhold(store: &Store, row: &Claimed, reason: String) -> Result<Verdict> {
     end(
         store,
         row,
@@ -333,15 +338,7 @@ pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<
 
 /// Its address was refused for good before: it waits until a person lifts that.
 pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
-    let reason = KNOWN.to_owned();
-    end(
-        store,
-        row,
-        End { state: "suppressed", reason, code: None, error: None, next_at: None, words: None, put_off: false },
-    )
-    .await?;
-    metrics::counter!("fieldstone_mail_total", "state" => "suppressed").increment(1);
-    Ok(Verdict::Suppressed)
+    withhold(store, row, KNOWN.to_owned()).await
 }
 
 /// It is night where its reader is: it goes back, as if it had not been looked at.

@@ -193,6 +193,7 @@ impl Mailer {
         let bound = match bind::bind(store, row, due, &self.public_url).await? {
             Bound::To(letter) => letter,
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
+            Bound::SpokenFor(why) => return claim::withhold(store, row, why).await,
             Bound::Refused => return claim::spare(store, row).await,
             Bound::NotBefore(morning) => return claim::put_back(store, row, morning).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,

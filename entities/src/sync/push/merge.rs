@@ -144,10 +144,13 @@ pub(crate) fn merge(
     for (at, column, cell) in moves {
         let from = merged.row.text(column.name).unwrap_or_default();
         let verb = incoming.verb.as_deref();
+        let ways = || table.moves.iter().filter(|way| Some(way.verb) == verb && way.column == column.name);
+        if ways().any(|way| way.to == from) && !ways().any(|way| way.from.contains(&from)) {
+            // It was made elsewhere, and what came with it is an edit.
+            continue;
+        }
         // What somebody did has to be possible in the state that is found, not only to lead to the same one.
-        let way = verb.map(|verb| {
-            table.moves.iter().find(|way| way.verb == verb && way.column == column.name && way.from.contains(&from))
-        });
+        let way = verb.map(|_| ways().find(|way| way.from.contains(&from)));
         if way.flatten().is_some_and(|way| way.to != from)
             && !incoming.raw.contains_key("status_reason")
             && let Some(reason) = table.index("status_reason")
@@ -156,7 +159,9 @@ pub(crate) fn merge(
             merged.row.put(reason, table.columns[reason].null());
         }
         let cell = way.flatten().map_or(cell, |way| way.to.into());
-        if let Err(against) = step(&mut merged.row, table, (at, column, &cell), way, before.is_none(), now, actor)? {
+        // A face that sends states sends the last of an offline spell: agreed and started on one visit.
+        let far = verb.is_none() && !elsewhere.columns.contains(column.name);
+        if let Err(against) = step(&mut merged.row, (at, column, &cell), way, (before.is_none(), far), now, actor)? {
             merged.illegal = true;
             merged.against.extend(against);
             merged.kept.push(column.name);
@@ -208,36 +213,43 @@ pub(crate) fn walk(merged: &mut Merged, before: &Row, now: Instant, actor: &Acto
     Ok(())
 }
 
-/// Makes a change of state as a move, or says what stands against it.
+/// Makes a change of state as a move, or as several where those in between are not told, or says what stands against it.
 fn step(
     row: &mut Row,
-    table: &'static Table,
     (at, column, cell): (usize, &Column, &Cell),
     way: Option<Option<&MoveSpec>>,
-    new: bool,
+    (new, far): (bool, bool),
     now: Instant,
     actor: &Actor,
 ) -> Result<std::result::Result<(), Vec<String>>> {
+    let table = row.table;
     let no_way = || Ok(Err(vec!["it does not follow from the state it is in".into()]));
     let (Cell::String(Some(from)), Cell::String(Some(to))) = (row.cell(at).clone(), cell) else { return no_way() };
     let found = way.unwrap_or_else(|| table.move_between(column.name, &from, to));
-    let Some(found) = found else {
-        if new && way.is_none() && table.starts.contains(&to.as_str()) {
+    let moves = match found {
+        Some(found) => vec![found],
+        None if new && way.is_none() && table.starts.contains(&to.as_str()) => {
             row.put(at, cell.clone());
             return Ok(Ok(()));
         }
-        return no_way();
+        None if far => table.way(column.name, &from, to, actor.role),
+        None => Vec::new(),
     };
-    if !found.who.contains(&actor.role) {
-        return Ok(Err(vec!["that is not for your role to do".into()]));
+    if moves.is_empty() {
+        return no_way();
     }
     let mut after = row.clone();
-    after.put(at, cell.clone());
-    let faults = table.guard(found, &after, now)?;
-    if !faults.is_empty() {
-        return Ok(Err(sentences(&faults)));
+    for found in moves {
+        if !found.who.contains(&actor.role) {
+            return Ok(Err(vec!["that is not for your role to do".into()]));
+        }
+        after.put(at, found.to.into());
+        let faults = table.guard(found, &after, now)?;
+        if !faults.is_empty() {
+            return Ok(Err(sentences(&faults)));
+        }
+        table.effect(found, &mut after, now, actor)?;
     }
-    table.effect(found, &mut after, now, actor)?;
     *row = after;
     Ok(Ok(()))
 }

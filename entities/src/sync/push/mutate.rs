@@ -407,7 +407,8 @@ impl<'a> Desk<'a> {
 fn differences(mutation: &Mutation, row: &Row) -> Vec<(String, Value)> {
     let known = mutation.set.iter().filter_map(|(name, pair)| Some((name, pair.get("from")?)));
     let differs = known.filter_map(|(name, from)| {
-        let at = mutation.table.index(name).filter(|at| mutation.table.columns[*at].field.wire)?;
+        let said = |at: &usize| mutation.table.columns[*at].field.wire && mutation.table.columns[*at].field.writable();
+        let at = mutation.table.index(name).filter(said)?;
         let (from, _) = merge::clean(&mutation.table.columns[at], from, Face::Rest);
         (from != *row.cell(at)).then(|| (name.clone(), row.json(at, Face::Rest)))
     });

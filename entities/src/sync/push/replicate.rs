@@ -58,7 +58,11 @@ impl Pushed {
             known && !was.is_null() && !self.wanted.contains_key(*name) && op == MutationOp::Update
         });
         let set = said
-            .map(|(name, value)| (name.clone(), json!({"from": from(name), "to": value})))
+            .map(|(name, value)| match op {
+                // What a deletion knew is judged by the whole row, below.
+                MutationOp::Delete => (name.clone(), json!({"to": value})),
+                _ => (name.clone(), json!({"from": from(name), "to": value})),
+            })
             .chain(emptied.map(|(name, was)| (name.clone(), json!({"from": was, "to": null}))))
             .collect();
         Mutation { id: String::new(), op, table, row_id: self.id.clone(), set, sent: String::new() }

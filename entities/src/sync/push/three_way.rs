@@ -42,7 +42,7 @@ impl Desk<'_> {
             let unasked = step.is_some() && (pair.get("from").is_none() || name == "status_reason");
             // A bare value is from nothing: what stands there may still be something.
             let told = pair.get("from").is_some() || mutation.op == MutationOp::Create;
-            if (*was == to(pair) && !unasked) || ((from == new && told || begins) && !mended) {
+            if !unasked && told && *was == to(pair) || (begins || from == new && told && !unasked) && !mended {
                 continue;
             }
             if column.field.merge == Merge::Items && !mended {
@@ -50,7 +50,7 @@ impl Desk<'_> {
                 continue;
             }
             // What protects more than what stands there stands, whatever the device knew.
-            let protects = column.field.merge == Merge::Protective && !merge::loosens(column, before.cell(at), &new);
+            let protects = column.field.merge == Merge::Protective && merge::loosens(column, &new, before.cell(at));
             if unasked || protects || *before.cell(at) == from || *before.cell(at) == new {
                 raw.insert(name.clone(), to(pair));
             } else {
