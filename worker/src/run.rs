@@ -63,7 +63,7 @@ pub async fn drain_once(store: &Store, mailer: &Mailer, now: Option<Instant>) ->
             break;
         }
     }
-    done.mail = mailer.post(store, &worker, due, usize::MAX, &watch::channel(false).1).await?;
+    done.mail = mailer.post(store, &worker, now, usize::MAX, &watch::channel(false).1).await?;
     ended.map(|()| done)
 }
 
@@ -123,8 +123,7 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn post(store: &Store, mailer: &Mailer, worker: &str, stop: &watch::Receiver<bool>) -> Result<bool> {
-    let now = store.now().await?;
-    Ok(mailer.post(store, worker, now, MAIL_ROUND, stop).await? != Posted::default())
+    Ok(mailer.post(store, worker, None, MAIL_ROUND, stop).await? != Posted::default())
 }
 
 /// How long to sleep after a round: not at all when there may be more to do.

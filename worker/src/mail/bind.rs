@@ -52,8 +52,6 @@ pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url:
     if row.expires_at.is_some_and(|until| until <= due) {
         return Ok(Bound::Nobody("it could not be sent before it was too late".into()));
     }
-    // A round lasts as long as its server takes: who has the case is asked of the moment, not of its beginning.
-    let due = due.max(store.now().await?);
     // Never a second connection while one is held: eight messages that each hold one and wait for
     // another would stop a pool of eight for good.
     if row.to_role == "address" {

@@ -123,8 +123,9 @@ impl Mailer {
         Mailer::new(route, from, public_url)
     }
 
-    /// Sends what is due at `due`, at most `limit` messages, several at once. `due` moves only
-    /// what counts as due; leases and times of sending are the clock's.
+    /// Sends what is due, at most `limit` messages, several at once. `at` is an instant that counts as now for what is
+    /// due and what is said; leases and times of sending are the clock's. Without it each message is asked about at its
+    /// own moment: a round lasts as long as its server takes, and a case may pass on in the middle of it.
     ///
     /// Each message has a task of its own, so that claiming the next never waits for a connection
     /// that a message under way holds. When `stopping` becomes true, or the database fails, no more
@@ -133,7 +134,7 @@ impl Mailer {
         &self,
         store: &Store,
         worker: &str,
-        due: Instant,
+        at: Option<Instant>,
         limit: usize,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Posted> {
@@ -151,9 +152,16 @@ impl Mailer {
         loop {
             while !dry && left > 0 && under_way.len() < AT_ONCE && !*stopping.borrow() {
                 let wanted = (AT_ONCE - under_way.len()).min(left);
-                let claimed = claim::claim(store, worker, due, wanted).await.unwrap_or_else(|why| {
+                let claimed = async {
+                    let due = match at {
+                        Some(at) => at,
+                        None => store.now().await?,
+                    };
+                    Ok((due, claim::claim(store, worker, due, wanted).await?))
+                };
+                let (due, claimed) = claimed.await.unwrap_or_else(|why| {
                     failed = Some(why);
-                    Vec::new()
+                    (Instant(0), Vec::new())
                 });
                 dry = claimed.is_empty();
                 left -= claimed.len();
