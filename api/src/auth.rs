@@ -73,18 +73,8 @@ async fn login(state: web::Data<State>, req: HttpRequest, body: JsonBody) -> Ans
     let user_id = found.as_ref().map_or("", |user| user.id.as_str());
     let known = sessions::knows_device(conn, user_id, &asked.device_id).await?;
     let limits = asked.limits(&state, &req, user_id, known);
-    count(&state, &limits).await?;
     let hash = found.as_ref().and_then(|user| user.password_hash.clone());
-    let right = match state.passwords.verify(asked.password, hash.clone()).await {
-        Ok(right) => right,
-        Err(busy) => {
-            // Nobody looked at it, so it was no attempt: or strangers who keep us busy would lock a known device out.
-            let side = state.store.side().await?;
-            throttle::succeeded(&*side, &limits, &[]).await?;
-            side.commit().await?;
-            return Err(busy);
-        }
-    };
+    let right = try_password(&state, &limits, asked.password, hash.clone()).await?;
     let (Some(user), true) = (found, right) else { return Err(Problem::Unauthorized("sign_in_failed")) };
     let side = state.store.side().await?;
     let now = side.now();
@@ -176,6 +166,27 @@ async fn count(state: &State, limits: &[Limit]) -> Result<(), Problem> {
     let wait = throttle::count(&*side, limits, side.now()).await?;
     side.commit().await?;
     wait.map_or(Ok(()), |retry_after| Err(Problem::TooMany { retry_after }))
+}
+
+/// Looks at a password, which counts as an attempt. Where nobody has time to look at it, it was none: strangers who
+/// keep us busy would lock a known device out.
+///
+/// # Errors
+/// 429 when there were too many attempts, 503 when too many are waiting.
+pub(crate) async fn try_password(
+    state: &State,
+    limits: &[Limit],
+    password: SecretString,
+    hash: Option<String>,
+) -> Result<bool, Problem> {
+    count(state, limits).await?;
+    let right = state.passwords.verify(password, hash).await;
+    if right.is_err() {
+        let side = state.store.side().await?;
+        throttle::succeeded(&*side, limits, &[]).await?;
+        side.commit().await?;
+    }
+    right
 }
 
 fn device_id(form: &mut Form) -> String {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::open_door;
+use crate::auth::try_password;
 use crate::body::{self, JsonBody};
 use crate::form::{Form, text_shape};
 use crate::limit;
@@ -151,23 +152,7 @@ async fn change(state: web::Data<State>, session: Session, body: JsonBody) -> An
     refuse_weak("new_password", &new, &user.email)?;
     let key = format!("device:{}:{}", session.user_id, session.device_id);
     let limits = [Limit { key: key.clone(), allowed: 10, window_secs: 900 }];
-    let side = state.store.side().await?;
-    let wait = throttle::count(&*side, &limits, side.now()).await?;
-    side.commit().await?;
-    if let Some(retry_after) = wait {
-        return Err(Problem::TooMany { retry_after });
-    }
-    let right = match state.passwords.verify(current, user.password_hash).await {
-        Ok(right) => right,
-        Err(busy) => {
-            // Nobody looked at it, so it was no attempt.
-            let side = state.store.side().await?;
-            throttle::succeeded(&*side, &limits, &[]).await?;
-            side.commit().await?;
-            return Err(busy);
-        }
-    };
-    if !right {
+    if !try_password(&state, &limits, current, user.password_hash).await? {
         return Err(Problem::invalid("current_password", "wrong_value", "is not your password"));
     }
     let hash = state.passwords.hash(new).await?;

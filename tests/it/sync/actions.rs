@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::native::mutates;
 use super::rules::{hands_over, opens_case};
-use super::told::{a_goal, action, kept, mutation, one, told};
-use crate::rest::scene::{harbor, opens_a_case, ready, smart, text};
+use super::told::{a_goal, action, an_accepted_referral, kept, mutation, one, told};
+use crate::rest::scene::{opens_a_case, smart, text};
 use crate::support::{Phone, World, on_both};
 
 on_both!(
@@ -105,12 +105,7 @@ async fn two_moves_of_one_visit_are_both_made(world: World) {
 }
 
 async fn a_move_that_leads_to_the_state_it_begins_in_is_made(world: World) {
-    let (org, pat) = harbor(&world).await;
-    let ana = world.ana().await;
-    let case = opens_a_case(&ana).await;
-    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
-    ana.post(&format!("/referrals/{id}/request"), json!({})).await.ok();
-    pat.post(&format!("/referrals/{id}/accept"), json!({})).await.ok();
+    let (ana, pat, id, _) = an_accepted_referral(&world).await;
     pat.post(&format!("/referrals/{id}/cancel"), json!({"status_reason": "the van broke down"})).await.ok();
     let result = one(&ana, action(1, "acknowledge", "referrals", &id, json!({}))).await;
     assert_eq!(result["status"], json!("applied"), "{result}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::native::mutates;
 use super::restored::{holdings, restores, takes_a_backup};
 use super::rules::{goal, hands_over, opens_case};
-use crate::rest::scene::{harbor, opens_a_case, ready, smart, text};
+use crate::rest::scene::{Case, harbor, opens_a_case, ready, smart, text};
 use crate::support::{Person, Phone, World, on_both};
 
 on_both!(
@@ -172,13 +172,19 @@ async fn a_mutation_of_a_row_that_cannot_be_is_told(world: World) {
     }
 }
 
-async fn a_move_that_cannot_be_made_stores_nothing_of_itself(world: World) {
-    let (org, pat) = harbor(&world).await;
+/// A referral of Ana's that Pat has accepted: who they are, its id and its case.
+pub(super) async fn an_accepted_referral(world: &World) -> (Person, Person, String, Case) {
+    let (org, pat) = harbor(world).await;
     let ana = world.ana().await;
     let case = opens_a_case(&ana).await;
     let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
     ana.post(&format!("/referrals/{id}/request"), json!({})).await.ok();
     pat.post(&format!("/referrals/{id}/accept"), json!({})).await.ok();
+    (ana, pat, id, case)
+}
+
+async fn a_move_that_cannot_be_made_stores_nothing_of_itself(world: World) {
+    let (ana, _, id, case) = an_accepted_referral(&world).await;
     let before = ana.get(&format!("/referrals/{id}")).await.ok();
     let set = json!({"status_reason": {"from": null, "to": "they told me no"}, "capacity": {"from": null, "to": "no_capacity"}});
     let result = one(&ana, action(1, "reject", "referrals", &id, set.clone())).await;

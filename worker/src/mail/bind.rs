@@ -134,11 +134,15 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
         return Ok(Bound::Nobody(stop.text));
     }
     let same = |chain: &&Chain| chain.rule.id == rule && chain.subject_id == *subject && chain.anchor == *anchor;
-    let mut steps = chains.iter().filter(same).flat_map(|chain| &chain.steps);
-    let at_once = steps.any(|planned| Some(planned.step.id) == row.step.as_deref() && planned.step.is_at_once());
+    let chain = chains.iter().find(same);
+    let own = chain.and_then(|chain| place(chain, row.step.as_deref()?));
+    let at_once = chain.zip(own).is_some_and(|(chain, own)| chain.steps[own].step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
-    if let Some(why) = spoken_for(&**snapshot, row, &chains, due).await? {
-        return Ok(Bound::SpokenFor(why));
+    if let Some((chain, own)) = chain.zip(own)
+        && !at_once
+        && spoken_for(&**snapshot, row, chain, own, due).await?
+    {
+        return Ok(Bound::SpokenFor("another one says it".into()));
     }
     if role == Audience::Partner {
         if let Some(morning) = closed(&facts, &facts.agency.zone, due).filter(|_| !at_once) {
@@ -177,25 +181,23 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
 }
 
-/// Why a mail that never went out is not sent after an outage: the same person is told of a later step of its chain, or
-/// of the event itself, which says all that a reminder does.
+/// Where a step stands in its chain.
+fn place(chain: &Chain, step: &str) -> Option<usize> {
+    chain.steps.iter().position(|planned| planned.step.id == step)
+}
+
+/// Whether a mail that never went out, of the step at `own`, is not sent after an outage: the same person is told of a
+/// later step of its chain, or of the event itself, which says all that a reminder does.
 async fn spoken_for(
     conn: &impl ConnectionTrait,
     row: &Claimed,
-    chains: &[Chain],
+    chain: &Chain,
+    own: usize,
     due: Instant,
-) -> Result<Option<String>> {
-    if row.resent {
-        return Ok(None);
+) -> Result<bool> {
+    if row.resent || chain.rule.catch_up != CatchUp::Latest {
+        return Ok(false);
     }
-    let same = |chain: &&Chain| {
-        Some(chain.rule.id) == row.rule_id.as_deref()
-            && Some(&chain.subject_id) == row.subject_id.as_ref()
-            && Some(&chain.anchor) == row.anchor.as_ref()
-    };
-    let Some(chain) = chains.iter().find(same).filter(|chain| chain.rule.catch_up == CatchUp::Latest) else {
-        return Ok(None);
-    };
     let text = "select step, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
                 where id = $6) then 1 else 0 end as bigint) from outbound_message where case_id = $1 and rule_id = $2 and subject_id = $3 \
                 and anchor = $4 and to_role = $5 and id <> $6 and state in ('queued', 'sending', 'uncertain', 'sent') \
@@ -210,20 +212,15 @@ async fn spoken_for(
         row.id.as_str().into(),
         due.0.into(),
     ];
-    let place = |step: &str| chain.steps.iter().position(|planned| planned.step.id == step);
-    let Some(own) = row.step.as_deref().and_then(place) else { return Ok(None) };
-    if chain.steps[own].step.is_at_once() {
-        return Ok(None);
-    }
     for other in sql::all(conn, text, bound).await? {
-        let Some(at) = place(&other.try_get_by_index::<String>(0)?) else { continue };
+        let Some(at) = place(chain, &other.try_get_by_index::<String>(0)?) else { continue };
         // One that went out before this was due says nothing of it.
         let the_event_itself = chain.steps[at].step.is_at_once() && other.try_get_by_index::<i64>(1)? == 1;
         if at > own || the_event_itself {
-            return Ok(Some("another one says it".into()));
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// When the quiet hours or the days off end that hold in a zone at this instant. Steps are planned out of them; mail of

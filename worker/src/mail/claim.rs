@@ -324,7 +324,7 @@ pub(super) async fn suppress(store: &Store, row: &Claimed, why: &str) -> Result<
     withhold(store, row, reason).await
 }
 
-/// It is not sent, and no later plan brings it back.
+/// It is not sent; by the reason a later plan knows whether to bring it back.
 pub(super) async fn withhold(store: &Store, row: &Claimed, reason: String) -> Result<Verdict> {
     end(
         store,

@@ -262,6 +262,10 @@ impl<'a> Desk<'a> {
         let (applied, quarantined, told) = (self.applied, self.quarantined, self.tellings.len());
         let was_visible = self.visible.contains(&key);
         let changes = matches!(mutation.op, MutationOp::Update | MutationOp::Action(_));
+        let differs = match (&before, &mutation.op) {
+            (Some(row), MutationOp::Delete) => differences(mutation, row),
+            _ => Vec::new(),
+        };
         let maker = match &before {
             None if changes => custody::kept_maker(self.write, mutation.table, &mutation.row_id).await?,
             _ => None,
@@ -295,9 +299,9 @@ impl<'a> Desk<'a> {
             (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation).await? => {
                 self.puts_off(mutation, waited).await?
             }
-            (Some(row), MutationOp::Delete) if !row.is_deleted() && was_visible && is_another(mutation, row) => {
+            (Some(row), MutationOp::Delete) if !row.is_deleted() && was_visible && !differs.is_empty() => {
                 let mut result = answer(mutation, "conflict", Some("it was changed since the device knew it".into()));
-                for (name, stored) in differences(mutation, row) {
+                for (name, stored) in differs {
                     result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": null}));
                 }
                 result
@@ -413,10 +417,6 @@ fn differences(mutation: &Mutation, row: &Row) -> Vec<(String, Value)> {
         (from != *row.cell(at)).then(|| (name.clone(), row.json(at, Face::Rest)))
     });
     differs.collect()
-}
-
-fn is_another(mutation: &Mutation, row: &Row) -> bool {
-    !differences(mutation, row).is_empty()
 }
 
 /// Every value a mutation names; of an update `_changed` says which are new, and of an action what it leads to.
