@@ -169,7 +169,7 @@ async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
             return Ok(());
         }
         Dead::Retry { id, json, .. } => (dead::retry(&*side, id.as_deref(), side.now()).await?, json),
-        Dead::Drop { id, json } => (dead::drop(&*side, &id, side.now()).await?, json),
+        Dead::Drop { id, json } => (dead::drop(&*side, &id, store.clock().mint(), side.now()).await?, json),
     };
     side.commit().await?;
     match count {

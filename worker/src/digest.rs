@@ -19,6 +19,13 @@ struct Reader {
     hour: u32,
 }
 
+impl Reader {
+    /// The instant of a morning that has this wall time, out of the agency's quiet hours.
+    fn told_at(&self, agency: &AgencyFacts, wall: chrono::NaiveDateTime) -> Instant {
+        self.zone.instant(digest::open_moment(&agency.calendar, wall))
+    }
+}
+
 /// Gives every active supervisor a timer for their next digest, and moves the timers of those who
 /// changed their hour or zone. Says how many were set.
 pub(crate) async fn arm(store: &Store, due: Instant) -> Result<usize> {
@@ -84,7 +91,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     let mut latest = None;
     let mut at = before(day);
     while let Some(wall) = following(&agency, &reader, at) {
-        if reader.zone.instant(wall) > due {
+        if reader.told_at(&agency, wall) > due {
             break;
         }
         latest = Some(wall);
@@ -100,7 +107,8 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     if key != stored {
         ledger(write, &stored, None, VERSION, "superseded", "a later morning speaks for it").await?;
     }
-    if reader.zone.instant(wall).plus_secs(WINDOW_HOURS * 3600) < due {
+    let told_at = reader.told_at(&agency, wall);
+    if told_at.plus_secs(WINDOW_HOURS * 3600) < due {
         ledger(write, &key, None, VERSION, "missed", "the morning was over").await?;
         return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
     }
@@ -127,7 +135,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
             to: Recipient::User(user.to_owned()),
             data: json!({}),
             not_before: None,
-            expires_at: Some(reader.zone.instant(wall).plus_secs(WINDOW_HOURS * 3600).max(due.plus_secs(3600))),
+            expires_at: Some(told_at.plus_secs(WINDOW_HOURS * 3600).max(due.plus_secs(3600))),
             resend_policy: ResendPolicy::Once,
         };
         outbox::queue_from(write.conn(), write.now(), message, Some(&origin)).await?;
@@ -208,7 +216,7 @@ async fn next(
             key.into(),
             wall.format("%Y-%m-%dT%H:%M").to_string().into(),
             reader.zone.name().into(),
-            reader.zone.instant(wall).0.into(),
+            reader.told_at(agency, wall).0.into(),
             write.now().0.into(),
         ],
     )

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
+use crate::workflow::timers;
 
 /// One thing that waits. Says nothing of what a message is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,8 +73,17 @@ pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) 
     Ok(count)
 }
 
-/// Gives one of them up for good; says how many that were.
-pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<u64> {
+/// Gives one of them up for good; says how many that were. What comes after a timer that was given up is planned by a
+/// worker, under a mark that has `mark` as its id.
+pub async fn drop(conn: &impl ConnectionTrait, id: &str, mark: String, now: Instant) -> Result<u64> {
+    let ended = "insert into wf_ledger (key, agency_id, case_id, at, rule_version, outcome, reason) \
+                 select key, agency_id, case_id, $2, rule_version, 'dropped', 'given up by hand' \
+                 from wf_timer where state = 'dead' and id = $1 on conflict (key) do nothing";
+    sql::exec(conn, ended, vec![id.into(), now.0.into()]).await?;
+    let agency = "select agency_id from wf_timer where state = 'dead' and id = $1";
+    if let Some(row) = sql::one(conn, agency, vec![id.into()]).await? {
+        timers::mark(conn, mark, &row.try_get_by_index::<String>(0)?, "dropped").await?;
+    }
     let mail = format!(
         "update outbound_message set state = 'dropped', reason = 'given up by hand', finished_at = $2 \
          where {MAIL} and id = $1"

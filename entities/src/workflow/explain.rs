@@ -126,6 +126,9 @@ fn one(chain: &Chain, facts: &CaseFacts, now: Instant) -> RuleSays {
             Standing::Superseded(by) => {
                 because.push(Because::of("condition", format!("{step} gives way to {by}, which comes with it")));
             }
+            Standing::Unheard => {
+                because.push(Because::of("fallback", format!("{step} is due, and nobody can be told")))
+            }
             Standing::Due | Standing::Waiting => (),
         }
     }
@@ -133,13 +136,14 @@ fn one(chain: &Chain, facts: &CaseFacts, now: Instant) -> RuleSays {
         .steps
         .iter()
         .find(|planned| matches!(planned.standing, Standing::Due | Standing::Waiting))
-        .filter(|_| chain.stops.is_empty());
+        .filter(|_| chain.stops.is_empty() && !chain.waits_for_somebody());
     if let Some(next) = coming {
         because.extend(next.moved.clone());
         let today = facts.case_zone().day(now);
         because.extend(next.step.to.iter().filter_map(|role| facts.holder(*role, today).1));
     }
     let state = match coming {
+        _ if chain.waits_for_somebody() => "blocked",
         Some(_) => "pending",
         None if !chain.stops.is_empty() => {
             because.extend(chain.stops.iter().cloned());

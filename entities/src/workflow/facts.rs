@@ -46,6 +46,8 @@ impl Person {
 pub struct GoalFact {
     /// Row id.
     pub id: String,
+    /// The goal that this one replaces.
+    pub version_of: Option<String>,
     /// State.
     pub lifecycle: String,
     /// Day by which it is to be reached.
@@ -109,8 +111,8 @@ pub struct CaseFacts {
     pub zone: Option<Zone>,
     /// Who has the case.
     pub caseworker: Option<Person>,
-    /// Who covers it.
-    pub covering: Option<Person>,
+    /// Who cover it, the latest last.
+    pub covering: Vec<Person>,
     /// Who leads the case's team, or the nearest team above that has somebody.
     pub supervisor: Option<Person>,
     /// Its goals.
@@ -135,23 +137,49 @@ impl CaseFacts {
     /// Who holds this role for the case on a day, and why it is not the one you would expect.
     /// `None` where nobody can be told, and for partners, who are an organisation.
     pub fn holder(&self, role: Audience, on: Day) -> (Option<&Person>, Option<Because>) {
-        let there = |person: &Option<Person>| person.as_ref().is_some_and(|person| !person.is_away(on));
+        let said = |person: &Option<Person>, why| person.is_some().then(|| Because::of("fallback", why));
         match role {
             Audience::Partner => (None, None),
-            Audience::Caseworker if there(&self.caseworker) => (self.caseworker.as_ref(), None),
-            Audience::Caseworker if there(&self.covering) => {
-                (self.covering.as_ref(), Some(Because::of("fallback", "the caseworker is away: who covers is told")))
-            }
-            Audience::Caseworker if self.caseworker.is_some() => (self.caseworker.as_ref(), None),
-            Audience::Caseworker => {
-                (self.supervisor.as_ref(), Some(Because::of("fallback", "nobody has the case: the supervisor is told")))
-            }
+            Audience::Caseworker => match self.carrier(on) {
+                (None, _) => {
+                    let why = "nobody has the case: the supervisor is told";
+                    (self.supervisor.as_ref(), said(&self.supervisor, why))
+                }
+                carried => carried,
+            },
             Audience::Supervisor if self.supervisor.is_some() => (self.supervisor.as_ref(), None),
-            Audience::Supervisor => (
-                self.caseworker.as_ref(),
-                Some(Because::of("fallback", "the team has no supervisor: the caseworker is told")),
-            ),
+            Audience::Supervisor => {
+                let (person, away) = self.carrier(on);
+                let said = away.map_or_else(String::new, |away| format!("; {}", away.text));
+                let why =
+                    || Because::of("fallback", format!("the team has no supervisor: the caseworker is told{said}"));
+                (person, person.map(|_| why()))
+            }
         }
+    }
+
+    /// Who carries the case on a day: its caseworker, or while they are away the latest of those who cover it and are
+    /// there.
+    fn carrier(&self, on: Day) -> (Option<&Person>, Option<Because>) {
+        let own = self.caseworker.as_ref();
+        if own.is_some_and(|person| !person.is_away(on)) {
+            return (own, None);
+        }
+        match (self.covering.iter().rev().find(|person| !person.is_away(on)), own) {
+            (Some(cover), Some(_)) => {
+                (Some(cover), Some(Because::of("fallback", "the caseworker is away: who covers is told")))
+            }
+            (Some(cover), None) => {
+                (Some(cover), Some(Because::of("fallback", "the case has no caseworker: who covers is told")))
+            }
+            (None, own) => (own, None),
+        }
+    }
+
+    /// Whether any of these roles can be told at an instant. Whether a partner can, its own steps say.
+    pub fn reaches(&self, roles: &[Audience], at: Instant) -> bool {
+        let today = self.case_zone().day(at);
+        roles.iter().any(|role| *role == Audience::Partner || self.holder(*role, today).0.is_some())
     }
 
     /// Zone and hour at which whoever has this role on a day is told: recipient, then case, then agency. A partner

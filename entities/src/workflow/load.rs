@@ -110,7 +110,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
             zone: row.try_get_by_index::<Option<String>>(4)?.as_deref().and_then(Zone::named),
             id: id.clone(),
             caseworker: None,
-            covering: None,
+            covering: Vec::new(),
             supervisor: None,
             goals: Vec::new(),
             contacts: Vec::new(),
@@ -124,7 +124,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
     assignments(conn, ids, now, &mut found).await?;
     supervisors(conn, &teams, &mut found).await?;
     let text = format!(
-        "select case_id, id, lifecycle, due_on, reminder_offsets_days, completed_at from goals where deleted_at is null and case_id in ({marks}) order by id"
+        "select case_id, id, lifecycle, due_on, reminder_offsets_days, completed_at, version_of from goals where deleted_at is null and case_id in ({marks}) order by id"
     );
     for row in sql::all(conn, &text, bound()).await? {
         if let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) {
@@ -134,6 +134,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
                 due_on: row.try_get_by_index(3)?,
                 offsets: row.try_get_by_index::<Option<Doc>>(4)?.as_ref().and_then(goal::offsets),
                 completed_at: row.try_get_by_index(5)?,
+                version_of: row.try_get_by_index(6)?,
             });
         }
     }
@@ -230,10 +231,10 @@ async fn assignments(
     let bound = std::iter::once(now.0.into()).chain(ids.iter().map(|id| id.as_str().into())).collect();
     for row in sql::all(conn, &text, bound).await? {
         let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) else { continue };
-        let who = Some(person(&row, 2)?);
+        let who = person(&row, 2)?;
         match row.try_get_by_index::<String>(1)?.as_str() {
-            "primary" => case.caseworker = who,
-            _ => case.covering = who,
+            "primary" => case.caseworker = Some(who),
+            _ => case.covering.push(who),
         }
     }
     Ok(())

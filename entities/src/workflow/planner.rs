@@ -54,6 +54,8 @@ pub enum Standing {
     Skipped(Because),
     /// It is too late for it.
     Missed(Because),
+    /// It is due, and nobody can be told of it: it waits for somebody.
+    Unheard,
     /// A later step of the chain speaks for it.
     Superseded(&'static str),
     /// It is to fire now.
@@ -67,7 +69,7 @@ pub enum Standing {
 pub struct Planned {
     /// The step.
     pub step: &'static Step,
-    /// Identity for ever: rule, subject, anchor, step.
+    /// Identity for ever: rule, subject (of a goal its lineage), anchor, step.
     pub key: String,
     /// Wall time promised.
     pub nominal: NaiveDateTime,
@@ -77,6 +79,8 @@ pub struct Planned {
     pub due_at: Instant,
     /// Why that is not the nominal time.
     pub moved: Option<Because>,
+    /// What stands against this step alone, whether it has fired or not.
+    pub against: Option<Because>,
     /// How it stands at the instant asked for.
     pub standing: Standing,
 }
@@ -88,6 +92,8 @@ pub struct Chain {
     pub rule: &'static Rule,
     /// Row id of the subject.
     pub subject_id: String,
+    /// Row ids of what it stands in the place of, the newest first.
+    pub replaces: Vec<String>,
     /// Name of what it counts from.
     pub anchor: String,
     /// The watch's key for the anchor; differs from `anchor` only for episodes.
@@ -105,12 +111,29 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The step that the stored timer stands for: the first that has not come to an end.
+    /// The step that the stored timer stands for: the first that has not come to an end. None while nobody could be
+    /// told of it: whoever comes to be there has the case planned again.
     pub fn next(&self) -> Option<&Planned> {
         if !self.stops.is_empty() {
             return None;
         }
-        self.steps.iter().find(|planned| !matches!(planned.standing, Standing::Ended(_) | Standing::Skipped(_)))
+        let open = |planned: &&Planned| !matches!(planned.standing, Standing::Ended(_) | Standing::Skipped(_));
+        self.steps.iter().find(open).filter(|planned| planned.standing != Standing::Unheard)
+    }
+
+    /// Whether a step of it is due, and nobody can be told.
+    pub fn waits_for_somebody(&self) -> bool {
+        self.stops.is_empty() && self.steps.iter().any(|planned| planned.standing == Standing::Unheard)
+    }
+
+    /// Row id that its keys name: of all versions of a goal the first.
+    pub fn lineage(&self) -> &str {
+        self.replaces.last().unwrap_or(&self.subject_id)
+    }
+
+    /// Whether it is about this row, or about one that its subject has replaced.
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.subject_id == subject || self.replaces.iter().any(|replaced| replaced == subject)
     }
 
     /// Rule, subject and anchor.
@@ -145,6 +168,7 @@ pub fn plan(rules: &[&'static Rule], facts: &CaseFacts, memory: &Memory, now: In
             };
             let mut chain = Chain {
                 rule,
+                replaces: occurrence.replaces,
                 subject_id: occurrence.subject_id,
                 watched,
                 on: match occurrence.anchor {
@@ -161,7 +185,8 @@ pub fn plan(rules: &[&'static Rule], facts: &CaseFacts, memory: &Memory, now: In
                 steps: Vec::new(),
             };
             chain.steps = times(&chain, occurrence.steps, base, facts);
-            stand(&mut chain, base, memory, now, &occurrence.left_out);
+            let heard = |step: &Step| facts.reaches(step.to, now);
+            stand(&mut chain, base, memory, now, &occurrence.left_out, heard);
             chain
         })
         .collect()
@@ -231,11 +256,12 @@ fn times(chain: &Chain, steps: &'static [Step], base: Base, facts: &CaseFacts) -
         });
         planned.push(Planned {
             step,
-            key: format!("{}|{}|{}|{}", chain.rule.id, chain.subject_id, chain.anchor, step.id),
+            key: format!("{}|{}|{}|{}", chain.rule.id, chain.lineage(), chain.anchor, step.id),
             nominal,
             zone,
             due_at,
             moved: because,
+            against: None,
             standing: Standing::Waiting,
         });
     }
@@ -261,8 +287,16 @@ pub fn wall(at: NaiveDateTime) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out: &[(&'static str, Because)]) {
-    let done = memory.done.contains(&chain.id());
+fn stand(
+    chain: &mut Chain,
+    base: Base,
+    memory: &Memory,
+    now: Instant,
+    left_out: &[(&'static str, Because)],
+    heard: impl Fn(&Step) -> bool,
+) {
+    let of = |subject: &String| (chain.rule.id.to_owned(), subject.clone(), chain.anchor.clone());
+    let done = std::iter::once(&chain.subject_id).chain(&chain.replaces).any(|row| memory.done.contains(&of(row)));
     let since = chain.watch.since;
     // Each episode is armed for the first time.
     let first = if chain.anchor == chain.watched { chain.watch.first_at } else { since };
@@ -272,12 +306,17 @@ fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out:
     for planned in &mut chain.steps {
         let down = planned.step.offset.counts_down();
         let before = planned.due_at < since;
+        planned.against = match left_out.iter().find(|(step, _)| *step == planned.step.id) {
+            Some((_, because)) => Some(because.clone()),
+            None if planned.step.unless_done && done => {
+                Some(Because::of("condition", "somebody has marked it as done"))
+            }
+            None => None,
+        };
         planned.standing = if let Some(outcome) = memory.outcomes.get(&planned.key) {
             Standing::Ended(outcome.clone())
-        } else if let Some((_, because)) = left_out.iter().find(|(step, _)| *step == planned.step.id) {
+        } else if let Some(because) = &planned.against {
             Standing::Skipped(because.clone())
-        } else if planned.step.unless_done && done {
-            Standing::Skipped(Because::of("condition", "somebody has marked it as done"))
         } else if down && before {
             Standing::Skipped(Because::of("fact", "its time was over before there was anything to remind of"))
         } else if before && since != first {
@@ -290,6 +329,8 @@ fn stand(chain: &mut Chain, base: Base, memory: &Memory, now: Instant, left_out:
             Standing::Missed(Because::of("condition", "the day it leads up to is over"))
         } else if planned.due_at.plus_ms(LATE_WINDOW_MS) < now {
             Standing::Missed(Because::of("condition", "more than 30 days late"))
+        } else if !heard(planned.step) {
+            Standing::Unheard
         } else {
             Standing::Due
         };

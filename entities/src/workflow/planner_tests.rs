@@ -32,7 +32,7 @@ fn case(zone: &str) -> CaseFacts {
         reopened_at: None,
         zone: None,
         caseworker: person("ana"),
-        covering: None,
+        covering: Vec::new(),
         supervisor: person("sam"),
         goals: vec![],
         contacts: vec![],
@@ -43,6 +43,7 @@ fn case(zone: &str) -> CaseFacts {
 fn goal(due: &str) -> GoalFact {
     GoalFact {
         id: "goal-0001".into(),
+        version_of: None,
         lifecycle: "active".into(),
         due_on: Some(day(due)),
         offsets: None,
@@ -466,11 +467,11 @@ fn who_holds_a_role_falls_back_and_says_so() {
     let today = day("2027-03-01");
     facts.caseworker = Some(Person { away: Some((today, today)), ..person("ana").unwrap() });
     assert_eq!(facts.holder(Audience::Caseworker, today).0.unwrap().user_id, "ana");
-    facts.covering = person("ben");
+    facts.covering.extend(person("ben"));
     assert_eq!(facts.holder(Audience::Caseworker, today).0.unwrap().user_id, "ben");
     assert_eq!(facts.holder(Audience::Caseworker, today.plus_days(1)).0.unwrap().user_id, "ana");
     facts.caseworker = None;
-    facts.covering = None;
+    facts.covering.clear();
     let (who, why) = facts.holder(Audience::Caseworker, today);
     assert_eq!((who.unwrap().user_id.as_str(), why.unwrap().kind), ("sam", "fallback"));
     facts.supervisor = None;
@@ -541,4 +542,25 @@ fn a_goal_is_reminded_on_the_days_it_names() {
         _ => None,
     });
     assert_eq!(why.as_deref(), Some("goals.reminder_offsets_days lacks 14"));
+}
+
+#[test]
+fn what_one_version_of_a_goal_said_is_not_said_again_by_the_next() {
+    let mut facts = case("America/New_York");
+    facts.goals = vec![goal("2027-05-20")];
+    let mut walk = Walk::default();
+    walk.tick(GOAL, &facts, "2027-05-01T00:00:00Z").tick(GOAL, &facts, "2027-05-06T12:00:00Z");
+    assert_eq!(walk.fired, ["d14 2027-05-06T12:00Z"]);
+    let version = |id: &str, of: &str| GoalFact { id: id.into(), version_of: Some(of.into()), ..goal("2027-05-20") };
+    let over = |goal: GoalFact| GoalFact { lifecycle: "superseded".into(), ..goal };
+    // The second stands in the place of the first, and the third in its, on the day of the reminder still.
+    facts.goals =
+        vec![over(goal("2027-05-20")), over(version("goal-0002", "goal-0001")), version("goal-0003", "goal-0002")];
+    for now in ["2027-05-06T11:00:00Z", "2027-05-06T13:00:00Z", "2027-05-13T12:00:00Z", "2027-05-14T12:00:00Z"] {
+        walk.tick(GOAL, &facts, now);
+    }
+    assert_eq!(walk.fired, ["d14 2027-05-06T12:00Z", "d7 2027-05-13T12:00Z"]);
+    // Rows that name each other have no first, and are reminded all the same.
+    facts.goals = vec![version("goal-0008", "goal-0009"), version("goal-0009", "goal-0008")];
+    assert!(due(&facts, GOAL[0]).contains(&"d7 2027-05-13T12:00Z".to_owned()));
 }

@@ -143,6 +143,8 @@ impl Because {
 pub struct Occurrence {
     /// Row id of the subject.
     pub subject_id: String,
+    /// Row ids of what it stands in the place of, the newest first: of a goal its earlier versions.
+    pub replaces: Vec<String>,
     /// What the steps are counted from.
     pub anchor: Anchor,
     /// The steps, in order of time.

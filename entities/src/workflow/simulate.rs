@@ -69,7 +69,7 @@ pub async fn simulate(
         let ids: Vec<String> = rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect::<Result<_>>()?;
         let cases = load::cases(conn, &ids, now).await?;
         for case in &cases {
-            walk(case, load::memory(conn, &case.id).await?, span, &mut lines);
+            walk(case, load::memory(conn, &case.id).await?, now, span, &mut lines);
         }
         let text = "select key from wf_ledger where agency_id = $1 and case_id is null";
         let rows = sql::all(conn, text, vec![facts.id.as_str().into()]).await?;
@@ -80,9 +80,10 @@ pub async fn simulate(
     Ok(lines)
 }
 
-/// One case, from each due instant to the next.
-pub fn walk(facts: &CaseFacts, mut memory: Memory, (from, to): (Instant, Instant), lines: &mut Vec<Line>) {
-    let mut now = from;
+/// One case, from each due instant to the next. What comes before the span is told in its own time and not shown.
+fn walk(facts: &CaseFacts, mut memory: Memory, today: Instant, (from, to): (Instant, Instant), lines: &mut Vec<Line>) {
+    let mut now = from.min(today);
+    let mut unheard = HashSet::new();
     // A chain has a handful of steps, so the walk ends; the bound is for a rule that breaks that.
     for _ in 0..10_000 {
         let mut soonest: Option<Instant> = None;
@@ -108,9 +109,15 @@ pub fn walk(facts: &CaseFacts, mut memory: Memory, (from, to): (Instant, Instant
                         soonest = Some(soonest.map_or(planned.due_at, |at| at.min(planned.due_at)));
                         continue;
                     }
-                    Standing::Ended(_) | Standing::Skipped(_) => continue,
+                    Standing::Unheard if unheard.insert(planned.key.clone()) => ("", "suppressed", moved(planned)),
+                    Standing::Unheard | Standing::Ended(_) | Standing::Skipped(_) => continue,
                 };
-                memory.outcomes.insert(planned.key.clone(), word.into());
+                if !word.is_empty() {
+                    memory.outcomes.insert(planned.key.clone(), word.into());
+                }
+                if now < from {
+                    continue;
+                }
                 let id = (chain.rule.id, chain.rule.subject_kind, chain.subject_id.as_str());
                 tell(facts, id, planned, now, (outcome, &why), lines);
             }
@@ -192,7 +199,7 @@ fn mornings(
         let mut at = zone.wall(from.plus_ms(-1));
         while let Some(wall) = schedule.next_after(at) {
             at = wall;
-            let due = zone.instant(wall);
+            let due = zone.instant(digest::open_moment(&agency.calendar, wall));
             if due >= to {
                 break;
             }

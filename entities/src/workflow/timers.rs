@@ -34,7 +34,7 @@ pub async fn plan_case(write: &mut Write, case_id: &str) -> Result<()> {
     timers(write, case_id, &chains).await?;
     prompts(write, case_id, facts.as_ref(), &chains).await?;
     snooze::plan(write, case_id, facts.as_ref(), &chains).await?;
-    mail(write, case_id, &chains).await
+    mail(write, case_id, facts.as_ref(), &chains).await
 }
 
 /// True for a case that no rule has anything to say about, and none ever had: most of what is
@@ -160,8 +160,13 @@ async fn timers(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
             .find(|chain| chain.rule.id == rule && chain.subject_id == subject)
             .and_then(|chain| chain.stops.first().map(|stop| stop.text.clone()))
             .unwrap_or_else(|| {
-                let moved = chains.iter().any(|chain| chain.subject_id == subject && chain.anchor == anchor);
-                if moved { "another step comes first" } else { "what it counted from is gone or has moved" }.into()
+                let same = |chain: &&Chain| chain.is_about(&subject) && chain.anchor == anchor;
+                match chains.iter().find(same) {
+                    Some(chain) if chain.waits_for_somebody() => "nobody can be told",
+                    Some(_) => "another step comes first",
+                    None => "what it counted from is gone or has moved",
+                }
+                .into()
             });
         sql::exec(
             write.conn(),
@@ -190,7 +195,7 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
          key, nominal_local, zone, due_at, try_at, state, reason, attempts, changed_at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 'pending', '', 0, $14) \
          on conflict (key) do update set rule_version = excluded.rule_version, \
-         nominal_local = excluded.nominal_local, zone = excluded.zone, due_at = excluded.due_at, \
+         subject_id = excluded.subject_id, nominal_local = excluded.nominal_local, zone = excluded.zone, due_at = excluded.due_at, \
          try_at = excluded.try_at, state = 'pending', reason = '', attempts = 0, changed_at = excluded.changed_at",
         vec![
             write.mint().into(),
@@ -216,27 +221,30 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
 /// Takes back prompts whose reason is gone, and hands the others to whoever holds the role now.
 async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
     // One that was taken back may have its reason again, and no later one that speaks for it.
-    let text = "select p.id, p.status, p.rule, p.subject_id, p.anchor from prompts p where p.case_id = $1 and p.deleted_at is null \
+    let text = "select p.id, p.status, p.rule, p.subject_id, p.anchor, p.step from prompts p where p.case_id = $1 and p.deleted_at is null \
                 and (p.status in ('pending', 'seen', 'snoozed') or p.status = 'cancelled' and not exists \
                 (select 1 from prompts l where l.case_id = p.case_id and l.rule = p.rule and l.subject_id = p.subject_id \
                 and l.anchor = p.anchor and l.recipient_role = p.recipient_role and l.due_at > p.due_at \
                 and l.deleted_at is null)) order by p.id";
     let reopened = facts.and_then(|facts| facts.reopened_at);
+    let mut asked = HashSet::new();
     let ids = sql::all(write.conn(), text, vec![case_id.into()]).await?;
     for row in ids {
         let column = |at: usize| row.try_get_by_index::<String>(at);
         let (id, status, rule, subject, anchor) = (column(0)?, column(1)?, column(2)?, column(3)?, column(4)?);
+        let held = holds(chains, &rule, &subject, &anchor, &column(5)?);
         // A long case has many that were taken back for good.
-        if !is_ours(&rule) || (status == "cancelled" && holds(chains, &rule, &subject, &anchor).is_err()) {
+        if !is_ours(&rule) || (status == "cancelled" && held.is_err()) {
             continue;
         }
         let Some(before) = write.load::<prompt::Entity>(&id).await? else { continue };
         let mut after = before.clone();
-        match holds(chains, &before.rule, &before.subject_id, &before.anchor) {
+        match held {
             Err(_) => after.status = "cancelled".into(),
             // What went with a case that was closed does not come back with it.
-            Ok(()) if before.status == "cancelled" && reopened.is_some_and(|at| before.updated_at <= at) => (),
-            Ok(()) => {
+            Ok(_) if before.status == "cancelled" && reopened.is_some_and(|at| before.updated_at <= at) => (),
+            Ok(chain) => {
+                after.subject_id.clone_from(&chain.subject_id);
                 if before.status == "cancelled" {
                     (after.status, after.snooze_until) = ("pending".into(), None);
                 }
@@ -249,6 +257,11 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
                         (after.status, after.snooze_until) = ("pending".into(), None);
                     }
                 }
+                // Whoever has come to hold both roles is asked once.
+                let key = before.dedupe_key.rsplit_once('|').map_or("", |(key, _)| key).to_owned();
+                if !asked.insert((key, after.recipient_user_id.clone())) {
+                    after.status = "cancelled".into();
+                }
             }
         }
         if after != before {
@@ -259,10 +272,12 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
 }
 
 /// Holds back queued mail whose reason is gone, and lets go what was held when it is back.
-async fn mail(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
-    let text = "select id, state, rule_id, subject_id, anchor, reason from outbound_message \
+async fn mail(write: &Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
+    // Of an attempt that never came as far as a server nobody has heard.
+    let text = "select id, state, rule_id, subject_id, anchor, reason, coalesce(step, ''), created_at from outbound_message \
                 where case_id = $1 and rule_id is not null \
-                and (state = 'queued' or (state = 'suppressed' and attempts = 0))";
+                and (state = 'queued' or (state = 'suppressed' and put_offs = 0 and not resent))";
+    let reopened = facts.and_then(|facts| facts.reopened_at);
     for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {
         let state: String = row.try_get_by_index(1)?;
         let (rule, subject, anchor): (String, String, String) =
@@ -271,29 +286,47 @@ async fn mail(write: &Write, case_id: &str, chains: &[Chain]) -> Result<()> {
         if !is_ours(&rule) {
             continue;
         }
-        let (to, why) = match (holds(chains, &rule, &subject, &anchor), state.as_str()) {
+        let (step, made): (String, Instant) = (row.try_get_by_index(6)?, row.try_get_by_index(7)?);
+        let held = holds(chains, &rule, &subject, &anchor, &step);
+        let now_about = held.as_ref().map_or(&*subject, |chain| &*chain.subject_id);
+        let (to, why) = match (&held, state.as_str()) {
             (Err(stop), "queued") => ("suppressed", format!("{REASON_GONE}{}", stop.text)),
-            (Ok(()), "suppressed") if reason.starts_with(REASON_GONE) => ("queued", String::new()),
+            (Ok(_), "queued") if now_about != subject => ("queued", reason),
+            // What went with a case that was closed does not come back with it.
+            (Ok(_), "suppressed") if reopened.is_some_and(|at| made <= at) => continue,
+            (Ok(_), "suppressed") if reason.starts_with(REASON_GONE) => ("queued", String::new()),
             // Somebody else may hold the role by now, whose address is a good one.
-            (Ok(()), "suppressed") if reason == refused::KNOWN => ("queued", String::new()),
+            (Ok(_), "suppressed") if reason == refused::KNOWN => ("queued", String::new()),
             _ => continue,
         };
         sql::exec(
             write.conn(),
-            "update outbound_message set state = $2, reason = $3 where id = $1 and state = $4",
-            vec![row.try_get_by_index::<String>(0)?.into(), to.into(), why.into(), state.into()],
+            "update outbound_message set state = $2, reason = $3, subject_id = $5 where id = $1 and state = $4",
+            vec![row.try_get_by_index::<String>(0)?.into(), to.into(), why.into(), state.into(), now_about.into()],
         )
         .await?;
     }
     Ok(())
 }
 
-/// Whether a chain with this anchor stands and nothing stands against it.
-pub fn holds(chains: &[Chain], rule: &str, subject: &str, anchor: &str) -> std::result::Result<(), Because> {
+/// The chain that what has fired belongs to: about this subject or what replaced it, with this anchor. Otherwise what
+/// stands against it, or against the step alone.
+pub fn holds<'a>(
+    chains: &'a [Chain],
+    rule: &str,
+    subject: &str,
+    anchor: &str,
+    step: &str,
+) -> std::result::Result<&'a Chain, Because> {
     let mut near = None;
-    for chain in chains.iter().filter(|chain| chain.rule.id == rule && chain.subject_id == subject) {
+    for chain in chains.iter().filter(|chain| chain.rule.id == rule && chain.is_about(subject)) {
         match chain.stops.first() {
-            None if chain.anchor == anchor => return Ok(()),
+            None if chain.anchor == anchor => {
+                return match chain.steps.iter().find(|planned| planned.step.id == step) {
+                    Some(planned) => planned.against.clone().map_or(Ok(chain), Err),
+                    None => Err(Because::of("fact", "it is told in other steps now")),
+                };
+            }
             None => near = Some(Because::of("fact", "what it counted from has moved")),
             Some(stop) => near = near.or_else(|| Some(stop.clone())),
         }

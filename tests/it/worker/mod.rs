@@ -12,3 +12,4 @@ pub mod office;
 mod refused_addresses;
 mod scripted;
 mod snoozed;
+mod who_is_told;

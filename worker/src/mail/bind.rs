@@ -4,7 +4,7 @@
 use entities::clock::Day;
 use entities::people::letters;
 use entities::sql;
-use entities::workflow::facts::CaseFacts;
+use entities::workflow::facts::{AgencyFacts, CaseFacts};
 use entities::workflow::planner::Chain;
 use entities::workflow::rule::{Audience, CatchUp};
 use entities::workflow::rules::{self, digest};
@@ -120,8 +120,8 @@ async fn plain(
 }
 
 async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
-    let (Some(rule), Some(subject), Some(anchor), Some(case_id)) =
-        (&row.rule_id, &row.subject_id, &row.anchor, &row.case_id)
+    let (Some(rule), Some(subject), Some(anchor), Some(step), Some(case_id)) =
+        (&row.rule_id, &row.subject_id, &row.anchor, &row.step, &row.case_id)
     else {
         return Ok(Bound::Nobody("it does not say what it is about".into()));
     };
@@ -130,25 +130,23 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     };
     let memory = load::memory(&**snapshot, case_id).await?;
     let chains = planner::plan(rules::ALL, &facts, &memory, due);
-    if let Err(stop) = timers::holds(&chains, rule, subject, anchor) {
-        return Ok(Bound::Nobody(stop.text));
-    }
-    let same = |chain: &&Chain| chain.rule.id == rule && chain.subject_id == *subject && chain.anchor == *anchor;
-    let chain = chains.iter().find(same);
-    let own = chain.and_then(|chain| place(chain, row.step.as_deref()?));
-    let at_once = chain.zip(own).is_some_and(|(chain, own)| chain.steps[own].step.is_at_once());
+    let chain = match timers::holds(&chains, rule, subject, anchor, step) {
+        Ok(chain) => chain,
+        Err(stop) => return Ok(Bound::Nobody(stop.text)),
+    };
+    let own = place(chain, step).unwrap_or_default();
+    let at_once = chain.steps.get(own).is_some_and(|planned| planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
-    if let Some((chain, own)) = chain.zip(own)
-        && !at_once
-        && spoken_for(&**snapshot, row, chain, own, due).await?
-    {
+    if !at_once && spoken_for(&**snapshot, row, chain, own, due).await? {
         return Ok(Bound::SpokenFor("another one says it".into()));
     }
+    let on = |zone: &Zone| chain.on.or_else(|| chain.at.map(|at| zone.day(at)));
     if role == Audience::Partner {
-        if let Some(morning) = closed(&facts, &facts.agency.zone, due).filter(|_| !at_once) {
+        if let Some(morning) = closed(&facts.agency, &facts.agency.zone, due).filter(|_| !at_once) {
             return Ok(Bound::NotBefore(morning));
         }
-        return partner(snapshot, row, &facts, due, public_url).await;
+        let zone = &facts.agency.zone;
+        return partner(snapshot, row, &facts, (on(zone), zone.day(due)), public_url).await;
     }
     let today = facts.case_zone().day(due);
     let (Some(holder), fallback) = facts.holder(role, today) else {
@@ -166,16 +164,19 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let Some(address) = address_of(snapshot, &holder.user_id).await? else {
         return Ok(Bound::Nobody("the account is closed".into()));
     };
+    if !row.resent && is_told(&**snapshot, row, &holder.user_id).await? {
+        return Ok(Bound::SpokenFor("they are told of it in their other role".into()));
+    }
     let why = match (moved, fallback) {
         (true, _) => "the case has passed on since it was queued: its new holder gets it".to_owned(),
         (false, Some(fallback)) => fallback.text,
         (false, None) => String::new(),
     };
     let zone = holder.zone.as_ref().unwrap_or_else(|| facts.case_zone());
-    if let Some(morning) = closed(&facts, zone, due).filter(|_| !at_once) {
+    if let Some(morning) = closed(&facts.agency, zone, due).filter(|_| !at_once) {
         return Ok(Bound::NotBefore(morning));
     }
-    let mut data = values(row, &facts, zone.day(due), public_url);
+    let mut data = values(row, &facts, (on(zone), zone.day(due)), public_url);
     sent_before(&**snapshot, row, &mut data).await?;
     let counts_only = facts.agency.counts_only;
     Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
@@ -223,11 +224,20 @@ async fn spoken_for(
     Ok(false)
 }
 
+/// Whether somebody who has come to hold both roles has been told of the step in the other.
+async fn is_told(conn: &impl ConnectionTrait, row: &Claimed, user: &str) -> Result<bool> {
+    let text = "select 1 from outbound_message where case_id = $1 and timer_key = $2 and id <> $3 and to_user = $4 \
+                and (state = 'sent' or state in ('sending', 'uncertain') and id < $3) limit 1";
+    let column = |value: &Option<String>| value.clone().into();
+    let bound = vec![column(&row.case_id), column(&row.timer_key), row.id.as_str().into(), user.into()];
+    Ok(sql::one(conn, text, bound).await?.is_some())
+}
+
 /// When the quiet hours or the days off end that hold in a zone at this instant. Steps are planned out of them; mail of
 /// a step that was late, or that the mail server put off, may come into them. What was due in the last minutes before
 /// them still goes.
-fn closed(facts: &CaseFacts, zone: &Zone, at: Instant) -> Option<Instant> {
-    let calendar = &facts.agency.calendar;
+fn closed(agency: &AgencyFacts, zone: &Zone, at: Instant) -> Option<Instant> {
+    let calendar = &agency.calendar;
     let open = |at: Instant| calendar.is_open(zone.wall(at));
     if open(at) || open(at.plus_secs(-LAST_MINUTES * 60)) {
         return None;
@@ -243,7 +253,7 @@ async fn partner(
     snapshot: &Snapshot,
     row: &Claimed,
     facts: &CaseFacts,
-    due: Instant,
+    days: (Option<Day>, Day),
     public_url: &str,
 ) -> Result<Bound> {
     let referral = facts.referrals.iter().find(|referral| Some(&referral.id) == row.subject_id.as_ref());
@@ -268,7 +278,11 @@ async fn partner(
     if addresses.is_empty() {
         return Ok(Bound::Nobody("the partner has no user and no address".into()));
     }
-    let mut data = values(row, facts, facts.agency.zone.day(due), public_url);
+    let mut data = values(row, facts, days, public_url);
+    // Whoever cannot sign in has to know whom to ask.
+    let named = "select name from agencies where id = $1";
+    let name = sql::one(&**snapshot, named, vec![row.agency_id.as_str().into()]).await?;
+    data["agency"] = name.map_or(Ok(String::new()), |name| name.try_get_by_index(0))?.into();
     data["account"] = account.into();
     let counts_only = facts.agency.counts_only;
     Ok(Bound::To(Letter { user_id: None, addresses, why: String::new(), data, counts_only }))
@@ -290,9 +304,9 @@ async fn sent_before(conn: &impl ConnectionTrait, row: &Claimed, data: &mut Valu
     Ok(())
 }
 
-/// What the templates may say: references, days and a link. Nothing else about a case is passed.
-fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Value {
-    let on = row.data.as_ref().and_then(|data| data["on"].as_str()).and_then(|text| text.parse::<Day>().ok());
+/// What the templates may say: references, days and a link. Nothing else about a case is passed. The day it is about and
+/// today are days where its reader is.
+fn values(row: &Claimed, facts: &CaseFacts, (on, today): (Option<Day>, Day), public_url: &str) -> Value {
     let days = on.map(|on| (on.0 - today.0).num_days());
     let when = match days {
         Some(0) => "is due today".to_owned(),
@@ -307,7 +321,7 @@ fn values(row: &Claimed, facts: &CaseFacts, today: Day, public_url: &str) -> Val
     // The one that the mail names: staff look for the case, a partner knows the referral alone.
     let named = if row.to_role == Audience::Partner.as_str() { reference } else { &facts.reference };
     if facts.agency.counts_only {
-        return json!({"link": public_url});
+        return json!({"link": public_url, "account": true});
     }
     json!({
         "reference": reference,
@@ -326,12 +340,22 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
     let Some(address) = address_of(snapshot, &user).await? else {
         return Ok(Bound::Nobody("the account is closed".into()));
     };
+    let agency = load::agency(&**snapshot, &row.agency_id).await?;
+    let zone = sql::one(&**snapshot, "select tz from users where id = $1", vec![user.as_str().into()]).await?;
+    let zone: Option<String> = zone.map_or(Ok(None), |zone| zone.try_get_by_index(0))?;
+    if let Some(agency) = &agency {
+        let zone = zone.as_deref().and_then(Zone::named).unwrap_or_else(|| agency.zone.clone());
+        // A morning's digest is of no use on the next.
+        if closed(agency, &zone, due).is_some() {
+            return Ok(Bound::Nobody("the quiet hours have begun".into()));
+        }
+    }
     let cases = crate::digest::cases_of(&**snapshot, &user).await?;
     let said = digest::sections(&load::readable_cases(&**snapshot, &cases, due).await?, due);
     if said.is_empty() {
         return Ok(Bound::Nobody("there is nothing to say any more".into()));
     }
-    let counts_only = load::agency(&**snapshot, &row.agency_id).await?.is_some_and(|agency| agency.counts_only);
+    let counts_only = agency.as_ref().is_some_and(|agency| agency.counts_only);
     let sections: Vec<Value> = [
         ("Overdue goals", &said.overdue),
         ("Goals due within a week", &said.due_soon),

@@ -122,7 +122,7 @@ mod tests {
         json!({
             "reference": "QX7ZP2M4K", "case_reference": "QX7ZP2M4K", "on": "2027-03-14", "today": "2027-03-07", "days": 7,
             "when": "is due in 7 days", "link": "https://desk.example/#/goals/1", "hours": 72, "minutes": 30, "own": false, "name": "Ana Ortiz",
-            "account": true, "told": 2, "reminded": 1,
+            "account": true, "agency": "Riverbend", "told": 2, "reminded": 1,
             "sections": [{"title": "Overdue goals", "count": 1, "lines": [{"reference": "QX7ZP2M4K", "on": "2027-03-01"}]}],
         })
     }
@@ -182,10 +182,11 @@ mod tests {
     fn a_partner_without_an_account_is_not_asked_to_sign_in() {
         let mut data = sample();
         data["account"] = json!(false);
-        for name in ["referral_requested", "referral_reminder"] {
+        for name in ["referral_requested", "referral_reminder", "something_waits"] {
             let words = Templates::new().unwrap().render(name, &data).unwrap();
             assert!(!words.text.contains("Sign in") && !words.html.contains("Sign in"), "{}", words.text);
             assert!(words.text.contains("has no account here yet"), "{}", words.text);
+            assert!(words.text.contains("Riverbend") && words.html.contains("Riverbend"), "{}", words.text);
         }
     }
 

@@ -50,6 +50,7 @@ fn in_this_episode(facts: &CaseFacts, goal: &GoalFact) -> bool {
 fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
     vec![Occurrence {
         subject_id: facts.id.clone(),
+        replaces: Vec::new(),
         anchor: Anchor::Episode,
         steps: STEPS,
         left_out: Vec::new(),

@@ -1,10 +1,12 @@
 //! The supervisor's digest: one mail each working morning with counts and references, none when
 //! there is nothing to say. What it says is asked of the facts at the moment of sending.
 
+use chrono::NaiveDateTime;
 use serde::Serialize;
 
 use super::closure_ready;
 use crate::clock::{Day, Instant};
+use crate::workflow::calendar::Calendar;
 use crate::workflow::cron::Cron;
 use crate::workflow::facts::CaseFacts;
 
@@ -57,6 +59,12 @@ impl Sections {
 /// Each day at this hour; days off are left out by the agency's calendar.
 pub fn schedule(hour: u32) -> Cron {
     Cron::daily(chrono::NaiveTime::from_hms_opt(hour.min(23), 0, 0).unwrap_or_default())
+}
+
+/// When a digest of this wall time is told: out of quiet hours, and on its own day.
+pub fn open_moment(calendar: &Calendar, wall: NaiveDateTime) -> NaiveDateTime {
+    let next = calendar.next_open(wall);
+    if next.date() == wall.date() { next } else { calendar.last_open(wall) }
 }
 
 /// Identity for ever of one morning's digest: `anchor` is its day.

@@ -43,6 +43,7 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
             }
             Some(Occurrence {
                 subject_id: contact.id.clone(),
+                replaces: Vec::new(),
                 anchor: Anchor::Day(promised),
                 steps: STEPS,
                 left_out: Vec::new(),
@@ -53,7 +54,8 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
 }
 
 fn follows(other: &ContactFact, contact: &ContactFact) -> bool {
-    other.id != contact.id
-        && other.at >= contact.at
+    // Of several at the same instant one speaks, and rather one that promises.
+    let place = |contact: &ContactFact| (contact.at, contact.next_contact_on, contact.id.clone());
+    place(other) > place(contact)
         && ["planned", "confirmed", "in_progress", "completed"].contains(&other.status.as_str())
 }

@@ -1,7 +1,7 @@
 //! Goal deadline: two weeks, one week and one day before, on the day, and three working days
 //! after to the supervisor. Silent when the goal is closed, moved or paused with its case.
 
-use crate::workflow::facts::CaseFacts;
+use crate::workflow::facts::{CaseFacts, GoalFact};
 use crate::workflow::rule::Audience::{Caseworker, Supervisor};
 use crate::workflow::rule::Offset::{Days, WorkingDays};
 use crate::workflow::rule::{Anchor, Because, CatchUp, Occurrence, Rule, Step};
@@ -32,6 +32,13 @@ fn left_out(wanted: &[i64]) -> Vec<(&'static str, Because)> {
 pub static RULE: Rule =
     Rule { id: "goal.deadline", version: 2, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
 
+/// The versions that led to this one, the newest first. What one of them was reminded of, the next is not.
+fn earlier_versions(facts: &CaseFacts, goal: &GoalFact) -> Vec<String> {
+    let replaced = |id: &String| facts.goals.iter().find(|goal| goal.id == *id)?.version_of.clone();
+    // A circle has no first.
+    std::iter::successors(goal.version_of.clone(), replaced).take(facts.goals.len()).collect()
+}
+
 fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
     facts
         .goals
@@ -53,6 +60,7 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
             }
             Some(Occurrence {
                 subject_id: goal.id.clone(),
+                replaces: earlier_versions(facts, goal),
                 anchor: Anchor::Day(due),
                 steps: STEPS,
                 left_out: goal.offsets.as_deref().map(left_out).unwrap_or_default(),

@@ -37,6 +37,7 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
             }
             Occurrence {
                 subject_id: contact.id.clone(),
+                replaces: Vec::new(),
                 anchor: Anchor::Moment { id: "no_show".into(), at: contact.at },
                 steps: if contact.no_show_seq >= 2 { REPEATED } else { FIRST },
                 left_out: Vec::new(),

@@ -71,6 +71,7 @@ fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
             }
             Occurrence {
                 subject_id: referral.id.clone(),
+                replaces: Vec::new(),
                 anchor: Anchor::Moment {
                     id: format!("requested-{}", referral.requested_at.0),
                     at: referral.requested_at,
