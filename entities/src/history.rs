@@ -142,8 +142,13 @@ pub(crate) async fn taken_out(
     Ok(pairs.flat_map(|(pair, _)| pair[0].iter().filter(|item| !pair[1].contains(item)).cloned()).collect())
 }
 
-/// The values that this device gave a column and that others have changed since, oldest first.
-pub(crate) async fn said_by(conn: &impl ConnectionTrait, row: &Row, column: &str, actor: &Actor) -> Result<Vec<Value>> {
+/// The values that a column has had and has no more, oldest first, and whether this device gave it each.
+pub(crate) async fn said_by(
+    conn: &impl ConnectionTrait,
+    row: &Row,
+    column: &str,
+    actor: &Actor,
+) -> Result<Vec<(Value, bool)>> {
     let kept = sql::all(
         conn,
         "select old, user_id, device_id from row_history where tbl = $1 and row_id = $2 and op <> 'lost' \
@@ -157,9 +162,7 @@ pub(crate) async fn said_by(conn: &impl ConnectionTrait, row: &Row, column: &str
     for entry in kept {
         let mut old = old_values(&entry, 0)?;
         let Some(value) = old.remove(column) else { continue };
-        if ours {
-            said.push(value);
-        }
+        said.push((value, ours));
         ours = entry.try_get_by_index::<Option<String>>(1)?.as_deref() == Some(actor.user())
             && entry.try_get_by_index::<Option<String>>(2)? == actor.device_id;
     }

@@ -2,7 +2,7 @@
 //! both stays (S12).
 //!
 //! An item is told from others by its `id`, by the one row it names (`person_id`), or else by all
-//! it says. A list that a device sends adds its items to what is stored and takes none away by
+//! it says: an id that is empty names nothing. A list that a device sends adds its items to what is stored and takes none away by
 //! leaving it out, since a device that has not heard of an item leaves it out too. What is to go is
 //! sent once more with `"removed": true`: the item itself where it is an object, else
 //! `{"value": item, "removed": true}`.
@@ -21,7 +21,11 @@ pub(crate) fn laid_over(stored: &Cell, said: &Cell) -> Cell {
     }
     let (mut list, Some(said)) = (read(stored).unwrap_or_default(), read(said)) else { return said.clone() };
     for item in said {
-        let place = list.iter().position(|known| key(known) == key(&item));
+        let place = list.iter().position(|known| key(known) == key(&item)).or_else(|| {
+            // Marked as removed, an object that has nothing but a value looks like a plain item.
+            let object = |known: &&Value| known.is_object() && is_removed(&item) && removed(known) == item;
+            list.iter().position(|known| object(&known))
+        });
         match (is_removed(&item), place) {
             (true, Some(at)) => drop(list.remove(at)),
             (true, None) => (),
@@ -78,10 +82,11 @@ fn removed(item: &Value) -> Value {
 /// What tells an item from others.
 fn key(item: &Value) -> String {
     let Value::Object(object) = item else { return item.to_string() };
-    if let Some(id) = object.get("id") {
+    let is_named = |id: &Value| !id.is_null() && id.as_str() != Some("");
+    if let Some(id) = object.get("id").filter(|id| is_named(id)) {
         return id.to_string();
     }
-    let mut names = object.iter().filter(|(name, _)| name.ends_with("_id"));
+    let mut names = object.iter().filter(|(name, id)| *name != "id" && name.ends_with("_id") && is_named(id));
     if let (Some((_, id)), None) = (names.next(), names.next()) {
         return id.to_string();
     }
@@ -121,6 +126,17 @@ mod tests {
         let changed = json!([{"attended": false, "person_id": "p1"}]);
         let expected = json!(["debt", {"id": "c1", "value": "555"}, {"attended": false, "person_id": "p1"}]);
         assert_eq!(laid_over(&stored, &cell(changed)), cell(expected));
+    }
+
+    #[test]
+    fn an_id_that_is_empty_names_nothing() {
+        let both = json!([{"attended": true, "name": "Aunt May", "person_id": null}, {"name": "Uncle Ben", "person_id": null}]);
+        assert_eq!(laid_over(&Cell::String(None), &cell(both.clone())), cell(both));
+        let numbers = json!([{"id": "", "value": "555"}, {"id": null, "value": "556"}, {"value": "557"}]);
+        assert_eq!(laid_over(&cell(json!([])), &cell(numbers.clone())), cell(numbers.clone()));
+        let gone = said(&cell(numbers), &cell(json!([])));
+        let stored = cell(json!([{"id": "", "value": "555"}, {"value": "557"}, "557"]));
+        assert_eq!(laid_over(&stored, &cell(gone)), cell(json!([{"value": "557"}])));
     }
 
     #[test]

@@ -257,11 +257,11 @@ impl Table {
         self.name == "cases"
     }
 
-    /// True when there are rows of other tables that cannot be without one of this.
+    /// True when rows of other tables may name one of this, and so may have come before it.
     pub fn is_needed(&self) -> bool {
         static NEEDED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
             let columns = super::TABLES.iter().flat_map(|table| &table.columns);
-            columns.filter(|column| column.field.required).filter_map(|column| column.field.refers).collect()
+            columns.filter_map(|column| column.field.refers).collect()
         });
         NEEDED.contains(self.name)
     }

@@ -330,6 +330,10 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     let makes = ["create", "update"].contains(&kept.op.as_str())
         && write.row(kept.table, &kept.row_id).await?.is_none()
         && (kept.op == "create" || maker_of(&write, &kept).await?.is_none());
+    if matches!(decision, Decision::Rehome(_)) && !(makes && kept.table.has_case()) {
+        let detail = "Only what makes a new row of a case can go to another case: accept or discard it.".into();
+        return Err(Error::Conflict { code: "not_applicable", detail });
+    }
     carry_out(&mut write, &kept, &decision, reason).await?;
     // A case that has just been made is somebody's only when access to it is settled.
     write.settle_pending().await?;

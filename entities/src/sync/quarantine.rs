@@ -91,13 +91,15 @@ pub(crate) fn derived_id(parts: &[&str]) -> String {
 }
 
 /// Puts a pushed row into quarantine and answers the entry's id. The same work sent again is the
-/// same entry, which stays one that many may be told of when it was that once. `turn` orders what comes with one request.
+/// same entry, which stays one that many may be told of when it was that once; it is open `again` where it is certain
+/// that it was not only sent again. `turn` orders what comes with one request.
 pub(crate) async fn keep(
     write: &Write,
     incoming: &Incoming,
     case_id: Option<&str>,
     turn: usize,
     (reason, widely): (&str, bool),
+    again: bool,
 ) -> Result<String> {
     let raw = Value::Object(incoming.raw.clone()).to_string();
     let (actor, table, id) = (write.actor(), incoming.table, incoming.id.as_str());
@@ -114,7 +116,7 @@ pub(crate) async fn keep(
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
          face, widely, turn, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, 'open') \
          on conflict (id) do update set widely = sync_quarantine.widely or excluded.widely, \
-         state = case when sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $14 \
+         state = case when $16 or sync_quarantine.state = 'discarded' and sync_quarantine.settled_reason = $14 \
          then 'open' else sync_quarantine.state end",
         vec![
             entry.as_str().into(),
@@ -133,6 +135,7 @@ pub(crate) async fn keep(
             // A state that gave way to a later one may come again.
             SUPERSEDED.into(),
             i64::try_from(turn).unwrap_or(i64::MAX).into(),
+            again.into(),
         ],
     )
     .await?;
@@ -199,8 +202,7 @@ async fn tell_each(
     for (user, role) in audience {
         let id = telling.issue_of(&user, author);
         if let Some(before) = write.load::<issue::Entity>(&id).await? {
-            // About work that is kept, its own state decides.
-            if again && before.status != "open" && telling.quarantine_id.is_none() {
+            if again && before.status != "open" {
                 let again = issue::Model {
                     status: "open".into(),
                     settled_at: None,

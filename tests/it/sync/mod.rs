@@ -12,6 +12,7 @@ mod held;
 mod kept;
 mod laptop;
 mod lists;
+mod named;
 mod native;
 mod native_device;
 mod order;

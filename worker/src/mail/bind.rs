@@ -164,7 +164,10 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let Some(address) = address_of(snapshot, &holder.user_id).await? else {
         return Ok(Bound::Nobody("the account is closed".into()));
     };
-    if !row.resent && is_told(&**snapshot, row, &holder.user_id).await? {
+    let roles = chain.steps.get(own).map_or(&[][..], |planned| planned.step.to);
+    let holds = |role: &&Audience| facts.holder(**role, today).0.is_some_and(|other| other.user_id == holder.user_id);
+    let first = roles.iter().take_while(|other| **other != role).find(holds).copied();
+    if !row.resent && is_told(&**snapshot, row, &holder.user_id, first).await? {
         return Ok(Bound::SpokenFor("they are told of it in their other role".into()));
     }
     let why = match (moved, fallback) {
@@ -224,12 +227,14 @@ async fn spoken_for(
     Ok(false)
 }
 
-/// Whether somebody who has come to hold both roles has been told of the step in the other.
-async fn is_told(conn: &impl ConnectionTrait, row: &Claimed, user: &str) -> Result<bool> {
-    let text = "select 1 from outbound_message where case_id = $1 and timer_key = $2 and id <> $3 and to_user = $4 \
-                and (state = 'sent' or state in ('sending', 'uncertain') and id < $3) limit 1";
+/// Whether somebody who has come to hold both roles has been told of the step in the other, or is about to be in the
+/// `first` of them.
+async fn is_told(conn: &impl ConnectionTrait, row: &Claimed, user: &str, first: Option<Audience>) -> Result<bool> {
+    let text = "select 1 from outbound_message where case_id = $1 and timer_key = $2 and id <> $3 \
+                and (state = 'sent' and to_user = $4 or state in ('queued', 'sending', 'uncertain') and to_role = $5)";
     let column = |value: &Option<String>| value.clone().into();
-    let bound = vec![column(&row.case_id), column(&row.timer_key), row.id.as_str().into(), user.into()];
+    let first = first.map_or("", Audience::as_str).into();
+    let bound = vec![column(&row.case_id), column(&row.timer_key), row.id.as_str().into(), user.into(), first];
     Ok(sql::one(conn, text, bound).await?.is_some())
 }
 

@@ -184,8 +184,8 @@ impl<'a> Desk<'a> {
             Some(case) => self.cases.contains(case),
             None => !table.has_case(),
         };
-        if !self.reach.fits(&mut merged, None, own) {
-            return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
+        if let Err(why) = self.reach.fits(&mut merged, None, own, &author) {
+            return self.quarantine(incoming, None, why, true).await;
         }
         let Some(checked) = merge::settle(&mut merged, None, now, &author)? else {
             // An edit of a row that is not there is answered as one of a row that is not the author's.
@@ -274,8 +274,8 @@ impl<'a> Desk<'a> {
         if incoming.whole && merged.illegal {
             return self.refuse_move(incoming, before, &merged).await;
         }
-        if !self.reach.fits(&mut merged, Some(before), true) {
-            return self.quarantine(incoming, Some(before), NO_SUCH_ROW, false).await;
+        if let Err(why) = self.reach.fits(&mut merged, Some(before), true, &actor) {
+            return self.quarantine(incoming, Some(before), why, false).await;
         }
         if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
             if !self.last_try && matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
@@ -337,8 +337,10 @@ impl<'a> Desk<'a> {
     /// it is a replay whose answer was lost; otherwise it is kept, and taken from the device.
     pub(super) async fn replayed_or_quarantined(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
         let (now, actor) = (self.write.now(), self.write.actor().clone());
-        let known = before.agency_id() == actor.agency_id && before.text("created_by") == Some(actor.user());
-        if known && incoming.op == Op::Created && !before.is_deleted() {
+        // Made by them, or changed by nobody after them: what they say of it tells them nothing that they did not say.
+        let by = if incoming.op == Op::Created { "created_by" } else { "updated_by" };
+        let known = before.agency_id() == actor.agency_id && before.text(by) == Some(actor.user());
+        if known && incoming.op != Op::Deleted && !before.is_deleted() {
             let merged = merge::merge(incoming, Some(before), &Elsewhere::default(), now, &actor)?;
             if merged.row == *before {
                 // Its end may have been forgotten since, and no pull would take it from the device.

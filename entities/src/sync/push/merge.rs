@@ -11,7 +11,7 @@ use crate::error::{Error, Fault, Result};
 use crate::registry::{Checked, Column, Face, Kind, Merge, MoveSpec, Row, Table, items};
 
 use super::intake::Incoming;
-use crate::sync::issue;
+use crate::sync::{issue, text};
 
 /// What came of it.
 #[derive(Debug)]
@@ -299,7 +299,7 @@ pub(crate) fn settle(
             }
         };
         let mut helped = false;
-        for fault in faults {
+        for fault in &faults {
             let Some((at, column)) = at_pointer(merged.row.table, &fault.pointer) else { continue };
             let fallback = match (column.field.kind, merged.row.cell(at)) {
                 (Kind::Text(max), Cell::String(Some(text))) if fault.code == "too_long" => {
@@ -313,11 +313,36 @@ pub(crate) fn settle(
                 helped = true;
             }
         }
-        if !helped {
+        // Two days that do not go together: the one that is stored already cannot give way.
+        if !helped && !(is_about_time(&faults, merged.row.table) && back_in_time(merged, before)) {
             return Ok(None);
         }
     }
     Ok(None)
+}
+
+fn is_about_time(faults: &[Fault], table: &'static Table) -> bool {
+    let time = |fault: &Fault| at_pointer(table, &fault.pointer).is_some_and(|(_, column)| is_time(column));
+    faults.iter().all(time)
+}
+
+fn is_time(column: &Column) -> bool {
+    matches!(column.field.kind, Kind::Date | Kind::Instant)
+}
+
+/// Takes the days and instants of a changed row back to what is stored; false where none differs.
+fn back_in_time(merged: &mut Merged, before: Option<&Row>) -> bool {
+    let Some(before) = before else { return false };
+    let mut taken_back = false;
+    let own = |(at, column): &(usize, &Column)| is_time(column) && !before.table.is_stamp(*at);
+    for (at, column) in before.table.columns.iter().enumerate().filter(own) {
+        if merged.row.cell(at) != before.cell(at) && column.field.writable() {
+            merged.row.put(at, before.cell(at).clone());
+            merged.mended.push(column.name);
+            taken_back = true;
+        }
+    }
+    taken_back
 }
 
 fn at_pointer(table: &'static Table, pointer: &str) -> Option<(usize, &'static Column)> {
@@ -338,7 +363,7 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
             let without = read.map_or_else(|| without_nul(sent), |read| without_nul(&read).to_string().into());
             (column.parse(&without, face).unwrap_or_else(|_| column.null()), true)
         }
-        Err(_) => (column.null(), true),
+        Err(_) => (mended_inside(column, sent, face).unwrap_or_else(|| column.null()), true),
     };
     let broken = matches!(column.field.kind, Kind::Int(..) | Kind::Real(..) | Kind::Instant | Kind::Code(_) | Kind::Id)
         && cell != column.null()
@@ -347,6 +372,14 @@ pub(super) fn clean(column: &Column, sent: &Value, face: Face) -> (Cell, bool) {
         || matches!(column.field.kind, Kind::Json(_)) && column.limit(&cell).is_some_and(|fault| fault.code == "type");
     let (cell, mended) = if broken { (column.null(), true) } else { (cell, mended) };
     if cell == column.null() && !column.nullable { (column.initial_or_zero(), mended) } else { (cell, mended) }
+}
+
+/// A list or an object that came as text and has half a character in it, or a number that nobody can read.
+fn mended_inside(column: &Column, sent: &Value, face: Face) -> Option<Cell> {
+    let text = sent.as_str().filter(|_| matches!(column.field.kind, Kind::Json(_)))?;
+    let (mended, _) = text::mend(text.as_bytes());
+    let bound = text::bound(&mended);
+    column.parse(&bound.as_deref().unwrap_or(&mended).into(), face).ok()
 }
 
 /// The same without the one character that no database keeps.

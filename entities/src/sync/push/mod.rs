@@ -110,6 +110,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     };
     let overtaken = counted.as_ref().and_then(|counted| counted.overtaken.as_ref());
     let mut desk = Desk::open(&mut write, &intake.rows, since, OnConflict::AskDevice).await?;
+    desk.once = counted.is_some();
     match overtaken {
         Some(later) => {
             for incoming in &intake.rows {

@@ -296,7 +296,7 @@ impl<'a> Desk<'a> {
                 }
                 answer(mutation, if waited { "conflict" } else { "retry" }, Some("the row is not here".into()))
             }
-            (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation).await? => {
+            (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation, waited).await? => {
                 self.puts_off(mutation, waited).await?
             }
             (Some(row), MutationOp::Delete) if !row.is_deleted() && was_visible && !differs.is_empty() => {
@@ -378,11 +378,13 @@ impl<'a> Desk<'a> {
     /// A child whose case, or whatever else it cannot do without, is not here yet is asked for again
     /// rather than refused (H18). So is one of a case that its author never had: nothing tells them
     /// whether it exists.
-    async fn parent_missing(&self, mutation: &Mutation) -> Result<bool> {
-        if self.waits(mutation).await? {
-            return Ok(mutation.op == MutationOp::Update || self.lacks_parent(mutation).await?);
+    async fn parent_missing(&self, mutation: &Mutation, waited: bool) -> Result<bool> {
+        if mutation.op == MutationOp::Update && self.waits(mutation).await? {
+            return Ok(true);
         }
-        self.lacks_parent(mutation).await
+        // What it can be without it is stored without, where that does not come after all.
+        let named = mutation.op == MutationOp::Create && !waited;
+        self.lacks_parent(mutation, named).await
     }
 
     /// What changes a row that waits, waits with it.
@@ -391,9 +393,9 @@ impl<'a> Desk<'a> {
         Ok(self.put_off.contains(&(table.name, id.clone())) || custody::waits(self.write, table, id).await?)
     }
 
-    async fn lacks_parent(&self, mutation: &Mutation) -> Result<bool> {
+    async fn lacks_parent(&self, mutation: &Mutation, or_named: bool) -> Result<bool> {
         let named = |column: &str| mutation.set.get(column).map(to).and_then(|id| id.as_str().map(str::to_owned));
-        for column in mutation.table.columns.iter().filter(|column| column.field.required) {
+        for column in mutation.table.columns.iter().filter(|column| column.field.required || or_named) {
             let (Some(target), Some(id)) = (column.field.refers, named(column.name)) else { continue };
             let missing = match column.name {
                 "case_id" => !self.cases.contains(&id) && !self.has_had(&id).await?,

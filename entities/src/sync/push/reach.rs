@@ -10,12 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sea_orm::{ConnectionTrait, Value as Cell};
 use serde_json::Value;
 
+use super::desk::NO_SUCH_ROW;
 use super::intake::{Incoming, Op};
 use super::merge::Merged;
 use super::rights;
+use crate::access::Actor;
 use crate::error::Result;
 use crate::registry::{Column, Row, is_id, table};
 use crate::sql;
+use crate::sync::feed;
 use crate::write::Write;
 
 type Key = (&'static str, String);
@@ -25,8 +28,12 @@ type Key = (&'static str, String);
 pub(super) struct Reach {
     /// Rows that the author sees, or has made in this push.
     seen: HashSet<Key>,
+    /// Rows that the author saw once.
+    known: HashSet<Key>,
     /// Cases of the rows that belong to one.
     case_of: HashMap<Key, String>,
+    /// Rows of this push that are kept, and why: what names one is kept beside it.
+    kept: HashMap<Key, &'static str>,
 }
 
 /// A column that names a row other than the case that the row itself belongs to, which is asked about
@@ -77,6 +84,16 @@ impl Reach {
             for row in sql::all(write.conn(), &text, values).await? {
                 reach.case_of.insert((name, row.try_get_by_index(0)?), row.try_get_by_index(1)?);
             }
+            // What was hidden from its author after they wrote.
+            let hidden = |id: &&&str| {
+                let key = (name, (**id).to_owned());
+                reach.case_of.contains_key(&key) && !reach.seen.contains(&key)
+            };
+            let hidden: Vec<String> = ids.iter().filter(hidden).map(|id| (*id).to_owned()).collect();
+            let Some(table) = table(name).filter(|_| !hidden.is_empty()) else { continue };
+            for place in feed::places(write.conn(), write.actor().user(), table, &hidden).await? {
+                reach.known.extend(Some((name, place.id)).filter(|_| place.seen));
+            }
         }
         Ok(reach)
     }
@@ -84,6 +101,7 @@ impl Reach {
     /// What may be named beside.
     pub(super) fn extend(&mut self, other: Reach) {
         self.seen.extend(other.seen);
+        self.known.extend(other.known);
         self.case_of.extend(other.case_of);
     }
 
@@ -93,9 +111,21 @@ impl Reach {
         self.seen.contains(&key) || self.case_of.contains_key(&key)
     }
 
-    /// Takes out of a row what it may not name; false when it cannot be without. `own` says whether
-    /// the case is the author's: late work names rows of a case that its author does not see any more.
-    pub(super) fn fits(&self, merged: &mut Merged, before: Option<&Row>, own: bool) -> bool {
+    /// Takes note that a row of this push is kept and not stored.
+    pub(super) fn is_kept(&mut self, table: &'static str, id: &str, why: &'static str) {
+        self.kept.insert((table, id.to_owned()), why);
+    }
+
+    /// Takes out of a row what it may not name; answers why it is to be kept where it cannot be without, or would be seen
+    /// by more people without. `own` says whether the case is the author's: late work names rows of a case that its
+    /// author does not see any more.
+    pub(super) fn fits(
+        &self,
+        merged: &mut Merged,
+        before: Option<&Row>,
+        own: bool,
+        actor: &Actor,
+    ) -> std::result::Result<(), &'static str> {
         let table = merged.row.table;
         for (at, column) in table.columns.iter().enumerate() {
             let (Some(target), Cell::String(Some(id))) = (target(column), merged.row.cell(at)) else { continue };
@@ -103,21 +133,27 @@ impl Reach {
                 continue;
             }
             let key = (target, id.clone());
+            if let Some(why) = self.kept.get(&key) {
+                return Err(why);
+            }
             let same_case = match self.case_of.get(&key) {
                 Some(case) => !table.has_case() || merged.row.case_id() == Some(case),
                 None => !crate::registry::table(target).is_some_and(|target| target.has_case()),
             };
             let late = !own && self.case_of.contains_key(&key);
-            if same_case && (late || self.seen.contains(&key)) {
+            if same_case && (late || self.seen.contains(&key) || self.known.contains(&key)) {
                 continue;
             }
-            if !column.nullable {
-                return false;
+            // Where it stands may be read from what it names. A row that has no typed form is stored nowhere.
+            let read_from = || table.fills(before, &merged.row, actor).unwrap_or_default();
+            let stands_by_it = || read_from().iter().any(|fill| fill.values.contains(merged.row.cell(at)));
+            if !column.nullable || stands_by_it() {
+                return Err(NO_SUCH_ROW);
             }
             let fallback = before.map_or_else(|| column.null(), |before| before.cell(at).clone());
             merged.row.put(at, fallback);
             merged.mended.push(column.name);
         }
-        true
+        Ok(())
     }
 }

@@ -44,7 +44,10 @@ impl Desk<'_> {
         let (table, id) = (incoming.table, incoming.id.as_str());
         let case_id = quarantine::known_case(self.write, before, &incoming.raw).await?;
         let (case, turn) = (case_id.as_deref(), self.quarantined);
-        let entry = quarantine::keep(self.write, incoming, case, turn, (reason, widely)).await?;
+        if before.is_none() {
+            self.reach.is_kept(table.name, id, reason);
+        }
+        let entry = quarantine::keep(self.write, incoming, case, turn, (reason, widely), self.once).await?;
         self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
         self.quarantined += 1;
         Ok(())

@@ -112,7 +112,10 @@ pub async fn push(
     let mut desk = Desk::for_mutations(&mut write, &mutations).await?;
     desk.by_content = true;
     let mut refused = Vec::new();
-    for (row, mutation) in rows.iter().zip(mutations) {
+    // What is new comes first: a row that is changed may name it.
+    let mut order: Vec<_> = rows.iter().zip(mutations).collect();
+    order.sort_by_key(|(_, mutation)| mutation.op != MutationOp::Create);
+    for (row, mutation) in order {
         if !desk.replicates(row, mutation, schema_version).await? {
             refused.push(*row);
         }

@@ -92,7 +92,7 @@ impl Desk<'_> {
             // Nobody is made the author of what somebody else wrote.
             return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
         }
-        if !self.reach.fits(&mut merged, None, own) {
+        if self.reach.fits(&mut merged, None, own, &maker).is_err() {
             return self.quarantine(incoming, None, NO_SUCH_ROW, true).await;
         }
         let cut = merge::excerpt(&incoming.raw, &merged.mended);
@@ -203,7 +203,7 @@ impl Desk<'_> {
             restored::note_salvaged(self.write, table.name, id, line.epoch, held).await?;
             return self.update(&without_unsent_moves(incoming), before).await;
         }
-        if later && may && self.reach.fits(&mut merged, Some(before), true) {
+        if later && may && self.reach.fits(&mut merged, Some(before), true, &actor).is_ok() {
             if let Some(checked) = merge::settle(&mut merged, Some(before), self.write.now(), &actor)? {
                 let stored = self.write.attempt(async |write| write.update_alone(before, checked).await).await;
                 match stored {

@@ -8,7 +8,7 @@ use super::merge;
 use super::mutate::{Mutation, MutationOp, MutationResult, answer, incoming, not_done, to};
 use crate::error::Result;
 use crate::history;
-use crate::registry::{Face, Merge, MoveSpec, Row, Table, items};
+use crate::registry::{Face, Merge, MoveSpec, Row, items};
 use crate::sync::quarantine::Telling;
 
 impl Desk<'_> {
@@ -58,7 +58,7 @@ impl Desk<'_> {
                 result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": to(pair)}));
                 result.status = "conflict";
                 result.reason = Some("another device changed the same field".into());
-                if !self.said_before(mutation.table, before, at, &new).await? {
+                if !self.said_before(before, at, (&from, &new)).await? {
                     lost.insert(name.clone(), to(pair));
                 }
             }
@@ -81,15 +81,17 @@ impl Desk<'_> {
     }
 
     /// Whether this device had set the value itself and another has changed it since: then it comes
-    /// again because the answer was lost, and nothing is lost with it (S9). Where a mutation has an
-    /// id, that tells more than its content.
-    async fn said_before(&self, table: &'static Table, before: &Row, at: usize, value: &Cell) -> Result<bool> {
+    /// again because the answer was lost, and nothing is lost with it (S9). Not where the device knew what came after
+    /// it: then it says it anew. Where a mutation has an id, that tells more than its content.
+    async fn said_before(&self, before: &Row, at: usize, (from, new): (&Cell, &Cell)) -> Result<bool> {
         if !self.by_content {
             return Ok(false);
         }
-        let column = &table.columns[at];
+        let column = &before.table.columns[at];
         let said = history::said_by(self.write.conn(), before, column.name, self.write.actor()).await?;
-        Ok(said.iter().any(|old| merge::clean(column, old, Face::Rest).0 == *value))
+        let is = |old: &Value, value: &Cell| merge::clean(column, old, Face::Rest).0 == *value;
+        let last = said.iter().rposition(|(old, ours)| *ours && is(old, new));
+        Ok(last.is_some_and(|last| !said[last + 1..].iter().any(|(old, _)| is(old, from))))
     }
 
     /// A move, checked against the state the row is in now. What comes with it is set as in an update.
