@@ -76,7 +76,11 @@ enum What {
         address: String,
     },
     /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
-    RotateSigningKey,
+    RotateSigningKey {
+        /// Keep only the new key, where one has leaked: every access token that is out is refused
+        #[arg(long)]
+        drop_old: bool,
+    },
 }
 
 /// Runs it.
@@ -86,7 +90,7 @@ enum What {
 pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
     let done = match args.what {
-        What::RotateSigningKey => rotate(&config)?,
+        What::RotateSigningKey { drop_old } => rotate(&config, drop_old)?,
         What::ConfirmInstance => {
             let store = open_current(&config).await?;
             store.confirm_clock().await?;
@@ -182,10 +186,14 @@ async fn create_user(store: &Store, agency: &str, new: user::Model) -> Result<Va
     Ok(json!({"id": user.id, "email": user.email, "role": user.role, "agency_id": user.agency_id}))
 }
 
-fn rotate(config: &Config) -> Result<Value, Failure> {
+fn rotate(config: &Config, drop_old: bool) -> Result<Value, Failure> {
     let path = config.signing_key_file().ok_or_else(|| Failure::config("signing_key_file is missing"))?;
-    api::tokens::rotate(&path, entities::Clock::System.now())?;
-    Ok(json!({"signing_key_file": path.display().to_string()}))
+    api::tokens::rotate(&path, entities::Clock::System.now(), drop_old)?;
+    Ok(json!({
+        "signing_key_file": path.display().to_string(),
+        "takes_effect": "within a minute in every process that reads this file",
+        "older_keys": if drop_old { "are accepted no more" } else { "are still accepted, the last three" },
+    }))
 }
 
 /// Asks for a password twice on a terminal, or reads one line of standard input, and hashes it.

@@ -8,7 +8,7 @@ use crate::tokens::Keys;
 
 /// The cursor after a row.
 pub(super) fn seal(keys: &Keys, question: &str, last: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}{last}", tag(keys, question, last)))
+    URL_SAFE_NO_PAD.encode(format!("{}{last}", keys.fingerprint(&place(question, last))))
 }
 
 /// The id that the list goes on after.
@@ -16,14 +16,14 @@ pub(super) fn open(keys: &Keys, question: &str, cursor: &str) -> Result<String, 
     let bad = || Problem::malformed("the cursor belongs to another list, or is none");
     let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
     let (held, last) = text.split_at_checked(TAG).ok_or_else(bad)?;
-    if held == tag(keys, question, last) { Ok(last.to_owned()) } else { Err(bad()) }
+    if keys.made(held, &place(question, last)) { Ok(last.to_owned()) } else { Err(bad()) }
 }
 
 /// Length of a fingerprint as text.
 const TAG: usize = 8;
 
-fn tag(keys: &Keys, question: &str, last: &str) -> String {
-    keys.fingerprint(format!("cursor\n{question}\n{last}").as_bytes())
+fn place(question: &str, last: &str) -> Vec<u8> {
+    format!("cursor\n{question}\n{last}").into_bytes()
 }
 
 #[cfg(test)]

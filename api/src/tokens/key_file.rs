@@ -50,18 +50,18 @@ pub(super) struct Key {
 }
 
 /// Adds a new signing key in front of those in the file, keeping the last three so that tokens
-/// already out stay good. Running processes pick it up when they meet it. Makes the file, with its
-/// first key, where there is none.
+/// already out stay good, or none of them where one has leaked. Running processes read the file again
+/// within a minute. Makes the file, with its first key, where there is none.
 ///
 /// # Errors
 /// As [`super::Keys::open`].
-pub fn rotate(path: &Path, now: Instant) -> Result<(), KeyError> {
+pub fn rotate(path: &Path, now: Instant, drop_old: bool) -> Result<(), KeyError> {
     if !path.exists() {
         return create_file(path);
     }
     let mut file = read_file(path)?;
     file.keys.insert(0, fresh_entry(&format!("k{}", now.0))?);
-    file.keys.truncate(4);
+    file.keys.truncate(if drop_old { 1 } else { 4 });
     write_file(path, &file, false)
 }
 

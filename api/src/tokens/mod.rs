@@ -10,6 +10,7 @@ mod key_file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -67,12 +68,15 @@ pub enum Refused {
     Invalid,
 }
 
-/// The keys in use: the first signs, all verify. A file is read again when a token names an
-/// unknown key, so a key added by hand reaches every process without a restart.
+/// The keys in use: the first signs, all verify. The file is read again once a minute, so that a new key signs and
+/// a dropped one is accepted no more without a restart, and at once when a token names an unknown key, which another
+/// process may have read before.
 pub struct Keys {
     keys: RwLock<Vec<Key>>,
     path: Option<PathBuf>,
     read_at: Mutex<Option<time::Instant>>,
+    /// When the file was last read for its age, in milliseconds of the clock that tokens go by.
+    looked_at: AtomicI64,
     /// What tokens say whose signature was found good: a phone sends the same one for ten minutes. Their
     /// times are looked at each time.
     good: RwLock<HashMap<String, Arc<Claims>>>,
@@ -80,6 +84,8 @@ pub struct Keys {
 
 /// Tokens remembered before the memory starts afresh.
 const REMEMBERED: usize = 20_000;
+/// How long a change of the key file may go unnoticed.
+const LOOK_MS: u64 = 60_000;
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,7 +115,13 @@ impl Keys {
     }
 
     fn of(keys: Vec<Key>, path: Option<PathBuf>) -> Keys {
-        Keys { keys: RwLock::new(keys), path, read_at: Mutex::new(None), good: RwLock::default() }
+        Keys {
+            keys: RwLock::new(keys),
+            path,
+            read_at: Mutex::new(None),
+            looked_at: AtomicI64::new(0),
+            good: RwLock::default(),
+        }
     }
 
     /// Signs a token for a session.
@@ -118,6 +130,7 @@ impl Keys {
     /// A text for the log, when signing is impossible.
     pub fn sign(&self, claims: &Claims) -> Result<String, String> {
         install();
+        self.look(Instant(claims.iat.saturating_mul(1000)));
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = keys.first().ok_or("there is no signing key")?;
         let mut header = Header::new(Algorithm::HS256);
@@ -131,6 +144,7 @@ impl Keys {
     /// # Errors
     /// [`Refused`]; nothing in a refused token is to be believed.
     pub fn verify(&self, token: &str, now: Instant) -> Result<Arc<Claims>, Refused> {
+        self.look(now);
         let known = self.good.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
         let claims = match known {
             Some(claims) => claims,
@@ -196,14 +210,33 @@ impl Keys {
             return true;
         }
         *read_at = Some(time::Instant::now());
-        let Ok(fresh) = load(path) else { return false };
+        self.read_again(path).unwrap_or(false)
+    }
+
+    /// Reads the file again when a minute has passed. One thread does; the others go on with what they know.
+    fn look(&self, now: Instant) {
+        let Some(path) = &self.path else { return };
+        let looked = self.looked_at.load(Ordering::Relaxed);
+        if now.0.abs_diff(looked) < LOOK_MS
+            || self.looked_at.compare_exchange(looked, now.0, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        if let Err(error) = self.read_again(path) {
+            tracing::warn!(%error, "the signing keys could not be read again: going on with those that are known");
+        }
+    }
+
+    /// Whether the file holds other keys than before.
+    fn read_again(&self, path: &Path) -> Result<bool, KeyError> {
+        let fresh = load(path)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = fresh.iter().map(|key| &key.kid).ne(keys.iter().map(|key| &key.kid));
+        let changed = fresh.iter().map(|key| (&key.kid, &key.raw)).ne(keys.iter().map(|key| (&key.kid, &key.raw)));
         if changed {
             *keys = fresh;
             self.good.write().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        changed
+        Ok(changed)
     }
 
     /// Keys that sealed cursors before the database kept one for them.
@@ -215,10 +248,23 @@ impl Keys {
     /// A keyed fingerprint for short-lived counters, so that what failed cannot be read from them.
     pub fn fingerprint(&self, of: &[u8]) -> String {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let secret = keys.first().map_or(&[][..], |key| &key.raw);
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), of);
-        URL_SAFE_NO_PAD.encode(&tag.as_ref()[..6])
+        fingerprint(keys.first().map_or(&[][..], |key| &key.raw), of)
     }
+
+    /// Whether any of the keys made this fingerprint: what one process handed out comes back to another, and after
+    /// a new key has taken the first place.
+    pub fn made(&self, print: &str, of: &[u8]) -> bool {
+        let any = || {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().any(|key| fingerprint(&key.raw, of) == print)
+        };
+        any() || (self.reload() && any())
+    }
+}
+
+fn fingerprint(secret: &[u8], of: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), of);
+    URL_SAFE_NO_PAD.encode(&tag.as_ref()[..6])
 }
 
 impl Claims {
@@ -308,7 +354,7 @@ mod tests {
         let path = folder.join("signing.json");
         let running = Keys::open(&path, true)?;
         let old = running.sign(&claims()).unwrap_or_default();
-        rotate(&path, NOW)?;
+        rotate(&path, NOW, false)?;
         let restarted = Keys::open(&path, false)?;
         let new = restarted.sign(&claims()).unwrap_or_default();
         assert!(restarted.verify(&old, NOW).is_ok());
@@ -317,7 +363,7 @@ mod tests {
         let running = Keys::open(&path, false)?;
         assert!(running.verify(&old, NOW).is_ok() && running.verify(&old, NOW).is_ok());
         for later in 1..=4 {
-            rotate(&path, NOW.plus_secs(later))?;
+            rotate(&path, NOW.plus_secs(later), false)?;
         }
         let newest = Keys::open(&path, false)?.sign(&claims()).unwrap_or_default();
         assert!(running.verify(&newest, NOW).is_ok());
@@ -325,6 +371,33 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
             .map_err(|error| KeyError::File(path.clone(), error))?;
         assert!(matches!(Keys::open(&path, false), Err(KeyError::Open(..))));
+        std::fs::remove_dir_all(&folder).map_err(|error| KeyError::File(folder, error))
+    }
+
+    #[test]
+    fn within_a_minute_a_new_key_signs_and_a_dropped_one_is_refused() -> Result<(), KeyError> {
+        let folder = std::env::temp_dir().join(format!("fieldstone-minute-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| KeyError::File(folder.clone(), error))?;
+        let path = folder.join("signing.json");
+        let running = Keys::open(&path, true)?;
+        let signs_at = |secs| {
+            let now = NOW.plus_secs(secs);
+            running.sign(&Claims::new("user", "session", 0, "jti".into(), now)).unwrap_or_default()
+        };
+        let kid = |token: &str| jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
+        let first = signs_at(0);
+        let print = running.fingerprint(b"a page of a list");
+        rotate(&path, NOW, false)?;
+        assert_eq!(kid(&signs_at(59)), kid(&first));
+        let second = signs_at(60);
+        assert_ne!(kid(&second), kid(&first));
+        assert!(running.verify(&first, NOW.plus_secs(60)).is_ok());
+        assert!(running.made(&print, b"a page of a list") && !running.made(&print, b"another page"));
+        rotate(&path, NOW.plus_secs(61), true)?;
+        assert!(running.verify(&second, NOW.plus_secs(119)).is_ok());
+        assert_eq!(running.verify(&second, NOW.plus_secs(120)), Err(Refused::Invalid));
+        assert_eq!(running.verify(&first, NOW.plus_secs(120)), Err(Refused::Invalid));
+        assert!(running.verify(&signs_at(121), NOW.plus_secs(121)).is_ok());
         std::fs::remove_dir_all(&folder).map_err(|error| KeyError::File(folder, error))
     }
 }

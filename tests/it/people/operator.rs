@@ -145,6 +145,27 @@ fn signing_keys_that_others_can_read_stop_the_start() {
     }
 }
 
+#[test]
+fn the_operator_adds_a_signing_key_and_drops_those_that_have_leaked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("signing.json");
+    let rotates = |more: &[&str]| -> (String, Vec<String>) {
+        let mut command = fieldstone(&[&["admin", "rotate-signing-key"], more].concat());
+        let done = command.env("FIELDSTONE_SIGNING_KEY_FILE", &file).output().expect("it ends");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let kept: Value = serde_json::from_slice(&std::fs::read(&file).expect("the keys")).expect("JSON");
+        let kids = kept["keys"].as_array().expect("a list").iter().map(|key| key["kid"].to_string()).collect();
+        (String::from_utf8_lossy(&done.stdout).into_owned(), kids)
+    };
+    let (_, first) = rotates(&[]);
+    let (said, two) = rotates(&[]);
+    assert_eq!((two.len(), &two[1..]), (2, &first[..]));
+    assert!(said.contains("within a minute"), "{said}");
+    let (said, one) = rotates(&["--drop-old"]);
+    assert!(one.len() == 1 && !two.contains(&one[0]), "{one:?}");
+    assert!(said.contains("accepted no more"), "{said}");
+}
+
 async fn a_refused_address_is_shown_and_lifted_on_the_command_line(db: TestDb) {
     let (_, said, _) = told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York", "--json"], "");
     let agency: Value = serde_json::from_str(&said).expect("JSON");
