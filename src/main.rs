@@ -53,7 +53,7 @@ enum Command {
     /// Writes a backup while the server runs
     Backup(cmd::backup::Args),
     /// Fills an empty database from a backup; phones are sent everything once more, mail waits for a word
-    Restore(cmd::backup::Args),
+    Restore(cmd::backup::RestoreArgs),
     /// The audit trail
     Audit(cmd::backup::AuditArgs),
     /// Prints the OpenAPI 3.1 document

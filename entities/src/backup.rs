@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::instance;
 use crate::sql;
 use crate::store::Store;
+use crate::write::{leaps, leapt};
 
 /// Tables that a backup leaves out: counters start afresh, and the newest number of each scope follows from the feed.
 const LEFT_OUT: &[&str] =
@@ -129,11 +130,17 @@ pub fn check(input: impl BufRead) -> Result<Summary> {
     Ok(Summary { tables, rows })
 }
 
-/// Fills an empty, migrated database from a backup that `check` found sound, in one transaction.
+/// Fills an empty, migrated database from a backup that `check` found sound, in one transaction. `believes` that the
+/// clock is right although the backup is years old.
 ///
 /// Fails with `Conflict` when the database holds agencies already, or when the backup belongs to
-/// another schema.
-pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<Summary> {
+/// another schema, and with `Busy` when the present has leapt beyond all that the backup holds.
+pub async fn restore(
+    store: &Store,
+    input: impl BufRead,
+    believes: bool,
+    mut progress: impl FnMut(u64),
+) -> Result<Summary> {
     let here = instance::fingerprint(store.connection()).await?;
     let side = store.side().await?;
     if sql::one(&*side, "select 1 from agencies limit 1", vec![]).await?.is_some() {
@@ -174,6 +181,9 @@ pub async fn restore(store: &Store, input: impl BufRead, mut progress: impl FnMu
                  database with that program, and bring the database up to this one's with `fieldstone migrate up`"
             )));
         }
+    }
+    if !believes && leaps(&*side, side.now()).await? {
+        return Err(leapt("restore with --clock-is-right"));
     }
     new_epoch(&*side, side.now()).await?;
     // Sign-ins end with a restore. That there were any stays known, because a lost device is told to erase itself

@@ -16,6 +16,7 @@ use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
 use crate::store::Store;
+use crate::write::{leaps, refuse_leap};
 
 /// What a look at the database said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,13 @@ pub struct Seen {
 
 /// Looks which database this is. A new one is remembered; one that is not what it was opens a new epoch for every
 /// agency and sends nothing until [`confirm`], all in one transaction: of several processes that look at once, one
-/// finds the difference.
+/// finds the difference. Fails with `Busy` where it would open an epoch at a present that has leapt.
 pub async fn look(store: &Store) -> Result<Seen> {
-    store.look().await
+    store.look(false).await
 }
 
-/// What [`look`] does, in a transaction of the caller's, who commits it.
-pub(crate) async fn look_in(conn: &impl ConnectionTrait, now: Instant) -> Result<Seen> {
+/// What [`look`] does, in a transaction of the caller's, who commits it. `believes` that the clock is right.
+pub(crate) async fn look_in(conn: &impl ConnectionTrait, now: Instant, believes: bool) -> Result<Seen> {
     let Some(present) = fingerprint(conn).await? else {
         return Ok(Seen { told_apart: false, moved: false, sends: sends(conn).await? });
     };
@@ -45,6 +46,9 @@ pub(crate) async fn look_in(conn: &impl ConnectionTrait, now: Instant) -> Result
     let other = "update wf_instance set fingerprint = $1 where fingerprint <> $1";
     let moved = sql::exec(conn, other, vec![present.as_str().into()]).await? > 0;
     if moved {
+        if !believes {
+            refuse_leap(conn, now).await?;
+        }
         new_epoch(conn, now).await?;
     }
     Ok(Seen { told_apart: true, moved, sends: sends(conn).await? })
@@ -66,14 +70,26 @@ pub(crate) async fn is_another(line: &mut PgConnection) -> sqlx::Result<bool> {
     Ok(sqlx::query_scalar(AssertSqlSafe(other)).fetch_one(line).await.unwrap_or(false))
 }
 
-/// Lets mail go out of this database, as it looks now. False when it was going out already.
-pub async fn confirm(store: &Store) -> Result<bool> {
-    look(store).await?;
+/// What a confirmation changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Mail was held, and goes out from now on.
+    pub was_held: bool,
+    /// The clock was not believed, and is from now on.
+    pub had_leapt: bool,
+}
+
+/// Lets mail go out of this database, as it looks now, and takes the present for right. The epoch of a copy is opened
+/// first: it has to know where the copy stood.
+pub async fn confirm(store: &Store) -> Result<Confirmed> {
+    let had_leapt = leaps(store.connection(), store.now().await?).await?;
+    store.look(true).await?;
+    store.confirm_clock().await?;
     let side = store.side().await?;
-    let held =
+    let was_held =
         sql::exec(&*side, "update wf_instance set mail_enabled = true where not mail_enabled", vec![]).await? > 0;
     side.commit().await?;
-    Ok(held)
+    Ok(Confirmed { was_held, had_leapt })
 }
 
 /// Whether mail goes out: not from a restored or copied database that nobody has confirmed.

@@ -191,7 +191,7 @@ impl Store {
             return Ok(tx);
         }
         drop(tx);
-        if self.look().await?.moved {
+        if self.look(false).await?.moved {
             tracing::warn!(
                 "another database has taken the place of this one, such as a standby: phones are sent everything they may \
                  see once more, and no mail goes out before `fieldstone admin confirm-instance`"
@@ -200,11 +200,11 @@ impl Store {
         self.transaction().await
     }
 
-    /// Looks which database this is; `instance.rs` says what that means.
-    pub(crate) async fn look(&self) -> Result<instance::Seen> {
+    /// Looks which database this is, in the belief that the clock is right or not; `instance.rs` says what that means.
+    pub(crate) async fn look(&self, believes: bool) -> Result<instance::Seen> {
         let tx = self.transaction().await?;
         let now = read_now(&tx, &self.clock).await?;
-        let seen = instance::look_in(&tx, now).await?;
+        let seen = instance::look_in(&tx, now, believes).await?;
         tx.commit().await?;
         self.moved.store(false, SeqCst);
         Ok(seen)

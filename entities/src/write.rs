@@ -62,15 +62,28 @@ pub struct Write {
 const LEAP_MS: i64 = 2 * 366 * 24 * 3600 * 1000;
 /// Cases whose windows of time are settled in one transaction.
 const WINDOWS: usize = 500;
-const LEAPT: &str = "the clock stands more than two years beyond everything stored here, so nothing is written: set it \
-    right, or if it is right run `fieldstone admin confirm-instance`";
+/// What an operator does about a leap where the clock is right.
+const CONFIRM: &str = "run `fieldstone admin confirm-instance`";
 
-/// Fails where the present has leapt: what is not written through the door, such as the end of a mail, a sign-in or
-/// what is forgotten, must not believe it either. An empty database knows no time.
-pub async fn refuse_leap(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+/// The refusal of a present that has leapt, with what to do where it is right.
+pub(crate) fn leapt(then: &str) -> Error {
+    Error::Busy(format!(
+        "the clock stands more than two years beyond everything stored here, so nothing is written: set it right, or if \
+         it is right {then}"
+    ))
+}
+
+/// Whether the present has leapt. An empty database knows no time.
+pub(crate) async fn leaps(conn: &impl ConnectionTrait, now: Instant) -> Result<bool> {
     let row = sql::one(conn, "select coalesce(max(seq), 0) from sync_clock", vec![]).await?;
     let newest: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    if newest > 0 && now.0 >= newest + LEAP_MS { Err(Error::Busy(LEAPT.into())) } else { Ok(()) }
+    Ok(newest > 0 && now.0 >= newest.saturating_add(LEAP_MS))
+}
+
+/// Fails where the present has leapt: what is not written through the door, such as the end of a mail, a sign-in, a new
+/// epoch or what is forgotten, must not believe it either.
+pub async fn refuse_leap(conn: &impl ConnectionTrait, now: Instant) -> Result<()> {
+    if leaps(conn, now).await? { Err(leapt(CONFIRM)) } else { Ok(()) }
 }
 
 impl Store {
@@ -116,7 +129,7 @@ impl Store {
         let Some(row) = sql::one(&tx, &text, vec![actor.agency_id.as_str().into()]).await? else {
             let known = "select 1 from sync_clock where agency_id = $1";
             return Err(match sql::one(&tx, known, vec![actor.agency_id.as_str().into()]).await? {
-                Some(_) => Error::Busy(LEAPT.into()),
+                Some(_) => leapt(CONFIRM),
                 None => Error::NotFound,
             });
         };

@@ -64,7 +64,7 @@ enum What {
         /// The user's address
         email: String,
     },
-    /// Lets a restored or cloned database send mail: say it once the original is switched off
+    /// Lets a restored or cloned database send mail: say it once the original is switched off; believes the clock
     ConfirmInstance,
     /// Forgets deletions older than sync_retention_days now, as the worker does by itself
     Purge,
@@ -93,9 +93,11 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
         What::RotateSigningKey { drop_old } => rotate(&config, drop_old)?,
         What::ConfirmInstance => {
             let store = open_current(&config).await?;
-            store.confirm_clock().await?;
-            let was_held = instance::confirm(&store).await?;
-            json!({"mail": if was_held { "goes out from now on" } else { "was going out already" }})
+            let done = instance::confirm(&store).await?;
+            json!({
+                "mail": if done.was_held { "goes out from now on" } else { "was going out already" },
+                "clock": if done.had_leapt { "is believed from now on, however far it leapt" } else { "was believed already" },
+            })
         }
         What::Purge => {
             let store = open_current(&config).await?;

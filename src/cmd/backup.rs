@@ -13,7 +13,7 @@ use super::{open, open_current, open_or_make, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// Flags of `backup` and `restore`.
+/// Flags of `backup`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The backup file
@@ -22,6 +22,16 @@ pub(crate) struct Args {
     /// As JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    file: Args,
+    /// Believe a clock that stands more than two years beyond everything in the backup
+    #[arg(long)]
+    clock_is_right: bool,
 }
 
 /// Flags of `audit`.
@@ -81,8 +91,10 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
 /// Fills an empty, migrated database from a backup.
 ///
 /// # Errors
-/// When the file is not sound, the database is not empty, or their schemas differ. Nothing is changed then.
-pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failure> {
+/// When the file is not sound, the database is not empty, their schemas differ, or the clock has leapt. Nothing is changed
+/// then.
+pub(crate) async fn restore(file: Option<&Path>, args: RestoreArgs) -> Result<(), Failure> {
+    let RestoreArgs { file: args, clock_is_right } = args;
     let config = Config::load(file, &[])?;
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
     let read = || File::open(&args.path).map(BufReader::new);
@@ -95,7 +107,7 @@ pub(crate) async fn restore(file: Option<&Path>, args: Args) -> Result<(), Failu
     let bar = bar("rows restored").with_position(0);
     bar.set_length(whole.rows);
     let input = read().map_err(|error| failed(&error))?;
-    let done = backup::restore(&store, input, |rows| bar.set_position(rows)).await;
+    let done = backup::restore(&store, input, clock_is_right, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
     let summary = done.map_err(|error| failed(&error))?;
     tell(&args, "restored", &summary)?;

@@ -11,7 +11,7 @@ use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
 use crate::store::Store;
 use crate::workflow::timers;
-use crate::write::Write;
+use crate::write::{Write, refuse_leap};
 use crate::{audit, sql};
 
 /// Columns of an agency.
@@ -124,13 +124,14 @@ fn is_time(text: &str) -> bool {
     text.len() == 5 && chrono::NaiveTime::from_str(&format!("{text}:00")).is_ok()
 }
 
-/// Makes an agency and its clock. From then on its write door opens.
+/// Makes an agency and its clock. From then on its write door opens. Fails with `Busy` where the present has leapt.
 pub async fn create(store: &Store, agency: Model) -> Result<Model> {
     let faults = agency.faults();
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
     let side = store.side().await?;
+    refuse_leap(&*side, side.now()).await?;
     agency.clone().into_active_model().insert(&*side).await?;
     sql::exec(
         &*side,

@@ -1,6 +1,7 @@
 //! A server that went back in time, and the phones that did not.
 
-use entities::{Store, backup, sql};
+use entities::people::agency;
+use entities::{Error, Store, backup, instance, sql};
 use serde_json::{Value, json};
 
 use super::rules::{goal, opens_case};
@@ -13,6 +14,7 @@ on_both!(
     a_restore_is_told_in_every_face,
     deletes_wait_for_unsent_work_after_a_restore_too,
     a_backup_that_was_cut_off_or_edited_is_refused,
+    a_clock_that_leapt_opens_no_epoch_and_makes_no_agency,
 );
 
 pub async fn takes_a_backup(world: &World) -> Vec<u8> {
@@ -39,7 +41,7 @@ pub(super) async fn refills(store: &Store, bytes: &[u8]) -> entities::Result<bac
     for table in tables.iter().rev() {
         sql::exec(store.writer(), &format!("delete from {table}"), vec![]).await.expect("emptied");
     }
-    backup::restore(store, bytes, |_| ()).await
+    backup::restore(store, bytes, false, |_| ()).await
 }
 
 async fn after_a_restore_phones_bring_back_what_the_server_lost(world: World) {
@@ -216,8 +218,40 @@ async fn a_backup_that_was_cut_off_or_edited_is_refused(world: World) {
     assert!(backup::check(edited.as_bytes()).is_err());
     assert!(backup::check(&b""[..]).is_err());
     // A database with an agency in it is never written over.
-    let refused = backup::restore(&world.store, bytes.as_slice(), |_| ()).await;
+    let refused = backup::restore(&world.store, bytes.as_slice(), false, |_| ()).await;
     assert!(matches!(refused, Err(entities::Error::Conflict { code: "backup", .. })), "{refused:?}");
     phone.pulls().await;
     assert_eq!(phone.ids("cases").len(), 1);
+}
+
+/// The numbers of an epoch cannot be taken back either, so a copy, a restore and a new agency ask first.
+async fn a_clock_that_leapt_opens_no_epoch_and_makes_no_agency(world: World) {
+    let store = &world.store;
+    let count = async |text: &str| -> i64 {
+        let row = sql::one(store.connection(), text, vec![]).await.expect("an answer").expect("a row");
+        row.try_get_by_index(0).expect("a number")
+    };
+    let refused = |why: Option<Error>| matches!(why, Some(Error::Busy(why)) if why.contains("more than two years"));
+    instance::look(store).await.expect("a look");
+    let bytes = takes_a_backup(&world).await;
+    let newest = count("select max(seq) from sync_clock").await;
+    world.set_clock("2031-01-01T12:00:00Z");
+    sql::exec(store.writer(), "update wf_instance set fingerprint = 'another'", vec![]).await.expect("a copy");
+    assert!(refused(instance::look(store).await.err()), "no epoch");
+    let agency = agency::Model::new("Lakeside", "Europe/London", &world.clock);
+    assert!(refused(agency::create(store, agency).await.err()), "no agency");
+    assert_eq!(count("select count(*) from agencies where name = 'Lakeside'").await, 0);
+    assert_eq!(count("select count(*) from sync_epoch").await, 0);
+    assert_eq!(count("select max(seq) from sync_clock").await, newest);
+
+    let done = instance::confirm(store).await.expect("an operator says that it is right");
+    assert_eq!(done, instance::Confirmed { was_held: true, had_leapt: true });
+    assert_eq!(count("select max(restored_to_seq) from sync_epoch").await, newest, "it knows where the copy stood");
+    let again = instance::confirm(store).await.expect("once more");
+    assert_eq!(again, instance::Confirmed { was_held: false, had_leapt: false });
+
+    assert!(refused(restores(&world, &bytes).await.err()), "no restore");
+    assert_eq!(count("select count(*) from agencies").await, 0, "and nothing of it stays");
+    backup::restore(store, bytes.as_slice(), true, |_| ()).await.expect("where the operator says that it is right");
+    assert_eq!(count("select max(restored_to_seq) from sync_epoch").await, newest);
 }
