@@ -45,7 +45,10 @@ pub async fn ready_in_detail(state: web::Data<State>) -> HttpResponse {
     match probe(&state).await {
         Ok((agencies, sends)) => {
             let mail = if sends { "goes out" } else { "held until `fieldstone admin confirm-instance`" };
-            HttpResponse::Ok().json(json!({"ready": true, "database": "ok", "agencies": agencies, "mail": mail}))
+            let storage = if state.room.is_full(state.now()) { "full: writes are refused" } else { "ok" };
+            HttpResponse::Ok().json(json!({
+                "ready": true, "database": "ok", "storage": storage, "agencies": agencies, "mail": mail
+            }))
         }
         Err(why) => HttpResponse::ServiceUnavailable().json(json!({"ready": false, "database": why})),
     }

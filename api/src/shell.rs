@@ -161,7 +161,7 @@ async fn around<B: MessageBody + 'static>(
     let (answer, name) = match answer {
         Ok(answer) => {
             let name = answer.request().extensions().get::<Name>().map(|name| name.0.to_string());
-            let (status, mut answer) = (answer.status(), finish(answer, &id, https));
+            let (status, mut answer) = (answer.status(), finish(&state, answer, &id, https));
             if let Some(endless) = &endless {
                 let (req, document) = answer.into_parts();
                 answer = ServiceResponse::new(req, endless.leave(document));
@@ -171,7 +171,7 @@ async fn around<B: MessageBody + 'static>(
         }
         Err(error) => {
             let problem = Problem::from_framework(&error, error.as_response_error().status_code());
-            told(&problem);
+            told(&state, &problem);
             (Err(Refusal { problem, id, https, endless: endless.clone() }), None)
         }
     };
@@ -186,7 +186,12 @@ async fn around<B: MessageBody + 'static>(
 }
 
 /// Gives an answer its id and headers; one that refuses becomes a problem document.
-fn finish<B: MessageBody + 'static>(answer: ServiceResponse<B>, id: &str, https: bool) -> ServiceResponse<BoxBody> {
+fn finish<B: MessageBody + 'static>(
+    state: &State,
+    answer: ServiceResponse<B>,
+    id: &str,
+    https: bool,
+) -> ServiceResponse<BoxBody> {
     let status = answer.status();
     let is_problem = |answer: &ServiceResponse<B>| {
         answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
@@ -196,7 +201,7 @@ fn finish<B: MessageBody + 'static>(answer: ServiceResponse<B>, id: &str, https:
             Some(error) => Problem::from_framework(error, status),
             None => Problem::from_status(status),
         };
-        told(&problem);
+        told(state, &problem);
         let allow = answer.headers().get(header::ALLOW).cloned();
         let mut document = problem.respond(id);
         if let Some(allow) = allow {
@@ -211,10 +216,17 @@ fn finish<B: MessageBody + 'static>(answer: ServiceResponse<B>, id: &str, https:
     answer.map_body(|_, body| holding(&req, body))
 }
 
-fn told(problem: &Problem) {
-    if let Problem::Internal(why) = problem {
-        tracing::error!(why, "internal error");
-        metrics::counter!("fieldstone_internal_errors_total").increment(1);
+/// Tells the log of what only an operator can mend.
+fn told(state: &State, problem: &Problem) {
+    match problem {
+        Problem::Internal(why) => {
+            tracing::error!(why, "internal error");
+            metrics::counter!("fieldstone_internal_errors_total").increment(1);
+        }
+        Problem::StorageFull if state.room.refused(state.now()) => {
+            tracing::error!("the disk of the database is full: nothing is written until somebody makes room there");
+        }
+        _ => (),
     }
 }
 

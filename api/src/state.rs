@@ -123,6 +123,8 @@ pub struct Inner {
     pub quiet: Quiet,
     /// The newest commit numbers, for those who listen.
     pub heads: Heads,
+    /// Whether there is room for what is written.
+    pub room: Room,
     /// The database's own key for cursors, once it has been asked for.
     cursor_key: OnceCell<CursorKey>,
     stopping: watch::Sender<bool>,
@@ -142,6 +144,7 @@ impl State {
             recent: Recent::default(),
             quiet: Quiet::new(|| Box::pin(tokio::task::yield_now())),
             heads: Heads::default(),
+            room: Room::default(),
             cursor_key: OnceCell::new(),
             stopping: watch::Sender::new(false),
             ahead: AtomicI64::new(0),
@@ -188,6 +191,31 @@ impl State {
     }
 }
 
+/// Writes that found the disk of the database full.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// When the last of them was, and when the log was told last.
+    refused_at: AtomicI64,
+    told_at: AtomicI64,
+}
+
+impl Room {
+    /// Takes note of one. True where the log has not heard of any for a minute: every request might tell it.
+    pub fn refused(&self, now: Instant) -> bool {
+        self.refused_at.store(now.0, Ordering::Relaxed);
+        let told = self.told_at.load(Ordering::Relaxed);
+        now.0.abs_diff(told) >= A_MINUTE_MS
+            && self.told_at.compare_exchange(told, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether there was one within the last minute. Nothing is tried to find out: somebody always writes.
+    pub fn is_full(&self, now: Instant) -> bool {
+        now.0.abs_diff(self.refused_at.load(Ordering::Relaxed)) < A_MINUTE_MS
+    }
+}
+
+const A_MINUTE_MS: u64 = 60_000;
+
 impl std::ops::Deref for State {
     type Target = Inner;
     fn deref(&self) -> &Inner {
@@ -198,6 +226,15 @@ impl std::ops::Deref for State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once_a_minute_and_shown_for_one() {
+        let (room, began) = (Room::default(), Instant(1_800_000_000_000));
+        let after = |secs| began.plus_secs(secs);
+        assert!(!room.is_full(began));
+        assert!(room.refused(began) && !room.refused(after(59)) && room.refused(after(60)));
+        assert!(room.is_full(after(119)) && !room.is_full(after(120)));
+    }
 
     #[test]
     fn a_network_holds_its_own_addresses_and_no_others() -> Result<(), Box<dyn std::error::Error>> {
