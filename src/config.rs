@@ -141,6 +141,10 @@ impl Config {
         {
             return Err(Failure::config(format!("{from}: {} must be a number from {min} to {max}", key.name)));
         }
+        if value.is_empty() && key.name == "database_url" {
+            // The default is a database too: an agency would start afresh in it, and nobody would notice.
+            return Err(Failure::config(format!("{from}: database_url is empty: name the database, or take it out")));
+        }
         if value.is_empty() {
             // As it is where nobody says anything.
             match key.default {
@@ -406,7 +410,12 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 fn secret_file(name: &str, path: &Path) -> Result<String, Failure> {
     closed(path, &format!("is named by {name}"))?;
-    Ok(read(path)?.trim_end_matches(['\r', '\n']).to_owned())
+    let text = read(path)?;
+    if text.trim().is_empty() {
+        let why = "is empty: write the value into it, or take the setting out";
+        return Err(Failure::config(format!("{} is named by {name} and {why}", path.display())));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A file with a secret in it must not be open to every user of the machine.

@@ -1,5 +1,7 @@
 //! Commands that end by themselves, and the exit code each ends with.
 
+use std::os::unix::fs::PermissionsExt;
+
 use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use entities::{Clock, sql};
 use serde_json::{Value, json};
@@ -147,6 +149,27 @@ fn a_url_that_cannot_be_read_and_a_level_that_is_none_are_refused_and_no_passwor
     assert!(code == Some(0) && said.contains("log = \"info\""), "{said}");
     let percent = [("FIELDSTONE_DATABASE_URL", "sqlite://My%20Agency.db")];
     assert_eq!(in_a_folder(folder.path(), &["migrate", "up"], &percent).0, Some(78));
+}
+
+#[test]
+fn a_secret_that_got_lost_does_not_mean_the_default() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    for content in ["", "\n", " \r\n"] {
+        std::fs::write(&file, content).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("closed to others");
+        for name in ["FIELDSTONE_DATABASE_URL_FILE", "FIELDSTONE_SMTP_URL_FILE"] {
+            let (code, said) = in_a_folder(folder.path(), &["migrate", "up"], &[(name, "secret")]);
+            assert!(code == Some(78) && said.contains("is empty") && said.contains(name), "{content:?}: {said}");
+        }
+        std::fs::write(folder.path().join("fieldstone.toml"), "database_url_file = \"secret\"\n").expect("written");
+        let (code, said) = in_a_folder(folder.path(), &["migrate", "up"], &[]);
+        assert!(code == Some(78) && said.contains("named by database_url_file"), "{content:?}: {said}");
+        std::fs::remove_file(folder.path().join("fieldstone.toml")).expect("removed");
+    }
+    let (code, said) = in_a_folder(folder.path(), &["migrate", "up"], &[("FIELDSTONE_DATABASE_URL", "")]);
+    assert!(code == Some(78) && said.contains("database_url is empty"), "{said}");
+    assert!(!folder.path().join("fieldstone.db").exists(), "no database was begun");
 }
 
 #[test]
