@@ -176,9 +176,13 @@ pub async fn restore(
         } else if line["fieldstone_backup"].is_number() && line["migrations"] != json!(known) {
             let version =
                 line["version"].as_str().map_or_else(|| "another version".to_owned(), |told| format!("version {told}"));
+            let last = |names: &Json| names.as_array()?.last()?.as_str().map(str::to_owned);
+            let theirs = last(&line["migrations"]).unwrap_or_else(|| "none".into());
             return Err(damaged(&format!(
-                "the backup was written by {version} of Fieldstone, whose schema is another: restore it into an empty \
-                 database with that program, and bring the database up to this one's with `fieldstone migrate up`"
+                "the backup was written by {version} of Fieldstone, whose schema is another (its last migration is \
+                 {theirs}, this program's is {}): restore it into an empty database with that program, and bring the \
+                 database up to this one's with `fieldstone migrate up`",
+                known.last().map_or("none", String::as_str)
             )));
         }
     }

@@ -57,13 +57,19 @@ enum Audit {
 /// Writes a backup while the server runs. The file appears only when it is whole.
 ///
 /// # Errors
-/// When the database cannot be read or the file cannot be written; an existing file is not replaced.
+/// When the database cannot be read or its schema is another program's, or the file cannot be written; an existing file
+/// is not replaced.
 pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     if args.path.exists() {
         return Err(Failure::failed(format!("{} exists already: choose another name", args.path.display())));
     }
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
+    // No program could restore it: one has another schema, and the other is not the one that wrote it.
+    if let Some(why) = super::of_another(&store).await? {
+        let or = "a backup of the schema as it is takes the Fieldstone that it belongs to";
+        return Err(Failure::failed(format!("the backup was not written: {why}, or: {or}")));
+    }
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
     // Beside it, under a name of its own: two backups at once must not write into one file. It is gone when this fails.
     let folder = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

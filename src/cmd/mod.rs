@@ -200,21 +200,32 @@ pub(crate) async fn bring_up(store: &Store) -> Result<(), Failure> {
 /// When it cannot be reached or its schema is older or newer.
 pub(crate) async fn open_current(config: &Config) -> Result<Store, Failure> {
     let store = open(config).await?;
+    match of_another(&store).await? {
+        None => Ok(store),
+        Some(why) => Err(Failure::failed(why)),
+    }
+}
+
+/// Why the schema is not this program's, where it is not.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub(crate) async fn of_another(store: &Store) -> Result<Option<String>, Failure> {
     let standing = migrations::standing(store.connection())
         .await
         .map_err(|error| Failure::failed(format!("the database: {error}")))?;
-    match standing {
-        Standing::Current => Ok(store),
-        Standing::Behind(missing) => Err(Failure::failed(format!(
+    Ok(match standing {
+        Standing::Current => None,
+        Standing::Behind(missing) => Some(format!(
             "the database lacks {} migration(s), the first is {}; run `fieldstone migrate up`",
             missing.len(),
             missing.first().map_or("", String::as_str)
-        ))),
-        Standing::Ahead(unknown) => Err(Failure::failed(format!(
-            "the database belongs to a newer Fieldstone: it holds {}, which this one does not know",
+        )),
+        Standing::Ahead(unknown) => Some(format!(
+            "the database belongs to a newer Fieldstone: it holds {}, which this one does not know; run that one",
             unknown.join(", ")
-        ))),
-    }
+        )),
+    })
 }
 
 /// Completes when the process is asked to stop, by SIGTERM or by Ctrl-C.

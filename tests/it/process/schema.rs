@@ -29,10 +29,20 @@ async fn processes_refuse_a_schema_that_is_not_theirs(town: Town) {
         refused(command, "belongs to a newer Fieldstone: it holds m9999_later").await;
     }
     refused("up", "m9999_later").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("monday.backup");
+    let backs_up = || {
+        let mut command = fieldstone(&["backup", &file.display().to_string()]);
+        let done = command.envs(settings.iter().copied()).output().expect("it ends");
+        assert!(!file.exists() && done.status.code() == Some(1), "no version could restore it");
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    assert!(backs_up().contains("m9999_later"));
     does("delete from seaql_migrations where version in ('m9999_later', 'm0009_instance')").await;
     for command in ["serve", "worker"] {
         refused(command, "lacks 1 migration(s), the first is m0009_instance; run `fieldstone migrate up`").await;
     }
+    assert!(backs_up().contains("run `fieldstone migrate up`, or: a backup of the schema as it is"));
 }
 
 async fn processes_that_migrate_at_once_take_turns(beside: TestDb) {
