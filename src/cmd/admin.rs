@@ -11,7 +11,7 @@ use entities::{Actor, Role, Store, instance};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::{open_current, say};
+use super::{closing, open_current, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -27,6 +27,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    #[command(flatten)]
+    InTheDatabase(Errand),
+    /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
+    RotateSigningKey {
+        /// Keep only the new key, where one has leaked: every access token that is out is refused
+        #[arg(long)]
+        drop_old: bool,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Errand {
     /// Makes an agency
     CreateAgency {
         /// Its name, as in the mails it sends
@@ -75,12 +87,6 @@ enum What {
         /// The address
         address: String,
     },
-    /// Adds a new key for signing access tokens, or makes the first one; those already out stay good
-    RotateSigningKey {
-        /// Keep only the new key, where one has leaked: every access token that is out is refused
-        #[arg(long)]
-        drop_old: bool,
-    },
 }
 
 /// Runs it.
@@ -89,27 +95,31 @@ enum What {
 /// When the database cannot be reached or refuses.
 pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> {
     let config = Config::load(file, &[])?;
-    let done = match args.what {
-        What::RotateSigningKey { drop_old } => rotate(&config, drop_old)?,
-        What::ConfirmInstance => {
+    match args.what {
+        What::RotateSigningKey { drop_old } => tell(&rotate(&config, drop_old)?, args.json),
+        What::InTheDatabase(errand) => {
             let store = open_current(&config).await?;
-            let done = instance::confirm(&store).await?;
+            let done = does(&store, &config, errand, args.json).await;
+            closing(store, done).await
+        }
+    }
+}
+
+async fn does(store: &Store, config: &Config, errand: Errand, json: bool) -> Result<(), Failure> {
+    let done = match errand {
+        Errand::ConfirmInstance => {
+            let done = instance::confirm(store).await?;
             json!({
                 "mail": if done.was_held { "goes out from now on" } else { "was going out already" },
                 "clock": if done.had_leapt { "is believed from now on, however far it leapt" } else { "was believed already" },
             })
         }
-        What::Purge => {
-            let store = open_current(&config).await?;
-            let done = purge::all(&store, config.sync_retention_days()).await?;
+        Errand::Purge => {
+            let done = purge::all(store, config.sync_retention_days()).await?;
             json!({"agencies": done.agencies, "rows": done.rows})
         }
-        What::RefusedAddresses => {
-            let store = open_current(&config).await?;
-            return refused_addresses(&store, args.json).await;
-        }
-        What::LiftRefusedAddress { address } => {
-            let store = open_current(&config).await?;
+        Errand::RefusedAddresses => return refused_addresses(store, json).await,
+        Errand::LiftRefusedAddress { address } => {
             let found = refused::by_address(store.connection(), &address).await?;
             if found.is_empty() {
                 return Err(Failure::failed("no mail server has refused that address"));
@@ -122,21 +132,18 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             }
             json!({"address": address, "mail": "goes out from now on"})
         }
-        What::CreateAgency { name, tz, locale } => {
-            let store = open_current(&config).await?;
+        Errand::CreateAgency { name, tz, locale } => {
             let new = agency::Model { locale, ..agency::Model::new(name.trim(), &tz, store.clock()) };
-            let made = agency::create(&store, new).await?;
+            let made = agency::create(store, new).await?;
             json!({"id": made.id, "name": made.name, "tz": made.tz})
         }
-        What::CreateUser { agency, email, name, role, team, partner_org } => {
-            let store = open_current(&config).await?;
+        Errand::CreateUser { agency, email, name, role, team, partner_org } => {
             let role = Role::parse(&role).ok_or_else(|| Failure::Misuse(format!("there is no role {role}")))?;
             let new =
                 user::Model { team_id: team, partner_org_id: partner_org, ..user::Model::new(&name, &email, role) };
-            create_user(&store, &agency, new).await?
+            create_user(store, &agency, new).await?
         }
-        What::ResetPassword { email } => {
-            let store = open_current(&config).await?;
+        Errand::ResetPassword { email } => {
             let found = user::by_email(store.connection(), &email).await?;
             let user = found.ok_or_else(|| Failure::failed("there is no user with that address"))?;
             let hash = new_password(&user.email)?;
@@ -146,7 +153,11 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
             json!({"id": user.id, "email": user.email})
         }
     };
-    if args.json { say(done) } else { say(in_words(&done)) }
+    tell(&done, json)
+}
+
+fn tell(done: &Value, as_json: bool) -> Result<(), Failure> {
+    if as_json { say(done) } else { say(in_words(done)) }
 }
 
 async fn refused_addresses(store: &Store, as_json: bool) -> Result<(), Failure> {

@@ -5,11 +5,11 @@ use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use entities::{audit, backup};
+use entities::{Store, audit, backup};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::{open, open_current, open_or_make, say};
+use super::{closing, open, open_current, open_or_make, say};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -66,10 +66,18 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
     let config = Config::load(file, &[])?;
     let store = open(&config).await?;
     // No program could restore it: one has another schema, and the other is not the one that wrote it.
-    if let Some(why) = super::of_another(&store).await? {
-        let or = "a backup of the schema as it is takes the Fieldstone that it belongs to";
-        return Err(Failure::failed(format!("the backup was not written: {why}, or: {or}")));
-    }
+    let done = match super::of_another(&store).await {
+        Ok(None) => write_from(&store, &args).await,
+        Ok(Some(why)) => {
+            let or = "a backup of the schema as it is takes the Fieldstone that it belongs to";
+            Err(Failure::failed(format!("the backup was not written: {why}, or: {or}")))
+        }
+        Err(failure) => Err(failure),
+    };
+    tell(&args, "backed up", &closing(store, done).await?)
+}
+
+async fn write_from(store: &Store, args: &Args) -> Result<backup::Summary, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
     // Beside it, under a name of its own: two backups at once must not write into one file. It is gone when this fails.
     let folder = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -78,7 +86,7 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
     let partial = partial.map_err(|error| failed(&error))?;
     let mut out = BufWriter::new(partial.as_file());
     let bar = bar("rows written");
-    let done = backup::write(&store, &mut out, |rows| bar.set_position(rows)).await;
+    let done = backup::write(store, &mut out, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
     let summary = done.map_err(|error| Failure::failed(format!("the backup was not written: {error}")))?;
     out.into_inner().map_err(|error| failed(&error))?.sync_all().map_err(|error| failed(&error))?;
@@ -91,7 +99,7 @@ pub(crate) async fn write(file: Option<&Path>, args: Args) -> Result<(), Failure
         }
         refused.file.persist(&args.path).map_err(|error| failed(&error.error))?;
     }
-    tell(&args, "backed up", &summary)
+    Ok(summary)
 }
 
 /// Fills an empty, migrated database from a backup.
@@ -103,25 +111,30 @@ pub(crate) async fn restore(file: Option<&Path>, args: RestoreArgs) -> Result<()
     let RestoreArgs { file: args, clock_is_right } = args;
     let config = Config::load(file, &[])?;
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
-    let read = || File::open(&args.path).map(BufReader::new);
-    let whole = backup::check(read().map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    let input = File::open(&args.path).map_err(|error| failed(&error))?;
+    let whole = backup::check(BufReader::new(input)).map_err(|error| failed(&error))?;
     let store = open_or_make(&config).await?;
-    if super::is_filled(&store).await {
-        return Err(failed(&"this database is not empty: restore into a new one"));
-    }
-    super::bring_up(&store).await?;
-    let bar = bar("rows restored").with_position(0);
-    bar.set_length(whole.rows);
-    let input = read().map_err(|error| failed(&error))?;
-    let done = backup::restore(&store, input, clock_is_right, |rows| bar.set_position(rows)).await;
-    bar.finish_and_clear();
-    let summary = done.map_err(|error| failed(&error))?;
-    tell(&args, "restored", &summary)?;
+    let done = restore_into(&store, &args.path, whole.rows, clock_is_right).await;
+    tell(&args, "restored", &closing(store, done).await?)?;
     if !args.json {
         say("A new epoch has begun: phones will be sent everything they may see once more.")?;
         say("No mail goes out until you run `fieldstone admin confirm-instance`.")?;
     }
     Ok(())
+}
+
+async fn restore_into(store: &Store, path: &Path, rows: u64, clock_is_right: bool) -> Result<backup::Summary, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
+    if super::is_filled(store).await {
+        return Err(failed(&"this database is not empty: restore into a new one"));
+    }
+    super::bring_up(store).await?;
+    let bar = bar("rows restored").with_position(0);
+    bar.set_length(rows);
+    let input = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
+    let done = backup::restore(store, input, clock_is_right, |rows| bar.set_position(rows)).await;
+    bar.finish_and_clear();
+    done.map_err(|error| failed(&error))
 }
 
 /// Checks the audit trail.
@@ -133,6 +146,11 @@ pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), F
     let noted = against.as_deref().map(noted).transpose()?.unwrap_or_default();
     let config = Config::load(file, &[])?;
     let store = open_current(&config).await?;
+    let done = walk(&store, json, &noted).await;
+    closing(store, done).await
+}
+
+async fn walk(store: &Store, json: bool, noted: &[audit::Head]) -> Result<(), Failure> {
     let snapshot = store.read_at_length().await?;
     let trail = match audit::verify(&*snapshot).await? {
         Ok(trail) => trail,
@@ -141,7 +159,7 @@ pub(crate) async fn verify(file: Option<&Path>, args: AuditArgs) -> Result<(), F
             return unsound(json, &agency, seq, why);
         }
     };
-    for head in &noted {
+    for head in noted {
         if !audit::holds(&*snapshot, head).await? {
             return unsound(json, &head.agency_id, head.seq, "was noted down, and is gone or was written anew");
         }

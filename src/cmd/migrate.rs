@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use entities::Store;
 use migrations::Standing;
 use serde_json::json;
 
@@ -42,10 +43,15 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
         What::Up { .. } => open_or_make(&config).await?,
         What::Status { .. } => open(&config).await?,
     };
+    let done = does(&store, args.what).await;
+    super::closing(store, done).await
+}
+
+async fn does(store: &Store, what: What) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
-    match args.what {
+    match what {
         What::Up { json } => {
-            super::bring_up(&store).await?;
+            super::bring_up(store).await?;
             if json { say(json!({"standing": "current", "migrations": []})) } else { say("the schema is current") }
         }
         What::Status { json } => {

@@ -136,6 +136,18 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     store.map_err(|error| Failure::failed(format!("the database: {error}")))
 }
 
+/// Closes the database whatever came of what was done with it: the last to leave a SQLite file brings what stands beside
+/// it in the `-wal` back into it, so that the file alone is whole.
+///
+/// # Errors
+/// As what was done, and when it cannot be closed.
+pub(crate) async fn closing<T>(store: Store, done: Result<T, Failure>) -> Result<T, Failure> {
+    let closed = store.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
 /// Makes a SQLite file that is missing, readable by its owner alone.
 ///
 /// # Errors
@@ -200,9 +212,10 @@ pub(crate) async fn bring_up(store: &Store) -> Result<(), Failure> {
 /// When it cannot be reached or its schema is older or newer.
 pub(crate) async fn open_current(config: &Config) -> Result<Store, Failure> {
     let store = open(config).await?;
-    match of_another(&store).await? {
-        None => Ok(store),
-        Some(why) => Err(Failure::failed(why)),
+    match of_another(&store).await {
+        Ok(None) => Ok(store),
+        Ok(Some(why)) => closing(store, Err(Failure::failed(why))).await,
+        Err(failure) => closing(store, Err(failure)).await,
     }
 }
 

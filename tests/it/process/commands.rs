@@ -113,6 +113,29 @@ fn a_backup_writes_over_nothing_and_a_full_database_is_not_restored_into() {
 }
 
 #[test]
+fn the_database_file_alone_is_whole_when_a_command_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let beside = folder.path().join("fieldstone.db-wal");
+    let does = |args: &[&str]| {
+        let (code, said) = in_a_folder(folder.path(), args, &[]);
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+        assert!(!beside.exists(), "{args:?} left a part of the database in {}", beside.display());
+    };
+    does(&["migrate", "up"]);
+    // Whether something was left was a matter of luck.
+    for name in ["Riverbend", "Hillside", "Lakeside", "Northgate"] {
+        does(&["admin", "create-agency", name, "--tz", "Europe/London"]);
+        does(&["admin", "confirm-instance"]);
+    }
+    does(&["backup", "monday.backup"]);
+    for _ in 0..4 {
+        std::fs::remove_file(folder.path().join("fieldstone.db")).expect("there");
+        does(&["restore", "monday.backup"]);
+    }
+    does(&["audit", "verify"]);
+}
+
+#[test]
 fn what_was_noted_of_a_trail_has_to_be_that() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(in_a_folder(folder.path(), &["migrate", "up"], &[]).0, Some(0));
