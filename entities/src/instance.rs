@@ -11,9 +11,11 @@ use std::time::UNIX_EPOCH;
 use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection};
 use sea_orm::{ConnectionTrait, DbBackend};
 
+use crate::access::Actor;
 use crate::backup::new_epoch;
 use crate::clock::Instant;
 use crate::error::Result;
+use crate::people::agency;
 use crate::sql;
 use crate::store::Store;
 use crate::write::{leaps, refuse_leap};
@@ -80,7 +82,7 @@ pub struct Confirmed {
 }
 
 /// Lets mail go out of this database, as it looks now, and takes the present for right. The epoch of a copy is opened
-/// first: it has to know where the copy stood.
+/// first: it has to know where the copy stood. Every agency's trail says so.
 pub async fn confirm(store: &Store) -> Result<Confirmed> {
     let had_leapt = leaps(store.connection(), store.now().await?).await?;
     store.look(true).await?;
@@ -89,6 +91,13 @@ pub async fn confirm(store: &Store) -> Result<Confirmed> {
     let was_held =
         sql::exec(&*side, "update wf_instance set mail_enabled = true where not mail_enabled", vec![]).await? > 0;
     side.commit().await?;
+    let said = [(was_held, "mail was held"), (had_leapt, "the clock had leapt")];
+    let said: Vec<&str> = said.into_iter().filter_map(|(so, words)| so.then_some(words)).collect();
+    for agency in agency::all(store.connection()).await? {
+        let mut write = store.write(&Actor::system(&agency.id)).await?;
+        write.note("instance_confirmed", said.join(", "));
+        write.commit().await?;
+    }
     Ok(Confirmed { was_held, had_leapt })
 }
 

@@ -6,6 +6,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, IntoActiveModel};
 use serde_json::json;
 
+use crate::access::Actor;
 use crate::clock::{Clock, Instant};
 use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
@@ -140,6 +141,10 @@ pub async fn create(store: &Store, agency: Model) -> Result<Model> {
         vec![agency.id.as_str().into()],
     )
     .await?;
+    // Its trail begins with its making, which stands before all commits: the clock has given out no number yet.
+    let objects = audit::object("agencies", &agency.id);
+    let made = audit::Event::of(&Actor::system(&agency.id), 0, side.now(), "agency_created", String::new(), objects);
+    audit::append(&*side, "", made).await?;
     side.commit().await?;
     Ok(agency)
 }

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use entities::Clock;
 use entities::people::user;
 use entities::workflow::refused;
+use entities::{Clock, Store, audit, sql};
 use serde_json::Value;
 
 use crate::support::{TestDb, fieldstone, on_both};
@@ -17,6 +17,7 @@ on_both!(
     a_name_on_the_command_line_is_one_line,
     an_errand_that_makes_no_sense_is_refused_with_a_line,
     a_restored_database_is_confirmed_once,
+    what_the_operator_does_stands_in_the_trail,
     a_refused_address_is_shown_and_lifted_on_the_command_line,
 );
 
@@ -109,12 +110,30 @@ async fn an_errand_that_makes_no_sense_is_refused_with_a_line(db: TestDb) {
 async fn a_restored_database_is_confirmed_once(db: TestDb) {
     let store = db.store(Clock::System).await;
     let side = store.side().await.expect("a transaction");
-    entities::sql::exec(&*side, "update wf_instance set mail_enabled = false", vec![])
-        .await
-        .expect("as a restore does");
+    sql::exec(&*side, "update wf_instance set mail_enabled = false", vec![]).await.expect("as a restore does");
     side.commit().await.expect("stored");
     assert!(told(&db, &["admin", "confirm-instance"], "").1.contains("goes out from now on"));
-    assert!(told(&db, &["admin", "confirm-instance"], "").1.contains("already"));
+    assert!(told(&db, &["admin", "confirm-instance"], "").1.contains("was going out already"));
+}
+
+async fn what_the_operator_does_stands_in_the_trail(db: TestDb) {
+    told(&db, &["admin", "create-agency", "Riverbend", "--tz", "America/New_York"], "");
+    let store = db.store(Clock::System).await;
+    let made = trail(&store).await;
+    assert_eq!(made, ["agency_created"]);
+    sql::exec(store.writer(), "update wf_instance set mail_enabled = false", vec![]).await.expect("as a restore does");
+    assert_eq!(told(&db, &["admin", "confirm-instance"], "").0, 0);
+    told(&db, &["admin", "confirm-instance"], "");
+    let confirmed = ["agency_created", "instance_confirmed mail was held", "instance_confirmed"];
+    assert_eq!(trail(&store).await, confirmed);
+    assert!(audit::verify(store.connection()).await.expect("the trail").is_ok());
+}
+
+/// What was done, with the reason, in order.
+async fn trail(store: &Store) -> Vec<String> {
+    let text = "select trim(action || ' ' || reason) from audit_event order by seq";
+    let rows = sql::all(store.connection(), text, vec![]).await.expect("the trail");
+    rows.iter().map(|row| row.try_get_by_index(0).expect("an action")).collect()
 }
 
 #[test]

@@ -91,9 +91,9 @@ async fn the_event_after_one_that_is_gone_is_named(town: Town) {
 async fn the_first_event_of_two_that_changed_places_is_named(town: Town) {
     let events = events(&town).await;
     let (first, second) = (events[2].1, events[3].1);
-    does(&town, "update audit_event set seq = 0 where seq = $1", first).await;
+    does(&town, "update audit_event set seq = -1 where seq = $1", first).await;
     does(&town, &format!("update audit_event set seq = {first} where seq = $1"), second).await;
-    does(&town, &format!("update audit_event set seq = {second} where seq = 0 and $1 = 0"), 0).await;
+    does(&town, &format!("update audit_event set seq = {second} where seq = -1 and $1 = 0"), 0).await;
     is_named(&town, &events[2]);
 }
 
