@@ -285,11 +285,24 @@ impl Config {
     }
 
     /// The file of signing keys: as set, or beside the SQLite file; none with PostgreSQL.
-    pub(crate) fn signing_key_file(&self) -> Option<PathBuf> {
+    fn signing_key_file(&self) -> Option<PathBuf> {
         match self.text("signing_key_file") {
             "" => self.sqlite_file().map(|file| file.with_extension("signing.json")),
             path => Some(self.folder.join(path)),
         }
+    }
+
+    /// The same, where it cannot be done without.
+    ///
+    /// # Errors
+    /// 78 when nobody said which.
+    pub(crate) fn key_file(&self) -> Result<PathBuf, Failure> {
+        self.signing_key_file().ok_or_else(|| {
+            Failure::config(
+                "signing_key_file is missing: with PostgreSQL every api process needs the same one. Name a file, and \
+                 `fieldstone admin rotate-signing-key` makes it",
+            )
+        })
     }
 
     /// What to log.

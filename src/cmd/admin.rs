@@ -200,7 +200,7 @@ async fn create_user(store: &Store, agency: &str, new: user::Model) -> Result<Va
 }
 
 fn rotate(config: &Config, drop_old: bool) -> Result<Value, Failure> {
-    let path = config.signing_key_file().ok_or_else(|| Failure::config("signing_key_file is missing"))?;
+    let path = config.key_file()?;
     api::tokens::rotate(&path, entities::Clock::System.now(), drop_old)?;
     Ok(json!({
         "signing_key_file": path.display().to_string(),

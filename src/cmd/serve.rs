@@ -80,10 +80,7 @@ pub(crate) async fn serve(file: Option<&Path>, args: Args) -> Result<(), Failure
 }
 
 fn keys(config: &Config, create: bool) -> Result<api::Keys, Failure> {
-    let path = config.signing_key_file().ok_or_else(|| {
-        Failure::config("signing_key_file is missing; with PostgreSQL every process needs the same one")
-    })?;
-    Ok(api::Keys::open(&path, create)?)
+    Ok(api::Keys::open(&config.key_file()?, create)?)
 }
 
 async fn run(config: &Config, keys: api::Keys, store: Store) -> Result<(), Failure> {

@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 /// Why the keys could not be read or made. The process must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// There is no file.
+    #[error(
+        "there is no signing key file {0}: `fieldstone admin rotate-signing-key` makes it, and every api process needs \
+         the same one"
+    )]
+    Missing(PathBuf),
     /// The file could not be read or written.
     #[error("the signing key file {0}: {1}")]
     File(PathBuf, std::io::Error),
@@ -114,7 +120,10 @@ fn write_file(path: &Path, file: &KeyFile, only_new: bool) -> Result<(), KeyErro
 
 fn read_file(path: &Path) -> Result<KeyFile, KeyError> {
     let fail = |error| KeyError::File(path.to_owned(), error);
-    let mut file = File::open(path).map_err(fail)?;
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
+        _ => fail(error),
+    })?;
     let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(KeyError::Open(path.to_owned(), mode));

@@ -149,7 +149,14 @@ fn signing_keys_that_others_can_read_stop_the_start() {
     };
     let key = folder.path().join("signing.json");
     let (code, why) = start(&key);
-    assert_eq!(code, Some(78), "{why}");
+    assert!(code == Some(78) && why.contains("`fieldstone admin rotate-signing-key` makes it"), "{why}");
+    for command in ["serve", "up"] {
+        let mut unnamed = fieldstone(&[command]);
+        let done = unnamed.env("FIELDSTONE_DATABASE_URL", "postgres://127.0.0.1:1/none").output().expect("it ends");
+        let why = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(78) && why.contains("signing_key_file is missing"), "{why}");
+        assert!(why.contains("`fieldstone admin rotate-signing-key` makes it"), "{why}");
+    }
     let secret = "A".repeat(43);
     for (content, mode, part) in [
         (format!("{{\"keys\":[{{\"kid\":\"a\",\"secret\":\"{secret}\"}}]}}"), 0o644, "chmod 600"),
