@@ -95,8 +95,12 @@ impl Config {
 
     fn merge_file(&mut self, text: &str, path: &Path) -> Result<(), Failure> {
         let from = path.display().to_string();
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Failure::config(format!("{from}: {}", error.message())))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            // The line by its number alone: there may be a password in it.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Failure::config(format!("{from}, line {line}: {}", error.message()))
+        })?;
         let mut holds_secret = false;
         for (name, value) in table {
             let (key, is_file) = named(&name, &from)?;
@@ -173,9 +177,8 @@ impl Config {
             return self
                 .wrong("database_url", "names a file with a % in its path, which is read as a code: choose another");
         }
-        if !crate::cmd::is_filter(self.log())
-            && self.log().trim().parse::<tracing::level_filters::LevelFilter>().is_err()
-        {
+        let is_level = self.log().trim().parse::<tracing::level_filters::LevelFilter>().is_ok();
+        if !(is_level || crate::cmd::is_filter(self.log()) && crate::cmd::filter(self.log()).is_ok()) {
             return self
                 .wrong("log", "must be off, error, warn, info, debug or trace, or a filter such as info,sqlx=debug");
         }
@@ -187,12 +190,12 @@ impl Config {
             return self.wrong("public_url", "must be http:// or https:// and a host");
         }
         if let Some(url) = self.smtp_url()
-            && !["smtp://", "smtps://", "smtp+starttls://"].iter().any(|scheme| url.expose_secret().starts_with(scheme))
+            && let Err(why) = worker::mail::Server::parse(url.expose_secret())
         {
-            return self.wrong("smtp_url", "must begin with smtp://, smtps:// or smtp+starttls://");
+            return self.wrong("smtp_url", &why.to_string());
         }
-        if self.mail_from().chars().any(char::is_control) || !self.mail_from().contains('@') {
-            return self.wrong("mail_from", "must be an address, or a name and an address in < >");
+        if self.mail_from().chars().any(char::is_control) || worker::mail::Sender::parse(self.mail_from()).is_err() {
+            return self.wrong("mail_from", "must be one address, or a name and one address in < >");
         }
         Ok(())
     }
@@ -499,11 +502,21 @@ mod tests {
             ("database_url = \"mysql://x\"", "database_url must begin"),
             ("smtp_url = \"http://x\"", "smtp_url must begin"),
             ("trusted_proxies = [\"x\"]", "trusted_proxies must be an address"),
-            ("mail_from = \"nobody\"", "mail_from must be an address"),
+            ("smtp_url = \"smtp://mail:port\"", "smtp_url needs a number"),
+            ("smtp_url = \"smtps://\"", "smtp_url names no host"),
+            ("log = \"info,sqlx=loud\"", "log must be"),
+            ("mail_from = \"nobody\"", "mail_from must be one address"),
+            ("mail_from = \"A <a@x.example>, B <b@x.example>\"", "mail_from must be one address"),
         ] {
             let said = complaint(file(text));
             assert!(said.contains(part) && said.starts_with("fieldstone.toml: "), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_line_and_none_of_its_words() {
+        let said = complaint(file("workers = 2\nsmtp_url = smtp://me:hunter2@mail\n"));
+        assert!(said.starts_with("fieldstone.toml, line 2: ") && !said.contains("hunter"), "{said}");
     }
 
     #[test]

@@ -52,9 +52,30 @@ impl From<entities::Error> for Failure {
                     .collect();
                 Failure::Misuse(all.join("; "))
             }
-            other => Failure::Failed(other.to_string()),
+            other => Failure::Failed(plainly(&other)),
         }
     }
+}
+
+/// What the database said, without the driver's trimmings, or what it means and what to do where that is known.
+pub(crate) fn plainly(error: &entities::Error) -> String {
+    let (entities::Error::Busy(why) | entities::Error::Internal(why)) = error else { return error.to_string() };
+    let said = why.rsplit_once("database: ").map_or(why.as_str(), |(_, said)| said);
+    let known = [
+        ("file is not a database", "it is no SQLite database: database_url names another file, or it is damaged"),
+        ("readonly database", "this user may not write it, or what SQLite keeps beside it in its folder"),
+        ("unable to open database file", "this user may not use it, or what SQLite keeps beside it in its folder"),
+        ("database is locked", "another process writes to it for longer than is waited for: try again"),
+        ("pool timed out", "it does not answer: see that it runs there and can be reached from here"),
+        ("failed to lookup address", "nobody knows its host: see that database_url names it right"),
+    ];
+    if let Some((_, words)) = known.iter().find(|(sign, _)| said.contains(sign)) {
+        return (*words).to_owned();
+    }
+    if said.starts_with("database \"") && said.ends_with("does not exist") {
+        return format!("{said}: make it with `createdb`, or name another in database_url");
+    }
+    said.to_owned()
 }
 
 impl From<std::io::Error> for Failure {

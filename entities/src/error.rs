@@ -74,7 +74,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<sea_orm::DbErr> for Error {
     fn from(err: sea_orm::DbErr) -> Self {
-        let text = err.to_string();
+        let text = said(&err);
         let low = text.to_lowercase();
         if matches!(err, sea_orm::DbErr::ConnectionAcquire(_) | sea_orm::DbErr::Conn(_))
             || [
@@ -112,5 +112,14 @@ impl From<sea_orm::DbErr> for Error {
             }
             _ => Error::Internal(text),
         }
+    }
+}
+
+/// What a database said. PostgreSQL's driver adds a line of PostgreSQL's own source.
+fn said(err: &sea_orm::DbErr) -> String {
+    let text = err.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((said, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => said.to_owned(),
+        _ => text,
     }
 }

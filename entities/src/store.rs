@@ -68,6 +68,20 @@ impl Store {
         url.starts_with("sqlite:") || url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>().is_ok()
     }
 
+    /// Which database a URL leads to, for a message: its file, or its name and where its server listens. Never who signs
+    /// in to it.
+    pub fn place(url: &str) -> String {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            return path.split('?').next().unwrap_or(path).to_owned();
+        }
+        let Ok(options) = url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>() else { return String::new() };
+        let name = options.get_database().unwrap_or_else(|| options.get_username());
+        match options.get_socket() {
+            Some(socket) => format!("{name} at {}", socket.display()),
+            None => format!("{name} at {}:{}", options.get_host(), options.get_port()),
+        }
+    }
+
     /// Opens `sqlite://path` (the file is made if it is missing) or `postgres://…`.
     pub async fn open(url: &str, pool: Pool, clock: Clock) -> Result<Store> {
         if url.starts_with("sqlite:") {

@@ -106,6 +106,24 @@ pub fn is_held_up(error: &DbErr) -> bool {
     error.to_string().contains("lock timeout")
 }
 
+/// Tables of somebody else, in a database that no Fieldstone has been in.
+pub async fn strangers(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let backend = db.get_database_backend();
+    let text = match backend {
+        DbBackend::Postgres => {
+            "select table_name::text from information_schema.tables \
+             where table_schema = current_schema() and table_type = 'BASE TABLE' order by 1"
+        }
+        _ => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1",
+    };
+    // One look: another process may bring the schema up meanwhile.
+    let mut names = Vec::new();
+    for row in db.query_all_raw(Statement::from_string(backend, text)).await? {
+        names.push(row.try_get_by_index::<String>(0)?);
+    }
+    Ok(if names.iter().any(|name| name == "seaql_migrations") { Vec::new() } else { names })
+}
+
 /// How the database's schema stands to this program's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {

@@ -134,6 +134,13 @@ async fn does(store: &Store, config: &Config, errand: Errand, json: bool) -> Res
         }
         Errand::CreateAgency { name, tz, locale } => {
             let new = agency::Model { locale, ..agency::Model::new(name.trim(), &tz, store.clock()) };
+            // Whoever types it twice means one, and two of a name could only be told apart by their ids.
+            if let Some(there) = agency::all(store.connection()).await?.iter().find(|one| one.name == new.name) {
+                return Err(Failure::failed(format!(
+                    "there is an agency {} already, with the id {}",
+                    there.name, there.id
+                )));
+            }
             let made = agency::create(store, new).await?;
             json!({"id": made.id, "name": made.name, "tz": made.tz})
         }
@@ -184,7 +191,15 @@ async fn create_user(store: &Store, agency: &str, new: user::Model) -> Result<Va
     let all = agency::all(store.connection()).await?;
     let named: Vec<_> = all.iter().filter(|one| one.id == agency || one.name == agency).collect();
     let [agency] = named.as_slice() else {
-        return Err(Failure::failed(format!("{} agencies are called {agency}", named.len())));
+        let with_ids = |those: Vec<&agency::Model>| -> String {
+            those.iter().map(|one| format!("{} ({})", one.name, one.id)).collect::<Vec<_>>().join(", ")
+        };
+        let why = match (all.is_empty(), named.is_empty()) {
+            (true, _) => "there is no agency yet: `fieldstone admin create-agency` makes one".to_owned(),
+            (_, true) => format!("no agency is called {agency}; there are: {}", with_ids(all.iter().collect())),
+            _ => format!("several agencies are called {agency}, name one by its id: {}", with_ids(named)),
+        };
+        return Err(Failure::failed(why));
     };
     if let Some(team) = &new.team_id
         && team::by_id(store.connection(), &agency.id, team).await?.is_none()

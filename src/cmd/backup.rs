@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{closing, open, open_current, open_or_make, say};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, plainly};
 
 /// Flags of `backup`.
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,7 @@ async fn write_from(store: &Store, args: &Args) -> Result<backup::Summary, Failu
     let bar = bar("rows written");
     let done = backup::write(store, &mut out, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
-    let summary = done.map_err(|error| Failure::failed(format!("the backup was not written: {error}")))?;
+    let summary = done.map_err(|error| Failure::failed(format!("the backup was not written: {}", plainly(&error))))?;
     out.into_inner().map_err(|error| failed(&error))?.sync_all().map_err(|error| failed(&error))?;
     backup::check(BufReader::new(File::open(partial.path()).map_err(|error| failed(&error))?))
         .map_err(|error| failed(&error))?;
@@ -134,7 +134,7 @@ async fn restore_into(store: &Store, path: &Path, rows: u64, clock_is_right: boo
     let input = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
     let done = backup::restore(store, input, clock_is_right, |rows| bar.set_position(rows)).await;
     bar.finish_and_clear();
-    done.map_err(|error| failed(&error))
+    done.map_err(|error| failed(&plainly(&error)))
 }
 
 /// Checks the audit trail.

@@ -10,7 +10,7 @@ use entities::{Clock, Pool, Store};
 use secrecy::SecretString;
 
 use super::{asked_to_stop, log_at, look, say, serve};
-use crate::failure::Failure;
+use crate::failure::{Failure, plainly};
 use crate::sample::demo::{ACCOUNTS, PASSWORD, fill};
 
 /// Flags of `demo`.
@@ -122,7 +122,7 @@ async fn connect(file: &Path, clock: Clock) -> Result<Store, Failure> {
     super::own_file(file)?;
     let url = format!("sqlite://{}", file.display());
     let store = Store::open(&url, Pool::default(), clock).await;
-    store.map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
+    store.map_err(|error| Failure::failed(format!("the database {}: {}", file.display(), plainly(&error))))
 }
 
 fn welcome(url: &str, room: &Room) -> Result<(), Failure> {

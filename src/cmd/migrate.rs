@@ -48,14 +48,13 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
 }
 
 async fn does(store: &Store, what: What) -> Result<(), Failure> {
-    let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("the schema: {error}"));
     match what {
         What::Up { json } => {
             super::bring_up(store).await?;
             if json { say(json!({"standing": "current", "migrations": []})) } else { say("the schema is current") }
         }
         What::Status { json } => {
-            let standing = migrations::standing(store.connection()).await.map_err(|error| fail(&error))?;
+            let standing = migrations::standing(store.connection()).await.map_err(entities::Error::from)?;
             let (word, names) = match standing {
                 Standing::Current => ("current", Vec::new()),
                 Standing::Behind(names) => ("behind", names),

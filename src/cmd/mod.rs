@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use entities::{Clock, Pool, Store, instance};
 use migrations::Standing;
+use sea_orm::DbErr;
 use secrecy::ExposeSecret;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
 
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, plainly};
 
 /// Writes a line to standard output.
 ///
@@ -84,15 +86,7 @@ pub(crate) fn is_filter(text: &str) -> bool {
 /// # Errors
 /// As there.
 pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
-    // A bare level is about this program; its libraries tell each start, each migration, and what strangers send wrong.
-    let asked = match asked {
-        level if is_filter(level) => level.to_owned(),
-        level => format!("{level},sea_orm_migration=warn,actix_server=warn,actix_http::h1::dispatcher=off"),
-    };
-    // What actix-web tells of a query that it cannot read has the path in it.
-    let asked = format!("{asked},actix_web::types=warn");
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(asked).map_err(|error| Failure::config(format!("log: {error}")))?;
+    let filter = filter(asked).map_err(|error| Failure::config(format!("log: {error}")))?;
     // A second start in one process, as in tests, keeps the first.
     let _already = tracing_subscriber::fmt()
         .json()
@@ -103,6 +97,21 @@ pub(crate) fn log_at(asked: &str) -> Result<(), Failure> {
         .with_writer(std::io::stderr)
         .try_init();
     Ok(())
+}
+
+/// What to log, out of a level or a filter.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
+    // A bare level is about this program; its libraries tell each start, each migration, and what strangers send wrong.
+    let asked = match asked {
+        level if is_filter(level) => level.to_owned(),
+        level => format!("{level},sea_orm_migration=warn,actix_server=warn,actix_http::h1::dispatcher=off"),
+    };
+    // What actix-web tells of a query that it cannot read has the path in it.
+    let asked = format!("{asked},actix_web::types=warn");
+    EnvFilter::try_new(asked)
 }
 
 /// Opens the database, and makes a SQLite file that is missing, readable by its owner alone.
@@ -132,8 +141,11 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
         return Err(Failure::failed(format!("the database {}: {why}", file.display())));
     }
     let pool = Pool { connections: config.database_connections(), ..Pool::default() };
-    let store = Store::open(config.database_url().expose_secret(), pool, Clock::System).await;
-    store.map_err(|error| Failure::failed(format!("the database: {error}")))
+    let url = config.database_url();
+    let store = Store::open(url.expose_secret(), pool, Clock::System).await;
+    store.map_err(|error| {
+        Failure::failed(format!("the database {}: {}", Store::place(url.expose_secret()), plainly(&error)))
+    })
 }
 
 /// Closes the database whatever came of what was done with it: the last to leave a SQLite file brings what stands beside
@@ -153,8 +165,24 @@ pub(crate) async fn closing<T>(store: Store, done: Result<T, Failure>) -> Result
 /// # Errors
 /// When it cannot be made or opened.
 pub(crate) fn own_file(file: &Path) -> Result<(), Failure> {
+    in_a_folder(file)?;
     let opened = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
     opened.map(drop).map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
+}
+
+/// Looks whether the folder of a SQLite file is there.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn in_a_folder(file: &Path) -> Result<(), Failure> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Failure::failed(format!(
+            "the database {}: there is no folder {}; make it, or name another in database_url",
+            file.display(),
+            folder.display()
+        ))),
+    }
 }
 
 /// Looks whether the database is a copy, and says what that means.
@@ -190,8 +218,19 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Brings the schema up to this program's, and waits some minutes for those who read for long, such as a backup.
 ///
 /// # Errors
-/// When it cannot be changed.
+/// When it cannot be changed, or the database is a newer program's or somebody else's.
 pub(crate) async fn bring_up(store: &Store) -> Result<(), Failure> {
+    let failed = |error: DbErr| Failure::failed(format!("the schema: {}", plainly(&error.into())));
+    if let Standing::Ahead(unknown) = migrations::standing(store.writer()).await.map_err(failed)? {
+        return Err(Failure::failed(newer(&unknown)));
+    }
+    let strangers = migrations::strangers(store.writer()).await.map_err(failed)?;
+    if let Some(first) = strangers.first() {
+        return Err(Failure::failed(format!(
+            "the database holds {} table(s) of somebody else, the first is {first}: name an empty one in database_url",
+            strangers.len()
+        )));
+    }
     for _ in 0..TRIES {
         match migrations::up(store.writer()).await {
             Ok(()) => return Ok(()),
@@ -200,7 +239,7 @@ pub(crate) async fn bring_up(store: &Store) -> Result<(), Failure> {
                 let _unheard = writeln!(std::io::stderr().lock(), "fieldstone: {why}");
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(error) => return Err(Failure::failed(format!("the schema: {error}"))),
+            Err(error) => return Err(failed(error)),
         }
     }
     Err(Failure::failed("the schema: somebody reads a table that is to change, such as a backup: try again after it"))
@@ -226,7 +265,7 @@ pub(crate) async fn open_current(config: &Config) -> Result<Store, Failure> {
 pub(crate) async fn of_another(store: &Store) -> Result<Option<String>, Failure> {
     let standing = migrations::standing(store.connection())
         .await
-        .map_err(|error| Failure::failed(format!("the database: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the database: {}", plainly(&error.into()))))?;
     Ok(match standing {
         Standing::Current => None,
         Standing::Behind(missing) => Some(format!(
@@ -234,11 +273,15 @@ pub(crate) async fn of_another(store: &Store) -> Result<Option<String>, Failure>
             missing.len(),
             missing.first().map_or("", String::as_str)
         )),
-        Standing::Ahead(unknown) => Some(format!(
-            "the database belongs to a newer Fieldstone: it holds {}, which this one does not know; run that one",
-            unknown.join(", ")
-        )),
+        Standing::Ahead(unknown) => Some(newer(&unknown)),
     })
+}
+
+fn newer(unknown: &[String]) -> String {
+    format!(
+        "the database belongs to a newer Fieldstone: it holds {}, which this one does not know; run that one",
+        unknown.join(", ")
+    )
 }
 
 /// Completes when the process is asked to stop, by SIGTERM or by Ctrl-C.

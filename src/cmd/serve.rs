@@ -80,7 +80,12 @@ pub(crate) async fn serve(file: Option<&Path>, args: Args) -> Result<(), Failure
 }
 
 fn keys(config: &Config, create: bool) -> Result<api::Keys, Failure> {
-    Ok(api::Keys::open(&config.key_file()?, create)?)
+    let file = config.key_file()?;
+    // The keys stand beside the database where nothing else is said: what is missing then is its folder.
+    if let Some(database) = config.sqlite_file() {
+        super::in_a_folder(&database)?;
+    }
+    Ok(api::Keys::open(&file, create)?)
 }
 
 async fn run(config: &Config, keys: api::Keys, store: Store) -> Result<(), Failure> {

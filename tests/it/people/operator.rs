@@ -60,6 +60,11 @@ async fn an_operator_makes_an_agency_and_its_first_administrator(db: TestDb) {
     let (code, _, why) = told(&db, CREATE_ADA, "a long sentence of my own");
     assert_eq!(code, 1);
     assert!(why.contains("address"), "{why}");
+    let (code, _, why) = told(&db, &["admin", "create-agency", "Riverbend ", "--tz", "Europe/London"], "");
+    assert!(code == 1 && why.contains("there is an agency Riverbend already"), "{why}");
+    let elsewhere: Vec<&str> = CREATE_ADA.iter().map(|arg| if *arg == "Riverbend" { "River" } else { *arg }).collect();
+    let (code, _, why) = told(&db, &elsewhere, "a long sentence of my own");
+    assert!(code == 1 && why.contains(&format!("there are: Riverbend ({})", ada.agency_id)), "{why}");
     let (code, _, _) = told(&db, &["admin", "create-agency", "Nowhere", "--tz", "Mars/Olympus"], "");
     assert_eq!(code, 2);
 }

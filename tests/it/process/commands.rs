@@ -6,9 +6,14 @@ use entities::workflow::outbox::{NewMessage, Recipient, ResendPolicy, queue};
 use entities::{Clock, sql};
 use serde_json::{Value, json};
 
-use crate::support::{TestDb, fieldstone, on_both};
+use crate::support::database::{empty_on, postgres_url, uuid_text};
+use crate::support::{Kind, TestDb, fieldstone, on_both};
 
-on_both!(the_schema_of_an_empty_database_is_brought_up_and_said_to_be_current, what_a_command_did_is_told_as_json_too,);
+on_both!(
+    the_schema_of_an_empty_database_is_brought_up_and_said_to_be_current,
+    what_a_command_did_is_told_as_json_too,
+    a_database_of_somebody_else_is_left_alone,
+);
 
 async fn the_schema_of_an_empty_database_is_brought_up_and_said_to_be_current(db: TestDb) {
     for args in [["migrate", "up"], ["migrate", "up"], ["migrate", "status"]] {
@@ -53,6 +58,48 @@ async fn what_a_command_did_is_told_as_json_too(db: TestDb) {
     let nothing = json!({"timers": 0, "planned": 0, "mail": {"sent": 0, "suppressed": 0, "troubled": 0}});
     assert_eq!(told(&["worker", "drain", "--once", "--json"]), nothing, "there is no mail server");
     assert_eq!(told(&["migrate", "up", "--json"]), json!({"standing": "current", "migrations": []}));
+}
+
+async fn a_database_of_somebody_else_is_left_alone(db: TestDb) {
+    let url = match db.kind {
+        Kind::Sqlite => db.url.replace(".db", "-theirs.db"),
+        Kind::Postgres => empty_on(&postgres_url(), &format!("fieldstone_test_{}", uuid_text())).await.url,
+    };
+    let theirs = TestDb { kind: db.kind, url };
+    let store = theirs.store(Clock::System).await;
+    sql::exec(store.writer(), "create table customers (id text)", vec![]).await.expect("a table");
+    for args in [&["migrate", "up"][..], &["sample", "--size", "demo"]] {
+        let done = fieldstone(args).env("FIELDSTONE_DATABASE_URL", &theirs.url).output().expect("it runs");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(1) && said.contains("of somebody else, the first is customers"), "{said}");
+    }
+    sql::one(store.connection(), "select 1 from agencies", vec![]).await.expect_err("nothing came beside it");
+    store.close().await.expect("closed");
+    theirs.drops().await;
+}
+
+#[test]
+fn what_is_wrong_with_the_database_is_said_plainly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("wrong.db"), "somebody's letter, and no database at all").expect("written");
+    let says = |args: &[&str], url: &str, parts: &[&str]| {
+        let (code, said) = in_a_folder(folder.path(), args, &[("FIELDSTONE_DATABASE_URL", url)]);
+        assert!(code == Some(1) && parts.iter().all(|part| said.contains(part)), "{args:?}: {said}");
+        for never in ["busy", "PLANTED", " at line ", "signing"] {
+            assert!(!said.contains(never), "{args:?}: {said}");
+        }
+    };
+    says(&["migrate", "status"], "sqlite://wrong.db", &["wrong.db: it is no SQLite database"]);
+    says(&["up"], "sqlite:///nowhere/at/all/x.db", &["there is no folder /nowhere/at/all"]);
+    says(&["serve"], "sqlite:///nowhere/at/all/x.db", &["there is no folder /nowhere/at/all"]);
+    says(&["migrate", "up"], "postgres://me:PLANTED@127.0.0.1:1/home", &["home at 127.0.0.1:1: it does not answer"]);
+    let gone = postgres_url();
+    let (server, options) =
+        gone.split_once('?').map_or((gone.as_str(), String::new()), |(url, options)| (url, format!("?{options}")));
+    let at = server.find("://").map_or(0, |at| at + 3);
+    let end = server[at..].find('/').map_or(server.len(), |slash| at + slash);
+    let gone = format!("{}/not_there{options}", &server[..end]);
+    says(&["migrate", "up"], &gone, &["database \"not_there\" does not exist: make it"]);
 }
 
 /// The exit code and the complaint of a command in a folder of its own.

@@ -81,7 +81,7 @@ impl Drop for Turn {
 #[derive(Debug, thiserror::Error)]
 pub enum BadSettings {
     /// The mail server's URL.
-    #[error(transparent)]
+    #[error("the URL of the mail server {0}")]
     Url(#[from] BadUrl),
     /// The address that mail is from.
     #[error("the address that mail is from: {0}")]

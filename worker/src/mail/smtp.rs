@@ -106,7 +106,7 @@ struct LeftOut {
 
 /// The URL of a mail server that this program cannot use; says what is wrong, never the password.
 #[derive(Debug, thiserror::Error)]
-#[error("mail server URL: {0}")]
+#[error("{0}")]
 pub struct BadUrl(&'static str);
 
 impl Server {
@@ -128,14 +128,14 @@ impl Server {
         let login = match login {
             Some(login) => {
                 let (user, password) =
-                    login.split_once(':').ok_or(BadUrl("a user needs a password: user:password@"))?;
+                    login.split_once(':').ok_or(BadUrl("needs a password with its user: user:password@"))?;
                 Some((unescape(user)?, SecretString::from(unescape(password)?)))
             }
             None => None,
         };
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| BadUrl("the port is a number"))?)
+                (host, port.parse().map_err(|_| BadUrl("needs a number for its port"))?)
             }
             _ => (place, default_port),
         };
@@ -368,7 +368,7 @@ fn said(why: &lettre::transport::smtp::Error) -> String {
 }
 
 fn unescape(text: &str) -> Result<String, BadUrl> {
-    let wrong = || BadUrl("percent signs in user and password are written %25");
+    let wrong = || BadUrl("has a percent sign in user or password that is not written %25");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
