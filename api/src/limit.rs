@@ -6,7 +6,7 @@
 //! in a second tells nothing: phones and people cost no write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -217,7 +217,7 @@ pub fn address(req: &HttpRequest, state: &State) -> IpAddr {
         .flat_map(|value| value.split(','))
         .collect();
     for hop in said.iter().rev() {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(address) = named(hop.trim()) else { break };
         seen = address.to_canonical();
         if !trusted(seen) {
             break;
@@ -226,9 +226,28 @@ pub fn address(req: &HttpRequest, state: &State) -> IpAddr {
     seen
 }
 
+/// The address of a hop; some proxies write the port with it.
+fn named(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().or_else(|_| hop.parse().map(|at: SocketAddr| at.ip())).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hop_is_read_with_its_port_and_without() {
+        for hop in ["7.7.7.7", "7.7.7.7:1234"] {
+            assert_eq!(named(hop), Some(IpAddr::from([7, 7, 7, 7])), "{hop}");
+        }
+        for hop in ["2001:db8::7", "[2001:db8::7]", "[2001:db8::7]:1234"] {
+            assert_eq!(named(hop), "2001:db8::7".parse().ok(), "{hop}");
+        }
+        for hop in ["", "unknown", "7.7.7.7:", "7.7.7.7:port"] {
+            assert_eq!(named(hop), None, "{hop}");
+        }
+    }
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

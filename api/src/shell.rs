@@ -331,7 +331,10 @@ fn show(queues: &entities::workflow::gauges::Gauges) {
 async fn metrics_page(state: web::Data<State>) -> HttpResponse {
     // Asked for at each visit: another process may do the work. Without the database the rest is still told.
     let asked = async { entities::workflow::gauges::read(state.store.connection(), state.store.now().await?).await };
-    match asked.await {
+    let asked = asked.await;
+    // The queues keep the last values they had; this says that they are none of today's.
+    metrics::gauge!("fieldstone_database_up").set(if asked.is_ok() { 1.0 } else { 0.0 });
+    match asked {
         Ok(queues) => show(&queues),
         Err(error) => tracing::warn!(%error, "the queues could not be measured"),
     }

@@ -11,7 +11,7 @@ pub(crate) mod serve;
 pub(crate) mod worker;
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ pub(crate) async fn is_filled(store: &Store) -> bool {
     entities::sql::one(store.connection(), "select 1 from agencies", vec![]).await.is_ok_and(|row| row.is_some())
 }
 
-/// Opens a database that is there.
+/// Opens a database that is there, and says in the log when everybody on this machine can read it.
 ///
 /// # Errors
 /// When it is not, or cannot be reached.
@@ -139,6 +139,13 @@ pub(crate) async fn open(config: &Config) -> Result<Store, Failure> {
     if let Some(file) = config.sqlite_file().filter(|file| !file.exists()) {
         let why = "there is no such file; database_url says which it is, and `fieldstone up` makes a new one";
         return Err(Failure::failed(format!("the database {}: {why}", file.display())));
+    }
+    if let Some(file) = config.sqlite_file() {
+        let mode = std::fs::metadata(&file).map_or(0, |about| about.permissions().mode() & 0o777);
+        if mode & 0o007 != 0 {
+            let (file, mode) = (file.display(), format!("{mode:o}"));
+            tracing::warn!(%file, mode, "the database is open to other users of this machine: chmod 600 it");
+        }
     }
     let pool = Pool { connections: config.database_connections(), ..Pool::default() };
     let url = config.database_url();

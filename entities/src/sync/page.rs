@@ -85,6 +85,11 @@ fn row(table: &Table, version: u32, backend: DbBackend) -> String {
             Kind::Bool => format!(", case when {name} then 'true' else 'false' end"),
             // What holds nothing that JSON would escape is not searched for it.
             Kind::Id | Kind::Code(_) | Kind::Date => format!(", coalesce('\"' || {name} || '\"', 'null')"),
+            // A whole number as everywhere else, in SQLite and in the other faces: with its nought.
+            Kind::Real(..) => format!(
+                ", coalesce(case when {name} = trunc({name}) then {name}::bigint || '.0' else to_json({name})::text end, \
+                 'null')"
+            ),
             Kind::Int(..) | Kind::Instant => format!(", coalesce({name}::text, 'null')"),
             _ => format!(", coalesce(to_json({name})::text, 'null')"),
         });

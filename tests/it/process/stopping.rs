@@ -2,14 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::support::{Phone, Town, on_both};
+use crate::support::{Kind, Phone, Town, on_both};
 
 on_both!(
     a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered,
     what_strangers_send_wrong_writes_no_line_that_asks_for_a_person,
+    a_database_that_everybody_can_read_is_told_of_at_the_start,
 );
 
 async fn a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered(town: Town) {
@@ -64,4 +66,16 @@ async fn what_strangers_send_wrong_writes_no_line_that_asks_for_a_person(town: T
     assert!(server.ends().await.success());
     let log = server.log();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+async fn a_database_that_everybody_can_read_is_told_of_at_the_start(town: Town) {
+    let server = town.server().await;
+    assert!(!server.log().contains("open to other users"), "{}", server.log());
+    if town.db.kind == Kind::Postgres {
+        return; // who may read it there is for PostgreSQL to say
+    }
+    let file = town.db.url.trim_start_matches("sqlite://");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).expect("open to others");
+    let server = town.server().await;
+    server.says("open to other users of this machine").await;
 }

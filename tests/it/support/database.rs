@@ -1,6 +1,7 @@
 //! A fresh database for each test: a copy of a migrated file on SQLite, of a migrated template on PostgreSQL.
 
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ pub fn run<S: Stage, F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(S) ->
                 let folder = tempfile::tempdir().expect("a temporary folder");
                 let file = folder.path().join("fieldstone.db");
                 std::fs::copy(sqlite_template().await, &file).expect("the migrated file is copied");
+                // As the program makes it; of another one it warns.
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("closed to others");
                 let url = format!("sqlite://{}", file.display());
                 body(S::open(TestDb { kind, url }).await).await;
             }

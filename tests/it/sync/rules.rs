@@ -25,6 +25,7 @@ on_both!(
     unsent_work_survives_the_loss_of_its_case,
     work_done_in_time_is_taken_in_late,
     a_column_left_out_keeps_its_value,
+    a_number_is_written_alike_by_both_databases_and_in_every_face,
     children_may_come_before_their_parents,
     a_body_with_too_many_rows_stores_nothing,
     bad_text_is_mended_and_told,
@@ -45,6 +46,20 @@ pub(super) async fn opens_case(phone: &mut Phone) -> String {
     phone.syncs().await;
     phone.syncs().await;
     case
+}
+
+async fn a_number_is_written_alike_by_both_databases_and_in_every_face(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let case = opens_case(&mut ana).await;
+    let mut measured = goal(&case, "Walk to the market");
+    (measured["baseline_value"], measured["target_value"]) = (json!(-2), json!(2.5));
+    let id = ana.creates("goals", measured);
+    ana.syncs().await;
+    let pulled = Phone::of(&ana.person).asks("").await.text;
+    let read = ana.person.get(&format!("/goals/{id}")).await.text;
+    for text in [pulled, read] {
+        assert!(text.contains("\"baseline_value\":-2.0,\"target_value\":2.5,"), "{text}");
+    }
 }
 
 /// What a supervisor does at the desk: ends the primary's time and begins another's, in one commit.

@@ -170,4 +170,9 @@ async fn queues_are_seen_on_the_admin_listener(town: Town) {
         assert!((3600.0..4200.0).contains(&of(&page, name)), "{name}: {}", of(&page, name));
     }
     assert!(!page.contains("nia@") && !page.contains("Nia"), "no name and no address");
+    assert_eq!(of(&page, "fieldstone_database_up"), 1.0);
+    // As far as a page of numbers can tell, a database that does not answer is away.
+    sql::exec(town.store.writer(), "alter table outbound_message rename to gone", vec![]).await.expect("it is done");
+    let page = reqwest::get(format!("http://{admin}/metrics")).await.expect("a page").text().await.expect("text");
+    assert_eq!(of(&page, "fieldstone_database_up"), 0.0);
 }
