@@ -222,6 +222,11 @@ impl Write {
         self.access.insert(case_id.to_owned());
     }
 
+    /// Asks for the row to be stood again before the commit.
+    pub(crate) fn restand(&mut self, table: &'static str, id: String) {
+        self.restand.insert((table, id));
+    }
+
     /// Makes every loss of access in this transaction immediate: phones are told at their next
     /// pull, even one that asked for deletes to be held back until its own work is sent.
     pub fn revoke_at_once(&mut self) {

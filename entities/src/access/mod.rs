@@ -98,7 +98,8 @@ pub enum Stand {
     Supervision(String),
     /// One user, for as long as that user has the case.
     CaseUser(String, String),
-    /// Every case in which the person has an open part; the creator alone when there is none.
+    /// Every case in which the person has an open part. Where none is open, the creator alone: as long as there never
+    /// was one, or the creator has a case of one that ended; else the cases of those that ended.
     CasesOfPerson {
         /// The person.
         person: String,
@@ -124,19 +125,22 @@ impl Stand {
     }
 }
 
+/// The cases of a person's open parts; without one, those of the ended parts, unless the creator has one of them.
+const CASES_OF_PERSON: &str = "with parts as \
+    (select case_id, left_on from case_parties where person_id = $1 and deleted_at is null) \
+    select distinct case_id from parts where left_on is null \
+    or (not exists (select 1 from parts where left_on is null) \
+    and not exists (select 1 from parts ended join sync_access a on a.scope = 'case:' || ended.case_id \
+    where a.user_id = $2 and a.visible))";
+
 /// The scope keys of a list of places, sorted and without repeats.
 pub(crate) async fn keys(conn: &impl sea_orm::ConnectionTrait, stands: &[Stand]) -> crate::Result<Vec<String>> {
     let mut keys = Vec::with_capacity(stands.len());
     for stand in stands {
         match stand {
             Stand::CasesOfPerson { person, creator } => {
-                let rows = crate::sql::all(
-                    conn,
-                    "select distinct case_id from case_parties \
-                     where person_id = $1 and left_on is null and deleted_at is null",
-                    vec![person.as_str().into()],
-                )
-                .await?;
+                let bound = vec![person.as_str().into(), creator.as_str().into()];
+                let rows = crate::sql::all(conn, CASES_OF_PERSON, bound).await?;
                 for row in &rows {
                     keys.push(format!("case:{}", row.try_get_by_index::<String>(0)?));
                 }

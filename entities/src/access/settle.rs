@@ -50,6 +50,9 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
         before.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
     }
     apply(write, &before, &open).await?;
+    for (user, _) in before.symmetric_difference(&open).filter(|(_, scope)| *scope == like) {
+        restand_made_by(write, user, case_id).await?;
+    }
     sql::exec(write.conn(), "delete from sync_due where case_id = $1", vec![case_id.into()]).await?;
     if let Some(at) = next {
         let agency = write.actor().agency_id.clone();
@@ -59,6 +62,17 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
             vec![case_id.into(), agency.into(), at.into()],
         )
         .await?;
+    }
+    Ok(())
+}
+
+/// A person whose parts have all ended is their maker's only while the maker has one of those cases.
+async fn restand_made_by(write: &mut Write, user: &str, case_id: &str) -> Result<()> {
+    let text = "select distinct p.person_id from case_parties p join persons m on m.id = p.person_id \
+                where p.case_id = $1 and m.created_by = $2 and p.deleted_at is null and not exists \
+                (select 1 from case_parties o where o.person_id = p.person_id and o.left_on is null and o.deleted_at is null)";
+    for row in sql::all(write.conn(), text, vec![case_id.into(), user.into()]).await? {
+        write.restand("persons", row.try_get_by_index(0)?);
     }
     Ok(())
 }
@@ -226,7 +240,7 @@ pub(crate) async fn settle_windows(write: &mut Write, due: &[String]) -> Result<
         settle_case(write, case).await?;
         write.replan(case);
     }
-    Ok(())
+    write.settle_scopes().await
 }
 
 /// Records the difference between what was open and what is to be open.

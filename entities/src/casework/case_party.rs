@@ -1,7 +1,7 @@
 //! A person's part in a case: client, caregiver, collateral, professional.
 //!
 //! Opening or ending a part changes who may see the person, since a person is seen through the
-//! cases in which they have an open part.
+//! cases in which they have an open part, or once all are over, had one.
 
 use sea_orm::entity::prelude::*;
 

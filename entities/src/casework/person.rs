@@ -1,8 +1,8 @@
 //! A person: the client, or someone of importance to a case.
 //!
 //! Names and addresses follow no single national pattern and a date of birth may be partial or
-//! unknown. A person is seen through the cases in which they have an open part, and by whoever
-//! made the record as long as there is none. Safety flags tighten freely and loosen only online.
+//! unknown. A person is seen through the cases in which they have an open part; who else sees one
+//! without is said at `access::Stand::CasesOfPerson`. Safety flags tighten freely and loosen only online.
 
 use sea_orm::entity::prelude::*;
 

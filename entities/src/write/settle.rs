@@ -92,7 +92,8 @@ impl Write {
         if gained.is_empty() { Ok(()) } else { quarantine::tell_newcomers(self, &gained).await }
     }
 
-    async fn settle_scopes(&mut self) -> Result<()> {
+    /// The first of this: who sees what.
+    pub(crate) async fn settle_scopes(&mut self) -> Result<()> {
         for case in std::mem::take(&mut self.ended) {
             case_assignment::end_all(self, &case).await?;
         }
@@ -134,9 +135,7 @@ impl Write {
                     self.plan.insert(case.clone());
                     self.access.insert(case);
                 }
-                Touch::Restand(name, id) => {
-                    self.restand.insert((name, id));
-                }
+                Touch::Restand(name, id) => self.restand(name, id),
                 Touch::Plan(case) => {
                     self.plan.insert(case);
                 }

@@ -15,6 +15,7 @@ on_both!(
     only_the_supervisor_of_the_team_assigns,
     a_worker_who_cannot_have_the_case_is_refused,
     a_person_in_two_cases_is_seen_through_either,
+    a_person_goes_with_the_case_however_their_part_ends,
 );
 
 async fn assign(who: &Person, case: &str, user: &str, role: &str, more: Value) -> crate::support::Answer {
@@ -200,4 +201,34 @@ async fn a_person_in_two_cases_is_seen_through_either(world: World) {
     cleo.patch(&format!("/case_parties/{part}"), json!({"left_on": "2027-03-01"})).await.ok();
     cleo.get(&person).await.refused(404);
     ana.get(&person).await.ok();
+}
+
+async fn a_person_goes_with_the_case_however_their_part_ends(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let part = async |who: &Person, case: &str| {
+        let parts = who.get(&format!("/case_parties?case_id={case}")).await.ok();
+        format!("/case_parties/{}", text(&parts["items"][0]["id"]))
+    };
+    let handed = opens_a_case(&ana).await;
+    assign(&sam, &handed.id, &ben.user_id(), "primary", json!({})).await.ok();
+    let person = format!("/persons/{}", handed.person);
+    ben.patch(&person, json!({"addresses": [{"street": "7 New Street"}]})).await.ok();
+    // To a day to come as well: once it is set, the part is over.
+    ben.patch(&part(&ben, &handed.id).await, json!({"left_on": "2027-12-31"})).await.ok();
+    for who in [&ben, &sam] {
+        assert!(who.get(&person).await.ok().to_string().contains("7 New Street"), "{}", who.email);
+    }
+    for path in [person.clone(), format!("{person}/history")] {
+        ana.get(&path).await.refused(404);
+    }
+    let kept = opens_a_case(&ana).await;
+    let person = format!("/persons/{}", kept.person);
+    ana.patch(&part(&ana, &kept.id).await, json!({"left_on": "2027-03-01"})).await.ok();
+    for (holder, other) in [(&ana, &ben), (&ben, &ana), (&ana, &ben)] {
+        if holder.get(&format!("/cases/{}", kept.id)).await.status == 404 {
+            assign(&sam, &kept.id, &holder.user_id(), "primary", json!({})).await.ok();
+        }
+        holder.get(&person).await.ok();
+        other.get(&person).await.refused(404);
+    }
 }

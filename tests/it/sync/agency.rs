@@ -213,18 +213,19 @@ impl Agency {
                 .filter_map(|part| part.text("case_id"))
                 .collect();
             let mine = |case: &str| led.contains(case) || worked.contains(case);
-            let parts = |person: &str| {
+            let parts = |person: &str, open: bool| {
                 rows["case_parties"]
                     .iter()
-                    .filter(|part| part.text("person_id") == Some(person) && part.text("left_on").is_none())
+                    .filter(|part| part.text("person_id") == Some(person) && part.text("left_on").is_none() == open)
                     .filter_map(|part| part.text("case_id"))
                     .collect::<Vec<_>>()
             };
             let sees = |row: &Row| match (row.table.name, row.case_id()) {
                 ("staff" | "organizations", _) => true,
                 ("persons", _) => {
-                    let parts = parts(row.id());
-                    parts.iter().any(|case| mine(case)) || (parts.is_empty() && row.text("created_by") == Some(user))
+                    // Nobody here made a person by themselves, so who has no part left stays with the cases.
+                    let (open, ended) = (parts(row.id(), true), parts(row.id(), false));
+                    if open.is_empty() { ended } else { open }.iter().any(|case| mine(case))
                 }
                 ("sync_issues", case) => {
                     row.text("user_id") == Some(user)

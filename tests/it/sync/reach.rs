@@ -433,6 +433,9 @@ async fn who_had_a_case_while_a_person_was_away_is_not_told_of_the_person(world:
     let (case, person) = with_person(&mut ana, "Pia").await;
     ben.pulls().await;
     let party = ana.ids("case_parties").pop_first().expect("a party");
+    // The person is with another case meanwhile, or would go with this one.
+    let other = opens_case(&mut ana).await;
+    ana.creates("case_parties", json!({"case_id": other, "person_id": person, "role": "child"}));
     ana.edits("case_parties", &party, json!({"left_on": "2027-03-01"}));
     ana.syncs().await;
     hands_over(&world, &case, "ben@demo.example").await;
