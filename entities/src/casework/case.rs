@@ -339,13 +339,16 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
                 "open_goals",
                 "every goal must be completed, withdrawn or superseded first",
             ));
-            needs.push(Need::none(OPEN_REFERRAL, vec![id()]).or_fault(
-                "referrals",
-                "open_referrals",
-                "every referral must be answered and done, or cancelled, first",
-            ));
         }
         _ => (),
+    }
+    // A partner reads and answers on, and once nobody sees the case any more nobody could stop it.
+    if ["closed", "transferred_out", "entered_in_error"].contains(&after.status.as_str()) {
+        needs.push(Need::none(OPEN_REFERRAL, vec![id()]).or_fault(
+            "referrals",
+            "open_referrals",
+            "every referral must be answered and done, or cancelled, first",
+        ));
     }
     needs
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::scene::{opens_a_case, smart, text};
+use super::scene::{harbor, opens_a_case, ready, smart, text};
 use crate::support::{Person, World, on_both};
 
 on_both!(
@@ -21,6 +21,7 @@ on_both!(
     a_no_show_is_recorded_a_quarter_of_an_hour_late_at_the_earliest,
     a_contact_that_took_place_stands_and_dates_the_case,
     a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave,
+    a_case_does_not_go_while_a_partner_works_on_a_referral,
     a_case_without_a_worker_does_not_become_active,
     an_illegal_move_says_where_the_row_is,
     a_case_says_what_its_workflow_waits_for_to_those_who_have_it,
@@ -184,6 +185,24 @@ async fn a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave(world: W
     let assign = json!({"user_id": ana.user_id(), "role": "primary", "reason": "comes back"});
     let early = sam.post(&format!("/cases/{}/assignments", case.id), assign).await.refused(409);
     assert_eq!(early["code"], "case_ended");
+}
+
+async fn a_case_does_not_go_while_a_partner_works_on_a_referral(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let (org, pat) = harbor(&world).await;
+    for (verb, more) in [("mark_error", json!({})), ("transfer_out", json!({"receiving_agency": "Lakeside"}))] {
+        let case = opens_a_case(&ana).await;
+        let referral = format!("/referrals/{}", text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]));
+        ana.post(&format!("{referral}/request"), json!({})).await.ok();
+        let mut body = json!({"status_reason": "opened twice"});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let path = format!("/cases/{}/{verb}", case.id);
+        let problem = sam.post(&path, body.clone()).await.refused(422);
+        assert_eq!(problem["errors"][0]["code"], "open_referrals", "{problem}");
+        sam.post(&format!("{referral}/cancel"), json!({"status_reason": "opened twice"})).await.ok();
+        sam.post(&path, body).await.ok();
+        pat.post(&format!("{referral}/accept"), json!({})).await.refused(409);
+    }
 }
 
 async fn a_case_without_a_worker_does_not_become_active(world: World) {
