@@ -271,10 +271,12 @@ impl Synced for Entity {
             let detail = "stands once it was requested; cancel it and make a new one";
             faults.push(Fault::field("partner_org_id", "sent", detail));
         }
-        if before.is_none_or(|before| before.client_consent != after.client_consent)
-            && let Some(detail) = after.client_consent.as_ref().and_then(unreadable)
-        {
-            faults.push(Fault::field("client_consent", "wrong_value", detail));
+        if before.is_none_or(|before| before.client_consent != after.client_consent) {
+            if let Some(detail) = after.client_consent.as_ref().and_then(unreadable) {
+                faults.push(Fault::field("client_consent", "wrong_value", detail));
+            } else if let Some(before) = before.filter(|before| before.status != "draft") {
+                faults.extend(taken_away(before.client_consent.as_ref(), after.client_consent.as_ref()));
+            }
         }
         faults
     }
@@ -399,6 +401,20 @@ fn unreadable(record: &Doc) -> Option<&'static str> {
         }
     }
     None
+}
+
+/// What a change of the agreement to a referral that was sent would take from it: it stays one that says by whom, how,
+/// when and until when, or it ends, and what has ended does not come back.
+fn taken_away(before: Option<&Doc>, after: Option<&Doc>) -> Option<Fault> {
+    let record = after.filter(|record| !is_withdrawn(record))?;
+    if before.is_none_or(is_withdrawn) {
+        let detail = "the agreement was withdrawn; when the client agrees again, make a new referral";
+        return Some(Fault::field("client_consent", "withdrawn", detail));
+    }
+    let says = |part: &str| record.0[part].as_str().is_some_and(|text| !text.trim().is_empty());
+    let whole = ["by", "how", "on", "until"].into_iter().all(says);
+    let detail = "what the client agreed to stays whole: by, on, how, until; or withdrawn, with the day";
+    (!whole).then(|| Fault::field("client_consent", "required", detail))
 }
 
 fn blank(text: Option<&str>) -> bool {

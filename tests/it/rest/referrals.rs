@@ -10,6 +10,7 @@ on_both!(
     a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed,
     an_agreement_is_a_record_that_can_be_read,
     a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need,
+    what_the_client_agreed_to_stays_whole_until_it_is_withdrawn,
     a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step,
     a_worker_records_an_answer_that_came_by_telephone,
     a_cancelled_referral_waits_for_the_other_side,
@@ -224,5 +225,39 @@ async fn a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need(wor
                 assert!(events.to_string().contains("\"cancelled\""), "{events}");
             }
         }
+    }
+}
+
+async fn what_the_client_agreed_to_stays_whole_until_it_is_withdrawn(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let whole = ready(&case, &org)["client_consent"].clone();
+    for gone in [json!("2027-03-01"), Value::Null] {
+        let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+        let path = format!("/referrals/{id}");
+        ana.patch(&path, json!({"client_consent": {"how": null}})).await.ok();
+        ana.patch(&path, json!({"client_consent": whole})).await.ok();
+        verb(&ana, &id, "request", json!({})).await;
+        for step in ["accept", "start"] {
+            verb(&pat, &id, step, json!({})).await;
+        }
+        for (part, value) in [("by", " "), ("how", ""), ("on", ""), ("until", "")] {
+            let value = if value.is_empty() { Value::Null } else { json!(value) };
+            let mut less = whole.clone();
+            less[part] = value;
+            let problem = ana.patch(&path, json!({"client_consent": less})).await.refused(422);
+            let error = &problem["errors"][0];
+            assert_eq!((&error["pointer"], &error["code"]), (&json!("/client_consent"), &json!("required")), "{part}");
+        }
+        let mut longer = whole.clone();
+        longer["until"] = json!("2027-10-01");
+        ana.patch(&path, json!({"client_consent": longer})).await.ok();
+        let withdrawn = if gone.is_null() { Value::Null } else { json!({"withdrawn": gone}) };
+        ana.patch(&path, json!({"client_consent": withdrawn})).await.ok();
+        let mut again = whole.clone();
+        again["withdrawn"] = Value::Null;
+        let problem = ana.patch(&path, json!({"client_consent": again})).await.refused(422);
+        assert_eq!(problem["errors"][0]["code"], "withdrawn");
     }
 }
