@@ -10,8 +10,9 @@ use sea_orm::Value;
 use serde_json::{Map, Value as Json};
 
 use crate::access;
+use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
-use crate::registry::{Column, Face, Kind, Merge, MoveSpec, Row, Table, ask, is_id};
+use crate::registry::{Column, Face, Holds, Kind, Merge, MoveSpec, Row, Table, ask, is_id};
 use crate::sql;
 use crate::write::Write;
 
@@ -88,6 +89,29 @@ pub async fn edit(
     seen: i64,
     body: &Map<String, Json>,
 ) -> Result<Row> {
+    change(write, table, id, seen, body, |stored, said| stored.patched(said).0).await
+}
+
+/// Gives columns of a row the values that they had, objects as they were. `seen` as for `edit`.
+pub async fn put_back(
+    write: &mut Write,
+    table: &'static Table,
+    id: &str,
+    seen: i64,
+    values: &Map<String, Json>,
+) -> Result<Row> {
+    change(write, table, id, seen, values, |_, said| said.clone()).await
+}
+
+/// Changes columns; `object` says what becomes of a stored object and what was said of it.
+async fn change(
+    write: &mut Write,
+    table: &'static Table,
+    id: &str,
+    seen: i64,
+    body: &Map<String, Json>,
+    object: fn(Doc, &Json) -> Json,
+) -> Result<Row> {
     let before = visible(write, table, id).await?;
     let actor = write.actor().clone();
     if table.append_only || !table.writers.contains(&actor.role) || !table.suits(&before, &before, &actor)? {
@@ -98,7 +122,11 @@ pub async fn edit(
     let mut faults = Vec::new();
     for (name, json) in body {
         let Some((at, column)) = known(table, name, &mut faults) else { continue };
-        let value = match cell(column, json) {
+        let said = match column.field.holds {
+            Some(Holds::Object(_)) => &object(Doc(before.json(at, Face::Rest)), json),
+            _ => json,
+        };
+        let value = match cell(column, said) {
             Ok(value) => value,
             Err(fault) => {
                 faults.push(fault);

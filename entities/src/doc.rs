@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sea_orm::DeriveValueType;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A JSON value stored as TEXT, so that both databases keep the same bytes and a NUL inside a
 /// string cannot be accepted by one and refused by the other.
@@ -13,6 +13,25 @@ use serde_json::Value;
 #[sea_orm(value_type = "String")]
 #[serde(transparent)]
 pub struct Doc(pub Value);
+
+impl Doc {
+    /// The value after a JSON merge patch (RFC 7396): members that the patch does not name stay, null takes one out, and
+    /// what is no object takes the place of the whole.
+    pub fn patched(self, patch: &Value) -> Doc {
+        let Value::Object(parts) = patch else { return Doc(patch.clone()) };
+        let mut members = match self.0 {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        for (name, part) in parts {
+            let stored = members.shift_remove(name).unwrap_or_default();
+            if !part.is_null() {
+                members.insert(name.clone(), Doc(stored).patched(part).0);
+            }
+        }
+        Doc(Value::Object(members))
+    }
+}
 
 impl fmt::Display for Doc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +76,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_patch_says_what_changes_inside_too() {
+        let stored = || Doc(json!({"by": "client", "words": {"first": "yes", "then": "no"}, "days": [1, 2]}));
+        for (patch, left) in [
+            (json!({}), stored().0),
+            (
+                json!({"by": null, "on": null, "words": {"then": null, "last": "yes"}, "days": [3]}),
+                json!({"words": {"first": "yes", "last": "yes"}, "days": [3]}),
+            ),
+            (
+                json!({"by": {"name": "Noor", "born": null}, "words": "yes"}),
+                json!({"by": {"name": "Noor"}, "words": "yes", "days": [1, 2]}),
+            ),
+            (json!(null), json!(null)),
+            (json!([1]), json!([1])),
+        ] {
+            assert_eq!(stored().patched(&patch), Doc(left), "{patch}");
+        }
+    }
 
     #[test]
     fn a_value_has_one_text_however_it_was_written() {

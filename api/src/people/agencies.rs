@@ -32,7 +32,7 @@ pub(super) fn operations() -> Vec<Op> {
         Op::new(Method::PATCH, "/agencies/{id}", "change_agency", change)
             .only(ADMINISTRATORS)
             .says("people", "Change the agency's settings")
-            .detail("A JSON merge patch. Deadlines are planned again, since they count in its days and hours.")
+            .detail("A JSON merge patch, also of what stands in settings. Deadlines are planned again, since they count in its days and hours.")
             .if_match(true)
             .takes(schema("AgencyChange"), json!({"quiet_from": "19:00", "work_days": [1, 2, 3, 4, 5]}))
             .gives(200, "As it is now", schema("Agency"), example())
@@ -77,14 +77,15 @@ async fn change(
     replace_line(&mut form, "locale", 35, &mut after.locale);
     set_line(&mut form, "quiet_from", 5, &mut after.quiet_from);
     set_line(&mut form, "quiet_to", 5, &mut after.quiet_to);
-    for (name, slot) in [("work_days", &mut after.work_days), ("settings", &mut after.settings)] {
-        if let Some(mut value) = form.raw(name) {
-            // 1.0 is a whole number too.
-            for day in value.as_array_mut().into_iter().flatten() {
-                *day = whole(day).map_or(day.take(), Value::from);
-            }
-            *slot = Doc(value);
+    if let Some(mut days) = form.raw("work_days") {
+        // 1.0 is a whole number too.
+        for day in days.as_array_mut().into_iter().flatten() {
+            *day = whole(day).map_or(day.take(), Value::from);
         }
+        after.work_days = Doc(days);
+    }
+    if let Some(patch) = form.raw("settings") {
+        after.settings = after.settings.patched(&patch);
     }
     after.email_policy = form.maybe_int("email_policy", 0, 1).unwrap_or(after.email_policy);
     after.retention_years = form.maybe_int("retention_years", 1, 100).unwrap_or(after.retention_years);

@@ -110,7 +110,7 @@ async fn restore(table: &'static Table, session: &Session, state: &State, id: &s
     }
     let values = history::values_at(write.conn(), table, id, seq, &fields).await?;
     let now = write.row(table, id).await?.ok_or(Problem::NotFound)?;
-    let row = acts::edit(&mut write, table, id, now.seq(), &values).await?;
+    let row = acts::put_back(&mut write, table, id, now.seq(), &values).await?;
     write.note("restored", format!("values of commit {seq}"));
     let at = write.now();
     write.commit().await?;

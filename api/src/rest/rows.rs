@@ -83,7 +83,9 @@ fn patch_operation(table: &'static Table) -> Op {
     };
     Op::new(Method::PATCH, &format!("/{}/{{id}}", table.name), format!("change_{one}"), patch)
         .says(table.name, format!("Change one of the {}", table.name.replace('_', " ")))
-        .detail("A JSON merge patch: what is absent stays, null empties. State changes by moves only.")
+        .detail(
+            "A JSON merge patch: what is absent stays, null empties, inside objects too. State changes by moves only.",
+        )
         .access(Access::Roles(table.writers))
         .if_match(true)
         .takes_as("application/merge-patch+json", document::patch(table), document::patch_example(table))

@@ -14,6 +14,7 @@ on_both!(
     whoever_was_named_may_end_and_the_rest_still_changes,
     what_people_are_refused_stands_in_the_trail,
     settings_that_make_no_sense_are_all_named,
+    a_setting_that_is_not_named_stays,
     a_holiday_stands_once_and_can_be_taken_out,
     staff_follow_their_users,
     a_team_cannot_stand_above_itself,
@@ -161,6 +162,18 @@ async fn settings_that_make_no_sense_are_all_named(world: World) {
     let named: Vec<_> =
         problem["errors"].as_array().expect("a list").iter().map(|fault| fault["pointer"].clone()).collect();
     assert_eq!(named, [json!("/display_name"), json!("/email"), json!("/role"), json!("/id")]);
+}
+
+async fn a_setting_that_is_not_named_stays(world: World) {
+    let ada = world.ada().await;
+    let path = format!("/agencies/{}", world.riverbend);
+    for (patch, left) in [
+        (json!({"first": {"days": 3, "hour": 8}, "second": 1}), json!({"first": {"days": 3, "hour": 8}, "second": 1})),
+        (json!({"first": {"days": 5}}), json!({"first": {"days": 5, "hour": 8}, "second": 1})),
+        (json!({"first": {"hour": null}, "second": null}), json!({"first": {"days": 5}})),
+    ] {
+        assert_eq!(ada.patch(&path, json!({"settings": patch})).await.ok()["settings"], left, "{patch}");
+    }
 }
 
 async fn a_holiday_stands_once_and_can_be_taken_out(world: World) {

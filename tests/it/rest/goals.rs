@@ -94,7 +94,7 @@ async fn an_agreed_goal_keeps_its_scale(world: World) {
     let path = format!("/goals/{goal}");
     ana.patch(&path, json!({"gas_baseline": -2})).await.ok();
     verb(&ana, &goal, "agree", json!({})).await;
-    for patch in [json!({"gas_baseline": -1}), json!({"gas_text": {}})] {
+    for patch in [json!({"gas_baseline": -1}), json!({"gas_text": {"0": "other"}})] {
         assert_eq!(ana.patch(&path, patch).await.refused(422)["errors"][0]["code"], "locked");
     }
     ana.patch(&path, json!({"cadence": "weekly"})).await.ok();

@@ -14,6 +14,7 @@ on_both!(
     a_text_with_nul_is_refused_wherever_it_stands,
     a_change_needs_the_version_that_was_read,
     null_takes_a_column_back,
+    a_patch_reaches_into_an_object_and_a_restore_brings_it_back_whole,
     a_reader_who_holds_the_version_is_told_that_nothing_changed,
     references_lead_to_rows_of_the_same_case,
     a_person_without_a_part_in_any_case_belongs_to_their_maker,
@@ -160,6 +161,24 @@ async fn null_takes_a_column_back(world: World) {
     assert_eq!(row["intensity"], "medium");
     assert_eq!(row["summary"], Value::Null);
     assert_eq!(row["part2"], false);
+}
+
+async fn a_patch_reaches_into_an_object_and_a_restore_brings_it_back_whole(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let record = json!({"by": "client", "on": "2027-03-01", "how": "spoken"});
+    let path = ana.post("/goals", json!({"case_id": case.id, "client_agreement": record})).await.ok();
+    let path = format!("/goals/{}", text(&path["id"]));
+    let patch = json!({"client_agreement": {"how": null, "words": "yes"}});
+    let row = ana.patch(&path, patch).await.ok();
+    assert_eq!(row["client_agreement"], json!({"by": "client", "on": "2027-03-01", "words": "yes"}));
+    ana.patch(&path, json!({"client_agreement": []})).await.refused(422);
+    let kept = ana.get(&format!("{path}/history")).await.ok();
+    let back = ana.post(&format!("{path}/restore"), json!({"seq": kept["items"][0]["seq"]})).await.ok();
+    assert_eq!(back["client_agreement"], record);
+    assert_eq!(ana.patch(&path, json!({"client_agreement": null})).await.ok()["client_agreement"], Value::Null);
+    let row = ana.patch(&path, json!({"client_agreement": {"by": "client", "on": null}})).await.ok();
+    assert_eq!(row["client_agreement"], json!({"by": "client"}));
 }
 
 async fn a_reader_who_holds_the_version_is_told_that_nothing_changed(world: World) {
