@@ -11,7 +11,7 @@ use crate::doc::Doc;
 use crate::error::Fault;
 use crate::registry::{Field, Fill, Move, Need, Row, Synced, Touch, erased};
 
-use super::case_assignment;
+use super::{case_assignment, supervises};
 
 /// Columns of a case.
 #[sea_orm::model]
@@ -298,10 +298,11 @@ impl Synced for Entity {
 
 /// Days of rest that a primary worker may decide alone.
 const LONG_HOLD_DAYS: i64 = 30;
-/// The primary worker, or whoever covers for them now.
-const IS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and user_id = $2 \
-                          and role in ('primary', 'covering') and deleted_at is null \
-                          and from_ts <= $3 and (to_ts is null or to_ts > $3)";
+/// The primary worker, whoever covers for them now, or a supervisor of the case.
+const IS_PRIMARY_OR_SUPERVISES: &str = "select 1 from case_assignments where case_id = $1 and user_id = $2 \
+    and role in ('primary', 'covering') and deleted_at is null \
+    and from_ts <= $3 and (to_ts is null or to_ts > $3) \
+    union all select 1 from sync_access where user_id = $2 and scope = $4 and visible";
 const HAS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and role = 'primary' \
                            and to_ts is null and deleted_at is null";
 const OPEN_GOAL: &str = "select 1 from goals where case_id = $1 and deleted_at is null \
@@ -313,13 +314,17 @@ const OPEN_REFERRAL: &str = "select 1 from referrals where case_id = $1 and dele
 fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> Vec<Need> {
     let id = || after.id.as_str().into();
     let mut needs = Vec::new();
-    let by_primary = matches!(
-        (before.status.as_str(), after.status.as_str()),
-        ("intake" | "on_hold" | "closing", "active") | ("active", "on_hold") | (_, "closing")
-    );
-    if by_primary && actor.role == Role::Caseworker {
-        let held = Need::some(IS_PRIMARY, vec![id(), actor.user().into(), now.0.into()]);
-        needs.push(held.or_forbidden("only the primary worker, their cover or the supervisor may do this"));
+    match (before.status.as_str(), after.status.as_str()) {
+        ("intake" | "on_hold" | "closing", "active") | ("active", "on_hold") | (_, "closing") => {
+            let supervision = format!("case:{}/supervision", after.id);
+            let values = vec![id(), actor.user().into(), now.0.into(), supervision.into()];
+            let held = Need::some(IS_PRIMARY_OR_SUPERVISES, values);
+            needs.push(held.or_forbidden("only the primary worker, their cover or the supervisor may do this"));
+        }
+        ("closed", "active") | (_, "closed" | "transferred_out" | "entered_in_error") => {
+            needs.push(supervises(&after.id, actor).or_forbidden("only a supervisor of the case may do this"));
+        }
+        _ => (),
     }
     match after.status.as_str() {
         "active" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
@@ -327,10 +332,11 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
             "no_primary",
             "a case needs an open primary assignment first",
         )),
-        "on_hold" if actor.role == Role::Caseworker => {
+        "on_hold" => {
             let limit = Day(now.utc().date_naive()).plus_days(LONG_HOLD_DAYS);
             if after.resume_on.is_some_and(|day| day > limit) {
-                needs.push(Need::never().or_forbidden("a rest of more than 30 days is the supervisor's to decide"));
+                let detail = "a rest of more than 30 days is the supervisor's to decide";
+                needs.push(supervises(&after.id, actor).or_forbidden(detail));
             }
         }
         "closed" => {

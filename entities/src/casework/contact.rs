@@ -12,6 +12,8 @@ use crate::doc::Doc;
 use crate::error::Fault;
 use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
 
+use super::supervises;
+
 /// Columns of a contact.
 #[sea_orm::model]
 #[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
@@ -261,18 +263,24 @@ impl Synced for Entity {
         }
     }
 
-    /// What takes the place of a contact is still to come.
-    fn needs(before: Option<&Model>, after: &Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
-        match &after.rescheduled_to {
-            Some(other) if before.is_none_or(|before| before.rescheduled_to != after.rescheduled_to) => {
-                vec![Need::some(IS_AHEAD, vec![other.as_str().into()]).or_fault(
-                    "rescheduled_to",
-                    "not_ahead",
-                    "must be a contact that is planned or confirmed",
-                )]
-            }
-            _ => Vec::new(),
+    /// What takes the place of a contact is still to come; what took place is an error where a supervisor of the case
+    /// says so.
+    fn needs(before: Option<&Model>, after: &Model, _now: Instant, actor: &Actor) -> Vec<Need> {
+        let mut needs = Vec::new();
+        if let Some(other) = &after.rescheduled_to
+            && before.is_none_or(|before| before.rescheduled_to != after.rescheduled_to)
+        {
+            needs.push(Need::some(IS_AHEAD, vec![other.as_str().into()]).or_fault(
+                "rescheduled_to",
+                "not_ahead",
+                "must be a contact that is planned or confirmed",
+            ));
         }
+        if after.status == "entered_in_error" && before.is_some_and(|before| before.status != after.status) {
+            let held = supervises(&after.case_id, actor);
+            needs.push(held.or_forbidden("only a supervisor of the case may do this"));
+        }
+        needs
     }
 
     /// A no-show counts those in a row before it; a completed contact starts the count anew.

@@ -9,7 +9,9 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Actor, Role, Stand};
 use crate::clock::Instant;
 use crate::error::Fault;
-use crate::registry::{Field, Fill, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Need, Synced, Touch};
+
+use super::supervises;
 
 /// Columns of a note.
 #[sea_orm::model]
@@ -144,6 +146,14 @@ impl Synced for Entity {
         before.status == "draft"
             || Model { visibility: before.visibility.clone(), ..after.clone() } == *before
                 && narrowness(&after.visibility) >= narrowness(&before.visibility)
+    }
+
+    /// A note of supervision is written by who supervises the case.
+    fn needs(before: Option<&Model>, after: &Model, _now: Instant, actor: &Actor) -> Vec<Need> {
+        if before.is_some() || after.kind != "supervision" {
+            return Vec::new();
+        }
+        vec![supervises(&after.case_id, actor).or_forbidden("only a supervisor of the case may write this")]
     }
 
     /// The author may throw a draft away.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::scene::{harbor, opens_a_case, ready, smart, text};
-use crate::support::{Person, World, on_both};
+use crate::support::{Person, Phone, World, on_both};
 
 on_both!(
     a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing,
@@ -23,6 +23,8 @@ on_both!(
     a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave,
     a_case_does_not_go_while_a_partner_works_on_a_referral,
     a_case_without_a_worker_does_not_become_active,
+    who_was_promoted_works_on_and_signs_nothing_off,
+    what_other_rows_stand_against_is_not_stored_from_a_phone_either,
     an_illegal_move_says_where_the_row_is,
     a_case_says_what_its_workflow_waits_for_to_those_who_have_it,
 );
@@ -221,6 +223,50 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     ana.post(&status, rest("2027-05-01")).await.refused(403);
     sam.post(&status, rest("2027-05-01")).await.ok();
     ana.post(&status, json!({"to": "active"})).await.ok();
+}
+
+/// The role alone is not the supervision of the case.
+async fn who_was_promoted_works_on_and_signs_nothing_off(world: World) {
+    let (ana, sam, ada) = (world.ana().await, world.sam().await, world.ada().await);
+    let case = opens_a_case(&ana).await;
+    let held = json!({"case_id": case.id, "status": "completed", "ended_at": "2027-02-28T16:00:00Z"});
+    let contact = format!("/contacts/{}", text(&ana.post("/contacts", held).await.ok()["id"]));
+    ada.patch(&format!("/users/{}", ana.user_id()), json!({"role": "supervisor"})).await.ok();
+    ana.logs_in().await;
+    let path = format!("/cases/{}", case.id);
+    let error = json!({"status_reason": "typed twice"});
+    ana.post(&format!("{contact}/mark_error"), error.clone()).await.refused(403);
+    sam.post(&format!("{contact}/mark_error"), error.clone()).await.ok();
+    ana.post("/notes", json!({"case_id": case.id, "kind": "supervision", "body": "x"})).await.refused(403);
+    ana.post(&format!("{path}/mark_error"), error).await.refused(403);
+    let away = json!({"status_reason": "moves away", "receiving_agency": "Lakeside"});
+    ana.post(&format!("{path}/transfer_out"), away).await.refused(403);
+    let rest = |on: &str| json!({"status_reason": "in hospital", "resume_on": on});
+    ana.post(&format!("{path}/hold"), rest("2027-05-01")).await.refused(403);
+    ana.post(&format!("{path}/hold"), rest("2027-03-20")).await.ok();
+    ana.post(&format!("{path}/resume"), json!({})).await.ok();
+    let done = json!({"status_reason": "goals reached"});
+    ana.post(&format!("{path}/begin_closing"), done.clone()).await.ok();
+    ana.post(&format!("{path}/close"), done.clone()).await.refused(403);
+    sam.post(&format!("{path}/close"), done).await.ok();
+}
+
+async fn what_other_rows_stand_against_is_not_stored_from_a_phone_either(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let made = async |body: Value| text(&ana.post("/contacts", body).await.ok()["id"]);
+    let ahead = made(json!({"case_id": case.id, "planned_start": "2027-03-02T15:00:00Z"})).await;
+    let held = made(json!({"case_id": case.id, "status": "completed"})).await;
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    phone.edits("contacts", &ahead, json!({"rescheduled_to": held, "place": "home"}));
+    phone.syncs().await;
+    phone.pulls().await;
+    let row = ana.get(&format!("/contacts/{ahead}")).await.ok();
+    assert_eq!((&row["rescheduled_to"], &row["place"]), (&Value::Null, &json!("home")));
+    assert_eq!(phone.column("contacts", &ahead, "rescheduled_to"), Value::Null);
+    let told = ana.get("/sync_issues?status=open").await.ok();
+    assert_eq!((&told["items"][0]["kind"], &told["items"][0]["about_id"]), (&json!("ignored"), &json!(ahead)));
 }
 
 async fn an_illegal_move_says_where_the_row_is(world: World) {

@@ -260,18 +260,23 @@ fn sentences(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(|fault| format!("{}: {}", column(fault), fault.detail)).collect()
 }
 
-/// Takes a move back that other rows stand against; what the device wrote besides stays.
+/// Takes back what other rows stand against: a move, and the columns that are named; what the device wrote besides stays.
 pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Result<()> {
+    let mut named = HashSet::new();
     match &refused {
-        Error::Invalid(faults) => merged.against.extend(sentences(faults)),
+        Error::Invalid(faults) => {
+            merged.against.extend(sentences(faults));
+            named.extend(faults.iter().filter_map(|fault| at_pointer(before.table, &fault.pointer)).map(|(at, _)| at));
+        }
         Error::Forbidden(why) => merged.against.push(why.clone()),
         _ => return Err(refused),
     }
     for (at, column) in before.table.columns.iter().enumerate() {
-        if matches!(column.field.merge, Merge::State | Merge::Server) && merged.row.cell(at) != before.cell(at) {
+        let falls = named.contains(&at) || matches!(column.field.merge, Merge::State | Merge::Server);
+        if falls && merged.row.cell(at) != before.cell(at) {
             merged.row.put(at, before.cell(at).clone());
-            if column.field.merge == Merge::State {
-                merged.illegal = true;
+            merged.illegal |= column.field.merge == Merge::State;
+            if column.field.merge != Merge::Server {
                 merged.kept.push(column.name);
             }
         }
