@@ -264,10 +264,15 @@ impl Synced for Entity {
     }
 
     fn needs(before: Option<&Model>, after: &Model, now: Instant, actor: &Actor) -> Vec<Need> {
-        match before {
-            Some(before) if before.status != after.status => status_needs(before, after, now, actor),
-            _ => Vec::new(),
+        let Some(before) = before else { return Vec::new() };
+        let mut needs = Vec::new();
+        if before.status != after.status {
+            needs.extend(status_needs(before, after, now, actor));
         }
+        if after.status == "on_hold" && (&before.status, before.resume_on) != (&after.status, after.resume_on) {
+            needs.extend(rest_needs(before, after, now, actor));
+        }
+        needs
     }
 
     /// A caseworker who opens a case is its first primary, in the same commit.
@@ -332,13 +337,6 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
             "no_primary",
             "a case needs an open primary assignment first",
         )),
-        "on_hold" => {
-            let limit = Day(now.utc().date_naive()).plus_days(LONG_HOLD_DAYS);
-            if after.resume_on.is_some_and(|day| day > limit) {
-                let detail = "a rest of more than 30 days is the supervisor's to decide";
-                needs.push(supervises(&after.id, actor).or_forbidden(detail));
-            }
-        }
         "closed" => {
             needs.push(Need::none(OPEN_GOAL, vec![id()]).or_fault(
                 "goals",
@@ -357,6 +355,26 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
         ));
     }
     needs
+}
+
+/// What the day on which work resumes has to be, whenever it or the rest is new.
+fn rest_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> Option<Need> {
+    let today = Day(now.utc().date_naive());
+    let Some(day) = after.resume_on else {
+        return Some(Need::never().or_fault("resume_on", "required", "say when work resumes"));
+    };
+    // Wherever the case is, its day is no earlier than yesterday in UTC.
+    if day < today.plus_days(-1) {
+        return Some(Need::never().or_fault("resume_on", "past", "must not lie in the past"));
+    }
+    let long = "a rest of more than 30 days is the supervisor's to decide";
+    let held = supervises(&after.id, actor);
+    match day > today.plus_days(LONG_HOLD_DAYS) {
+        // The day alone is what a push takes back.
+        true if before.status == after.status => Some(held.or_fault("resume_on", "too_far", long)),
+        true => Some(held.or_forbidden(long)),
+        false => None,
+    }
 }
 
 fn blank(text: Option<&str>) -> bool {

@@ -23,6 +23,7 @@ on_both!(
     a_case_closes_when_nothing_in_it_is_open_and_its_workers_leave,
     a_case_does_not_go_while_a_partner_works_on_a_referral,
     a_case_without_a_worker_does_not_become_active,
+    a_case_rests_until_a_day_to_come_and_long_only_as_the_supervisor_says,
     who_was_promoted_works_on_and_signs_nothing_off,
     what_other_rows_stand_against_is_not_stored_from_a_phone_either,
     an_illegal_move_says_where_the_row_is,
@@ -223,6 +224,35 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     ana.post(&status, rest("2027-05-01")).await.refused(403);
     sam.post(&status, rest("2027-05-01")).await.ok();
     ana.post(&status, json!({"to": "active"})).await.ok();
+}
+
+async fn a_case_rests_until_a_day_to_come_and_long_only_as_the_supervisor_says(world: World) {
+    let (ana, sam) = (world.ana().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let path = format!("/cases/{}", case.id);
+    let hold = json!({"status_reason": "in hospital", "resume_on": "2027-02-27"});
+    let past = ana.post(&format!("{path}/hold"), hold).await.refused(422);
+    assert_eq!(past["errors"][0]["code"], "past");
+    ana.post(&format!("{path}/hold"), json!({"status_reason": "in hospital", "resume_on": "2027-03-20"})).await.ok();
+    for (day, code) in [(json!("2027-05-01"), "too_far"), (json!("2027-02-01"), "past"), (Value::Null, "required")] {
+        let problem = ana.patch(&path, json!({"resume_on": day})).await.refused(422);
+        assert_eq!(
+            (&problem["errors"][0]["pointer"], &problem["errors"][0]["code"]),
+            (&json!("/resume_on"), &json!(code))
+        );
+    }
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    phone.edits("cases", &case.id, json!({"resume_on": "2027-05-01", "risk": "watch"}));
+    phone.syncs().await;
+    let row = ana.get(&path).await.ok();
+    assert_eq!((&row["resume_on"], &row["risk"]), (&json!("2027-03-20"), &json!("watch")));
+    ana.patch(&path, json!({"resume_on": "2027-03-31"})).await.ok();
+    // The rest that was agreed goes by, and the case is worked on.
+    world.set_clock("2027-04-05T15:00:00Z");
+    ana.patch(&path, json!({"risk": "none"})).await.ok();
+    ana.post(&format!("{path}/resume"), json!({})).await.ok();
+    sam.post(&format!("{path}/hold"), json!({"status_reason": "abroad", "resume_on": "2027-08-01"})).await.ok();
 }
 
 /// The role alone is not the supervision of the case.
