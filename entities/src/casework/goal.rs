@@ -82,7 +82,7 @@ pub struct Model {
     pub outcome_reason: Option<String>,
     /// Who agreed, when and how, in the client's words.
     pub client_agreement: Option<Doc>,
-    /// When the scale texts and the baseline were locked.
+    /// When the scale texts and the baseline, by level and by value in its unit, were locked.
     pub locked_at: Option<Instant>,
     /// When the goal was completed.
     pub completed_at: Option<Instant>,
@@ -237,6 +237,8 @@ impl Synced for Entity {
             for (name, moved) in [
                 ("gas_text", before.gas_text != after.gas_text),
                 ("gas_baseline", before.gas_baseline != after.gas_baseline),
+                ("unit", before.unit != after.unit),
+                ("baseline_value", before.baseline_value != after.baseline_value),
             ] {
                 if moved {
                     faults.push(Fault::field(name, "locked", "stands once the goal is agreed; make a new version"));

@@ -97,7 +97,12 @@ async fn an_agreed_goal_keeps_its_scale(world: World) {
     let path = format!("/goals/{goal}");
     ana.patch(&path, json!({"gas_baseline": -2})).await.ok();
     verb(&ana, &goal, "agree", json!({})).await;
-    for patch in [json!({"gas_baseline": -1}), json!({"gas_text": {"0": "other"}})] {
+    for patch in [
+        json!({"gas_baseline": -1}),
+        json!({"gas_text": {"0": "other"}}),
+        json!({"unit": "walks a month"}),
+        json!({"baseline_value": 1}),
+    ] {
         assert_eq!(ana.patch(&path, patch).await.refused(422)["errors"][0]["code"], "locked");
     }
     ana.patch(&path, json!({"cadence": "weekly"})).await.ok();
