@@ -281,18 +281,22 @@ impl Synced for Entity {
         faults
     }
 
-    /// Withdrawing the agreement cancels what the partner has not begun yet.
-    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
-        let had =
-            before.is_some_and(|before| before.client_consent.as_ref().is_some_and(|record| !is_withdrawn(record)));
-        let has = after.client_consent.as_ref().is_some_and(|record| !is_withdrawn(record));
-        if !had || has || !NOT_BEGUN.contains(&after.status.as_str()) {
-            return Vec::new();
+    /// Withdrawing the agreement cancels what the partner has not begun yet. An outcome that is changed is not the one
+    /// that was confirmed; a partner's changes only with the move that says it.
+    fn fills(before: Option<&Model>, after: &Model, actor: &Actor) -> Vec<Fill> {
+        let Some(before) = before else { return Vec::new() };
+        let fill = |column, text| Fill { column, text, values: Vec::new() };
+        let mut fills = Vec::new();
+        let agreed = |referral: &Model| referral.client_consent.as_ref().is_some_and(|record| !is_withdrawn(record));
+        if agreed(before) && !agreed(after) && NOT_BEGUN.contains(&after.status.as_str()) {
+            fills.extend([fill("status", "select 'cancelled'"), fill("status_reason", "select 'withdrawn'")]);
         }
-        vec![
-            Fill { column: "status", text: "select 'cancelled'", values: Vec::new() },
-            Fill { column: "status_reason", text: "select 'withdrawn'", values: Vec::new() },
-        ]
+        let confirmed_anew = actor.role == Role::Partner || before.outcome_confirmed_by != after.outcome_confirmed_by;
+        if before.outcome != after.outcome && !confirmed_anew {
+            fills.push(fill("outcome_confirmed_by", "select cast(null as text)"));
+            fills.push(fill("loop_closed_at", "select cast(null as bigint)"));
+        }
+        fills
     }
 
     fn derive(row: &mut Model, now: Instant, _actor: &Actor) {
@@ -470,9 +474,14 @@ fn answered(referral: &mut Model, now: Instant, actor: &Actor) {
     }
 }
 
+/// Whoever says an outcome stands for it; a worker does not make less of what the client or the partner has confirmed.
 fn told(referral: &mut Model, _now: Instant, actor: &Actor) {
-    if referral.outcome.is_some() {
-        let by = if actor.role == Role::Partner { "partner" } else { "worker" };
-        referral.outcome_confirmed_by = Some(by.into());
+    if referral.outcome.is_none() {
+        return;
+    }
+    if actor.role == Role::Partner {
+        referral.outcome_confirmed_by = Some("partner".into());
+    } else {
+        referral.outcome_confirmed_by.get_or_insert_with(|| "worker".into());
     }
 }

@@ -12,6 +12,7 @@ on_both!(
     a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need,
     what_the_client_agreed_to_stays_whole_until_it_is_withdrawn,
     a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step,
+    a_confirmation_is_of_the_outcome_that_was_confirmed,
     a_worker_records_an_answer_that_came_by_telephone,
     a_cancelled_referral_waits_for_the_other_side,
     a_partner_changes_nothing_but_by_answering,
@@ -260,4 +261,39 @@ async fn what_the_client_agreed_to_stays_whole_until_it_is_withdrawn(world: Worl
         let problem = ana.patch(&path, json!({"client_consent": again})).await.refused(422);
         assert_eq!(problem["errors"][0]["code"], "withdrawn");
     }
+}
+
+async fn a_confirmation_is_of_the_outcome_that_was_confirmed(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let begun = async || {
+        let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+        verb(&ana, &id, "request", json!({})).await;
+        verb(&pat, &id, "accept", json!({})).await;
+        id
+    };
+    let id = begun().await;
+    let path = format!("/referrals/{id}");
+    ana.patch(&path, json!({"outcome": "received", "outcome_confirmed_by": "client"})).await.ok();
+    let done = verb(&ana, &id, "complete", json!({"result": "she has her parcels"})).await;
+    assert_eq!((&done["outcome_confirmed_by"], done["loop_closed_at"].is_string()), (&json!("client"), true), "{done}");
+    let other = ana.patch(&path, json!({"outcome": "not_received"})).await.ok();
+    assert_eq!((&other["outcome_confirmed_by"], &other["loop_closed_at"]), (&Value::Null, &Value::Null));
+    let again = ana.patch(&path, json!({"outcome_confirmed_by": "client"})).await.ok();
+    assert!(again["loop_closed_at"].is_string(), "{again}");
+    // Who completes it says an outcome that nobody has confirmed.
+    let id = begun().await;
+    let done = verb(&ana, &id, "complete", json!({"outcome": "received"})).await;
+    assert_eq!((&done["outcome_confirmed_by"], &done["loop_closed_at"]), (&json!("worker"), &Value::Null));
+    let id = begun().await;
+    ana.patch(&format!("/referrals/{id}"), json!({"outcome": "received", "outcome_confirmed_by": "partner"}))
+        .await
+        .ok();
+    let done = verb(&pat, &id, "complete", json!({"outcome": "partly"})).await;
+    assert_eq!(
+        (&done["outcome_confirmed_by"], done["loop_closed_at"].is_string()),
+        (&json!("partner"), true),
+        "{done}"
+    );
 }
