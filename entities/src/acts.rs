@@ -66,7 +66,7 @@ pub async fn create(write: &mut Write, table: &'static Table, body: &Map<String,
     row.set("id", id.as_str().into());
     refuse(faults)?;
     if let Some(held) = write.row(table, &id).await? {
-        return taken(write, held, &row).await;
+        return taken(write, held, &row, body).await;
     }
     start(table, &mut row, write)?;
     references(write, None, &row).await?;
@@ -258,13 +258,20 @@ async fn visible(write: &Write, table: &'static Table, id: &str) -> Result<Row> 
     write.row(table, id).await?.filter(|row| !row.is_deleted()).ok_or(Error::NotFound)
 }
 
-/// An id in use: the same call again is answered as before; another's row as if it were not there.
-async fn taken(write: &Write, held: Row, sent: &Row) -> Result<Made> {
+/// An id in use: the same call again is answered as before; another's row as if it were not there. It is the same when
+/// what it says is stored: the server may have set what it left out, and what protects may have been narrowed by what
+/// the row names.
+async fn taken(write: &Write, held: Row, sent: &Row, body: &Map<String, Json>) -> Result<Made> {
     if !access::sees(write.conn(), write.actor().user(), held.table.name, held.id()).await? {
         return Err(Error::NotFound);
     }
     let mine = held.text("created_by") == Some(write.actor().user());
-    let equal = held.table.writable().all(|column| held.get(column.name) == sent.get(column.name));
+    let said = |column: &&Column| body.get(column.name).is_some_and(|json| !json.is_null());
+    let equal = held
+        .table
+        .writable()
+        .filter(said)
+        .all(|column| column.field.merge == Merge::Protective || held.get(column.name) == sent.get(column.name));
     if mine && equal {
         return Ok(Made { row: held, new: false });
     }

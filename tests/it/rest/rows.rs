@@ -8,6 +8,7 @@ use crate::support::{World, on_both};
 on_both!(
     a_case_opened_by_a_caseworker_is_theirs_with_a_random_reference_and_their_team,
     a_row_keeps_the_id_its_maker_gave_it_and_the_same_call_again_changes_nothing,
+    the_same_call_again_is_known_by_what_it_says,
     an_id_in_use_out_of_sight_answers_as_if_there_were_nothing,
     every_fault_of_a_body_is_told_at_once,
     what_only_the_server_sets_is_refused,
@@ -54,6 +55,35 @@ async fn a_row_keeps_the_id_its_maker_gave_it_and_the_same_call_again_changes_no
     assert_eq!(ana.post("/notes", other).await.refused(409)["code"], "id_in_use");
     let wrong = json!({"id": "a b", "case_id": case.id});
     assert_eq!(ana.post("/notes", wrong).await.refused(422)["errors"][0]["pointer"], "/id");
+}
+
+async fn the_same_call_again_is_known_by_what_it_says(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let hidden = json!({"id": "note-hidden-1", "case_id": case.id, "body": "for few", "visibility": "author_supervisor",
+        "part2": true});
+    ana.post("/notes", hidden).await.ok();
+    for (table, body) in [
+        ("contacts", json!({"id": "contact-held-1", "case_id": case.id, "status": "completed", "ended_at": null})),
+        ("contacts", json!({"id": "contact-tried-1", "case_id": case.id, "status": "attempted"})),
+        // It is seen by no more people than what it corrects.
+        (
+            "notes",
+            json!({"id": "note-amends-1", "case_id": case.id, "body": "in May", "amends_note_id": "note-hidden-1",
+            "visibility": "team", "part2": false}),
+        ),
+    ] {
+        let path = format!("/{table}");
+        let first = ana.post(&path, body.clone()).await;
+        assert_eq!(first.status, 201, "{}", first.text);
+        world.pass_secs(60);
+        let again = ana.post(&path, body.clone()).await;
+        assert_eq!(again.status, 200, "{}", again.text);
+        assert_eq!(first.ok(), again.ok());
+        let mut other = body;
+        other["case_id"] = json!("case-of-nobody");
+        ana.post(&path, other).await.refused(409);
+    }
 }
 
 async fn an_id_in_use_out_of_sight_answers_as_if_there_were_nothing(world: World) {
