@@ -243,7 +243,7 @@ pub async fn shown_to(
 
 /// The old values kept with one commit, of these columns or of all that a client may set.
 ///
-/// Fails with `NotFound` when that commit kept nothing of the row.
+/// Fails with `Invalid` when that commit kept nothing of the row, or nothing of a column that is named.
 pub async fn values_at(
     conn: &impl ConnectionTrait,
     table: &'static Table,
@@ -256,10 +256,18 @@ pub async fn values_at(
         for (name, value) in kept.old {
             let settable =
                 table.column(&name).is_some_and(|column| matches!(column.field.merge, Merge::Field | Merge::Items));
-            if settable && (fields.is_empty() || fields.contains(&name)) {
-                values.insert(name, value);
+            if settable {
+                // They come newest first.
+                values.entry(name).or_insert(value);
             }
         }
     }
-    if values.is_empty() { Err(Error::NotFound) } else { Ok(values) }
+    if values.is_empty() {
+        return Err(Error::invalid("seq", "unknown", "names no commit that kept old values of this row"));
+    }
+    if fields.iter().any(|name| !values.contains_key(name)) {
+        return Err(Error::invalid("fields", "unknown", "names a column of which that commit kept nothing"));
+    }
+    values.retain(|name, _| fields.is_empty() || fields.contains(name));
+    Ok(values)
 }

@@ -16,6 +16,7 @@ on_both!(
     a_change_needs_the_version_that_was_read,
     null_takes_a_column_back,
     a_patch_reaches_into_an_object_and_a_restore_brings_it_back_whole,
+    what_is_brought_back_has_to_be_there_and_the_newest_that_was_lost_is,
     a_reader_who_holds_the_version_is_told_that_nothing_changed,
     references_lead_to_rows_of_the_same_case,
     a_person_without_a_part_in_any_case_belongs_to_their_maker,
@@ -209,6 +210,33 @@ async fn a_patch_reaches_into_an_object_and_a_restore_brings_it_back_whole(world
     assert_eq!(ana.patch(&path, json!({"client_agreement": null})).await.ok()["client_agreement"], Value::Null);
     let row = ana.patch(&path, json!({"client_agreement": {"by": "client", "on": null}})).await.ok();
     assert_eq!(row["client_agreement"], json!({"by": "client"}));
+}
+
+async fn what_is_brought_back_has_to_be_there_and_the_newest_that_was_lost_is(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", json!({"case_id": case.id, "measure": "lines"})).await.ok()["id"]);
+    let path = format!("/goals/{goal}");
+    let lost = |at: usize, to: &str| {
+        json!({"id": format!("mutation-000{at}"), "op": "update", "table": "goals", "row_id": goal,
+            "set": {"measure": {"from": null, "to": to}}})
+    };
+    ana.post("/sync/push", json!({"mutations": [lost(1, "rides"), lost(2, "rides alone")]})).await.ok();
+    let kept = ana.get(&format!("{path}/history")).await.ok()["items"][0].clone();
+    assert_eq!((&kept["op"], &kept["old"]["measure"]), (&json!("lost"), &json!("rides alone")));
+    for (body, pointer) in [
+        (json!({"seq": 1}), "/seq"),
+        (json!({"seq": kept["seq"], "fields": ["unit"]}), "/fields"),
+        (json!({"seq": kept["seq"], "fields": ["measure", "no_such_field"]}), "/fields"),
+    ] {
+        let problem = ana.post(&format!("{path}/restore"), body).await.refused(422);
+        assert_eq!(problem["errors"][0]["pointer"], json!(pointer));
+    }
+    let text = "select 1 from audit_event where action = 'denied'";
+    assert!(entities::sql::one(world.store.connection(), text, vec![]).await.expect("the trail").is_none());
+    let back = ana.post(&format!("{path}/restore"), json!({"seq": kept["seq"]})).await.ok();
+    assert_eq!(back["measure"], "rides alone");
+    world.ben().await.post(&format!("{path}/restore"), json!({"seq": kept["seq"]})).await.refused(404);
 }
 
 async fn a_reader_who_holds_the_version_is_told_that_nothing_changed(world: World) {

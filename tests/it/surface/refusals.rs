@@ -111,8 +111,9 @@ async fn a_whole_number_may_be_written_with_a_point(world: World) {
         let ana = ana.clone();
         async move { ana.send(body, request).await }
     };
-    send("{\"seq\": 5.0}").await.refused(404);
-    send("{\"seq\": 5.5}").await.refused(422);
+    for (body, code) in [("{\"seq\": 5.0}", "unknown"), ("{\"seq\": 5.5}", "required")] {
+        assert_eq!(send(body).await.refused(422)["errors"][0]["code"], code, "{body}");
+    }
     let me = format!("/users/{}", ana.user_id());
     let body = "{\"digest_hour\": 7.0}";
     let change = ana.request(Method::PATCH, &me).header("if-match", "*").header("content-type", "application/json");

@@ -386,7 +386,8 @@ async fn a_losing_value_is_brought_back_in_one_call(world: World) {
     assert_eq!((&kept["op"], &kept["old"]["measure"]), (&json!("lost"), &json!("rides taken alone")));
     let restored = ana.post(&format!("/goals/{id}/restore"), json!({"seq": kept["seq"], "fields": ["measure"]})).await;
     assert_eq!(restored.ok()["measure"], json!("rides taken alone"));
-    ana.post(&format!("/goals/{id}/restore"), json!({"seq": 1})).await.refused(404);
+    let unknown = ana.post(&format!("/goals/{id}/restore"), json!({"seq": 1})).await.refused(422);
+    assert_eq!(unknown["errors"][0]["pointer"], "/seq");
     ana.post(&format!("/goals/{id}/restore"), json!({"fields": "measure"})).await.refused(422);
     world.cleo().await.get(&format!("/goals/{id}/history")).await.refused(404);
 }
