@@ -121,8 +121,8 @@ impl Synced for Entity {
         }
     }
 
-    /// Issues are made by the server alone; their reader settles them.
+    /// Issues are made by the server alone; their reader settles them, and what is settled stands.
     fn may_write(before: Option<&Model>, _after: &Model, actor: &crate::access::Actor) -> bool {
-        before.is_some_and(|issue| issue.user_id == actor.user())
+        before.is_some_and(|issue| issue.user_id == actor.user() && issue.status == "open")
     }
 }

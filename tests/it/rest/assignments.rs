@@ -16,6 +16,7 @@ on_both!(
     a_worker_who_cannot_have_the_case_is_refused,
     a_person_in_two_cases_is_seen_through_either,
     a_person_goes_with_the_case_however_their_part_ends,
+    how_kept_work_was_settled_is_not_worded_anew_by_its_author,
 );
 
 async fn assign(who: &Person, case: &str, user: &str, role: &str, more: Value) -> crate::support::Answer {
@@ -231,4 +232,20 @@ async fn a_person_goes_with_the_case_however_their_part_ends(world: World) {
         holder.get(&person).await.ok();
         other.get(&person).await.refused(404);
     }
+}
+
+async fn how_kept_work_was_settled_is_not_worded_anew_by_its_author(world: World) {
+    let (ana, ben, sam) = (world.ana().await, world.ben().await, world.sam().await);
+    let case = opens_a_case(&ana).await;
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    assign(&sam, &case.id, &ben.user_id(), "primary", json!({})).await.ok();
+    phone.edits("cases", &case.id, json!({"summary": "what Ana knew last"}));
+    phone.pushes().await.expect("an edit").ok();
+    let told = ben.get("/sync_issues?status=open").await.ok();
+    let accept = format!("/sync_issues/{}/accept", text(&told["items"][0]["id"]));
+    ben.post(&accept, json!({"reason": "she knew"})).await.ok();
+    let own = ana.get("/sync_issues").await.ok()["items"][0].clone();
+    assert_eq!((&own["status"], &own["settled_reason"]), (&json!("accepted"), &json!("she knew")));
+    ana.patch(&format!("/sync_issues/{}", text(&own["id"])), json!({"settled_reason": "mine"})).await.refused(403);
 }
