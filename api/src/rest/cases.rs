@@ -283,6 +283,10 @@ async fn moved(
     write.note("status", to);
     // Who sees it comes before what is wrong with the question.
     let closed = lists::one(write.conn(), cases, actor.user(), id).await?.text("status") == Some("closed");
+    let words = cases.destinations("status");
+    if !words.contains(&to) {
+        return Err(Problem::invalid("to", "unknown_code", format!("must be one of {}", words.join(", "))));
+    }
     let done = if to == "active" && closed && actor.role == Role::Supervisor {
         let mut body = body.clone();
         let user = named_user(&mut body)?;

@@ -69,10 +69,7 @@ pub(super) fn moved(table: &'static Table, step: &MoveSpec) -> Value {
 /// The body that changes a state by its name: for each state what may come along with the moves to it.
 pub(super) fn moved_to(table: &'static Table, column: &str, rename: fn(&'static str) -> &'static str) -> Value {
     let moves = || table.moves.iter().filter(|step| step.column == column);
-    let mut states: Vec<&str> = moves().map(|step| step.to).collect();
-    states.sort_unstable();
-    states.dedup();
-    let ways = states.into_iter().map(|state| {
+    let ways = table.destinations(column).into_iter().map(|state| {
         let mut properties: Vec<(&str, Value)> = vec![("to", json!({"const": state}))];
         let mut always: Option<Vec<&'static str>> = None;
         for step in moves().filter(|step| step.to == state) {

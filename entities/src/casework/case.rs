@@ -308,8 +308,9 @@ const IS_PRIMARY_OR_SUPERVISES: &str = "select 1 from case_assignments where cas
     and role in ('primary', 'covering') and deleted_at is null \
     and from_ts <= $3 and (to_ts is null or to_ts > $3) \
     union all select 1 from sync_access where user_id = $2 and scope = $4 and visible";
-const HAS_PRIMARY: &str = "select 1 from case_assignments where case_id = $1 and role = 'primary' \
-                           and to_ts is null and deleted_at is null";
+const HAS_PRIMARY: &str = "select 1 from case_assignments a join users u on u.id = a.user_id \
+                           where a.case_id = $1 and a.role = 'primary' and a.to_ts is null and a.deleted_at is null \
+                           and u.active";
 const OPEN_GOAL: &str = "select 1 from goals where case_id = $1 and deleted_at is null \
                          and lifecycle in ('proposed', 'agreed', 'active', 'on_hold')";
 const OPEN_REFERRAL: &str = "select 1 from referrals where case_id = $1 and deleted_at is null \
@@ -335,7 +336,7 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
         "active" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
             "status",
             "no_primary",
-            "a case needs an open primary assignment first",
+            "a case needs a primary worker first, whose account is active",
         )),
         "closed" => {
             needs.push(Need::none(OPEN_GOAL, vec![id()]).or_fault(

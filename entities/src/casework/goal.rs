@@ -13,6 +13,8 @@ use crate::error::Fault;
 use crate::registry::{Field, Fill, Holds, Move, Need, Synced, Touch};
 use crate::workflow::rules::goal_deadline::OFFSETS;
 
+use super::has_part;
+
 /// Columns of a goal.
 #[sea_orm::model]
 #[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
@@ -265,14 +267,15 @@ impl Synced for Entity {
         }
     }
 
-    /// A goal is completed with a final rating, or with the reason why there is none; a rating of
-    /// 0 or more is what achieved means.
+    /// A goal is of a person of the case. It is completed with a final rating, or with the reason why there is none; a
+    /// rating of 0 or more is what achieved means.
     fn needs(before: Option<&Model>, after: &Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
+        let mut needs = Vec::new();
+        needs.extend(has_part(&after.case_id, before.map(|before| &before.person_id), &after.person_id));
         if after.lifecycle != "completed" || before.is_some_and(|before| before.lifecycle == "completed") {
-            return Vec::new();
+            return needs;
         }
         let id = || after.id.as_str().into();
-        let mut needs = Vec::new();
         if after.outcome_reason.as_deref().is_none_or(|text| text.trim().is_empty()) {
             needs.push(Need::some(RATED, vec![id()]).or_fault(
                 "outcome_reason",
@@ -305,13 +308,15 @@ impl Synced for Entity {
 }
 
 const RATED: &str = "select 1 from goal_ratings where goal_id = $1 and deleted_at is null";
-/// The last rating that no later one corrects, by the day it stands for.
+/// The last rating with a level that no later one corrects, by the day it stands for.
 const LAST_BELOW: &str = "select 1 from goal_ratings r where r.goal_id = $1 and r.deleted_at is null and r.level < 0 \
     and not exists (select 1 from goal_ratings n where n.goal_id = $1 and n.deleted_at is null \
-    and (n.replaces = r.id or n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))";
+    and (n.replaces = r.id or (n.level is not null \
+    and (n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))))";
 const LAST_REACHED: &str = "select 1 from goal_ratings r where r.goal_id = $1 and r.deleted_at is null and r.level >= 0 \
     and not exists (select 1 from goal_ratings n where n.goal_id = $1 and n.deleted_at is null \
-    and (n.replaces = r.id or n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))";
+    and (n.replaces = r.id or (n.level is not null \
+    and (n.rated_on > r.rated_on or (n.rated_on = r.rated_on and n.id > r.id)))))";
 
 /// The days of a goal's own list of reminders; `None` where it has none and all are sent.
 pub fn offsets(list: &Doc) -> Option<Vec<i64>> {

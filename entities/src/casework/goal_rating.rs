@@ -5,10 +5,10 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::access::Stand;
+use crate::access::{Actor, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
-use crate::registry::{Field, Synced, Touch};
+use crate::registry::{Field, Need, Synced, Touch};
 
 /// Columns of a rating of a goal.
 #[sea_orm::model]
@@ -100,6 +100,24 @@ impl Synced for Entity {
             _ => (),
         }
         faults
+    }
+
+    /// A rating stands for no day to come, and corrects one of the same goal.
+    fn needs(_before: Option<&Model>, after: &Model, now: Instant, _actor: &Actor) -> Vec<Need> {
+        let mut needs = Vec::new();
+        // Wherever the client is, it is no later than tomorrow in UTC.
+        if after.rated_on > Day(now.utc().date_naive()).plus_days(1) {
+            needs.push(Need::never().or_fault("rated_on", "in_future", "cannot be a day to come"));
+        }
+        if let Some(corrected) = &after.replaces {
+            let values = vec![corrected.as_str().into(), after.goal_id.as_str().into()];
+            needs.push(Need::some("select 1 from goal_ratings where id = $1 and goal_id = $2", values).or_fault(
+                "replaces",
+                "other_goal",
+                "must be a rating of the same goal",
+            ));
+        }
+        needs
     }
 
     fn occurred(row: &Model) -> Option<Instant> {

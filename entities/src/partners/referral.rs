@@ -8,10 +8,11 @@
 use sea_orm::entity::prelude::*;
 
 use crate::access::{Actor, Role, Stand};
+use crate::casework::has_part;
 use crate::clock::{Day, Instant, draw_plain, is_plain};
 use crate::doc::Doc;
 use crate::error::Fault;
-use crate::registry::{Field, Fill, Holds, Move, Row, Synced, Touch, erased};
+use crate::registry::{Field, Fill, Holds, Move, Need, Row, Synced, Touch, erased};
 
 use super::referral_event;
 
@@ -281,6 +282,17 @@ impl Synced for Entity {
         faults
     }
 
+    /// It is for a person of the case, and asks somebody who is there to answer.
+    fn needs(before: Option<&Model>, after: &Model, _now: Instant, _actor: &Actor) -> Vec<Need> {
+        let mut needs = Vec::new();
+        needs.extend(has_part(&after.case_id, before.map(|before| &before.person_id), &after.person_id));
+        if after.status == "requested" && before.is_some_and(|before| before.status != after.status) {
+            let org = vec![after.partner_org_id.as_deref().unwrap_or_default().into()];
+            needs.push(Need::none(HAS_CLOSED, org).or_fault("partner_org_id", "closed", "is closed and asked nothing"));
+        }
+        needs
+    }
+
     /// Withdrawing the agreement cancels what the partner has not begun yet. An outcome that is changed is not the one
     /// that was confirmed; a partner's changes only with the move that says it.
     fn fills(before: Option<&Model>, after: &Model, actor: &Actor) -> Vec<Fill> {
@@ -371,6 +383,8 @@ const CONSENT: &str = r#"{
     },
     "examples": [{"by": "client", "on": "2027-01-04", "how": "signed", "until": "2027-12-31"}]
 }"#;
+
+const HAS_CLOSED: &str = "select 1 from organizations where id = $1 and status in ('defunct', 'temporarily_closed')";
 
 /// What the partner is told where the client has withdrawn the agreement.
 const WITHDRAWN: &str = "withdrawn";

@@ -211,7 +211,7 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
         return Err(Error::invalid("role", "wrong_value", "a partner stays a partner; make another user"));
     }
     let manages = |user: &Model| user.active && user.role() == Role::Administrator;
-    if manages(before) && !manages(&after) && administrators(write.conn(), &after.agency_id).await? < 2 {
+    if manages(before) && !manages(&after) && !has_administrator_beside(write.conn(), before).await? {
         let detail = "the agency would be left without an administrator".into();
         return Err(Error::Conflict { code: "last_administrator", detail });
     }
@@ -268,12 +268,12 @@ async fn replan(write: &mut Write, user: &str) -> Result<()> {
     Ok(())
 }
 
-async fn administrators(conn: &impl ConnectionTrait, agency_id: &str) -> Result<u64> {
-    let found = Entity::find()
-        .filter(Column::AgencyId.eq(agency_id))
-        .filter(Column::Role.eq(Role::Administrator.as_str()))
-        .filter(Column::Active.eq(true));
-    Ok(sea_orm::PaginatorTrait::count(found, conn).await?)
+/// Whether somebody else of the agency manages it. Who never chose a password may never come.
+async fn has_administrator_beside(conn: &impl ConnectionTrait, user: &Model) -> Result<bool> {
+    let text = "select 1 from users where agency_id = $1 and id <> $2 and role = $3 and active \
+                and password_hash is not null limit 1";
+    let bound = vec![user.agency_id.as_str().into(), user.id.as_str().into(), Role::Administrator.as_str().into()];
+    Ok(sql::one(conn, text, bound).await?.is_some())
 }
 
 /// Whether an active user's password is still the one of this hash. On PostgreSQL it stays so until the transaction ends:

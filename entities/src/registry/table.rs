@@ -403,6 +403,15 @@ impl Table {
         self.moves.iter().find(|step| step.verb == verb).ok_or(Error::NotFound)
     }
 
+    /// The states of a column to which moves lead, sorted.
+    pub fn destinations(&self, column: &str) -> Vec<&'static str> {
+        let mut states: Vec<&str> =
+            self.moves.iter().filter(|step| step.column == column).map(|step| step.to).collect();
+        states.sort_unstable();
+        states.dedup();
+        states
+    }
+
     /// The move that leads from one state to another, as a device that edits the column means it.
     pub fn move_between(&self, column: &str, from: &str, to: &str) -> Option<&MoveSpec> {
         self.moves.iter().find(|step| step.column == column && step.to == to && step.from.contains(&from))

@@ -71,6 +71,12 @@ async fn the_last_administrator_stays(world: World) {
     let own = format!("/users/{}", ada.user_id());
     assert_eq!(ada.post(&format!("{own}/deactivate"), json!({})).await.refused(409)["code"], "last_administrator");
     ada.patch(&own, json!({"role": "auditor"})).await.refused(409);
+    // Nor does somebody stand in who was invited and never came.
+    let new = json!({"display_name": "Wes West", "email": "wes@demo.example", "role": "administrator"});
+    let invited = ada.post("/users", new).await.ok();
+    assert_eq!(ada.post(&format!("{own}/deactivate"), json!({})).await.refused(409)["code"], "last_administrator");
+    let invited = format!("/users/{}", invited["id"].as_str().expect("an id"));
+    ada.post(&format!("{invited}/deactivate"), json!({})).await.ok();
     ada.get("/users").await.ok();
 }
 

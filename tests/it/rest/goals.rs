@@ -9,6 +9,7 @@ on_both!(
     a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing,
     a_goal_lives_from_draft_to_completed_and_back,
     a_goal_is_completed_as_its_last_rating_says,
+    a_goal_and_a_referral_are_for_a_person_of_the_case,
     an_agreed_goal_keeps_its_scale,
     an_agreed_goal_stays_smart_and_agreed,
     a_goal_names_its_reminders_among_those_there_are,
@@ -80,12 +81,33 @@ async fn a_goal_is_completed_as_its_last_rating_says(world: World) {
     let bare = ana.post(&complete, json!({"achievement": "achieved"})).await.refused(422);
     assert_eq!(bare["errors"][0]["code"], "no_final_rating");
     let rating = |level: i64, on: &str| json!({"case_id": case.id, "goal_id": goal, "rated_on": on, "level": level});
-    ana.post("/goal_ratings", rating(1, "2027-03-01")).await.ok();
-    ana.post("/goal_ratings", rating(-1, "2027-03-02")).await.ok();
-    let wrong = ana.post(&complete, json!({"achievement": "achieved"})).await.refused(422);
-    assert_eq!(wrong["errors"][0]["code"], "contradicts_rating");
-    ana.post("/goal_ratings", rating(0, "2027-03-03")).await.ok();
+    ana.post("/goal_ratings", rating(1, "2027-02-26")).await.ok();
+    ana.post("/goal_ratings", rating(-1, "2027-02-27")).await.ok();
+    let counted = json!({"case_id": case.id, "goal_id": goal, "rated_on": "2027-02-28", "value": 3});
+    for _ in 0..2 {
+        let wrong = ana.post(&complete, json!({"achievement": "achieved"})).await.refused(422);
+        assert_eq!(wrong["errors"][0]["code"], "contradicts_rating");
+        // What was counted later says no level.
+        ana.post("/goal_ratings", counted.clone()).await.ok();
+    }
+    ana.post("/goal_ratings", rating(0, "2027-03-01")).await.ok();
     ana.post(&complete, json!({"achievement": "achieved"})).await.ok();
+}
+
+async fn a_goal_and_a_referral_are_for_a_person_of_the_case(world: World) {
+    let ana = world.ana().await;
+    let (org, _) = harbor(&world).await;
+    let (case, other) = (opens_a_case(&ana).await, opens_a_case(&ana).await);
+    for (table, body) in [("goals", smart(&case)), ("referrals", ready(&case, &org))] {
+        let mut astray = body.clone();
+        astray["person_id"] = json!(other.person);
+        let problem = ana.post(&format!("/{table}"), astray).await.refused(422);
+        assert_eq!(problem["errors"][0]["code"], "no_part", "{problem}");
+        let path = format!("/{table}/{}", text(&ana.post(&format!("/{table}"), body).await.ok()["id"]));
+        let problem = ana.patch(&path, json!({"person_id": other.person})).await.refused(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/person_id", "{problem}");
+        ana.patch(&path, json!({"person_id": null})).await.ok();
+    }
 }
 
 async fn an_agreed_goal_keeps_its_scale(world: World) {
@@ -120,9 +142,15 @@ async fn a_rating_is_added_and_never_changed(world: World) {
         wrong["level"] = level;
         assert_eq!(ana.post("/goal_ratings", wrong).await.refused(422)["errors"][0]["pointer"], "/level");
     }
+    let mut ahead = rating.clone();
+    ahead["rated_on"] = json!("2027-03-03");
+    assert_eq!(ana.post("/goal_ratings", ahead).await.refused(422)["errors"][0]["pointer"], "/rated_on");
     let mut instead = rating;
     instead["replaces"] = json!(id);
     instead["level"] = json!(1);
+    let mut astray = instead.clone();
+    astray["goal_id"] = ana.post("/goals", smart(&case)).await.ok()["id"].clone();
+    assert_eq!(ana.post("/goal_ratings", astray).await.refused(422)["errors"][0]["pointer"], "/replaces");
     ana.post("/goal_ratings", instead).await.ok();
 }
 
@@ -229,6 +257,10 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     ana.post(&status, rest("2027-05-01")).await.refused(403);
     sam.post(&status, rest("2027-05-01")).await.ok();
     ana.post(&status, json!({"to": "active"})).await.ok();
+    let id = text(&ana.post("/cases", json!({})).await.ok()["id"]);
+    world.ada().await.post(&format!("/users/{}/deactivate", ana.user_id()), json!({})).await.ok();
+    let gone = sam.post(&format!("/cases/{id}/status"), json!({"to": "active"})).await.refused(422);
+    assert_eq!(gone["errors"][0]["code"], "no_primary");
 }
 
 async fn a_case_rests_until_a_day_to_come_and_long_only_as_the_supervisor_says(world: World) {
@@ -312,6 +344,9 @@ async fn an_illegal_move_says_where_the_row_is(world: World) {
     assert_eq!(problem["code"], "illegal_move");
     assert!(text(&problem["detail"]).contains("draft"));
     ana.post(&format!("/goals/{goal}/levitate"), json!({})).await.refused(404);
+    let unknown = ana.post(&format!("/cases/{}/status", case.id), json!({"to": "zz"})).await.refused(422);
+    assert_eq!(unknown["errors"][0]["pointer"], "/to");
+    assert!(text(&unknown["errors"][0]["detail"]).contains("on_hold"), "{unknown}");
     let extra = ana.post(&format!("/goals/{goal}/propose"), json!({"due_on": "2027-04-01"})).await.refused(422);
     assert_eq!(extra["errors"][0]["code"], "unknown_field");
     let stale = ana

@@ -39,6 +39,14 @@ async fn nothing_is_shared_before_the_client_has_chosen_and_agreed(world: World)
     ana.patch(&format!("/referrals/{id}"), body).await.ok();
     assert_eq!(ana.post(&request, json!({})).await.refused(422)["errors"][0]["code"], "expired");
     pat.get(&format!("/referrals/{id}")).await.refused(404);
+    let (ada, partner) = (world.ada().await, format!("/organizations/{org}"));
+    ana.patch(&format!("/referrals/{id}"), json!({"client_consent": {"until": "2027-09-01"}})).await.ok();
+    for gone in ["defunct", "temporarily_closed"] {
+        ada.patch(&partner, json!({"status": gone})).await.ok();
+        assert_eq!(ana.post(&request, json!({})).await.refused(422)["errors"][0]["code"], "closed", "{gone}");
+    }
+    ada.patch(&partner, json!({"status": "active"})).await.ok();
+    ana.post(&request, json!({})).await.ok();
     let straight = json!({"case_id": case.id, "status": "requested"});
     assert_eq!(ana.post("/referrals", straight).await.refused(422)["errors"][0]["code"], "illegal_start");
 }
