@@ -27,6 +27,7 @@ mod m0017_kept_turns;
 mod m0018_pushed_since;
 mod m0019_put_offs;
 mod m0020_planned_by;
+mod m0021_snoozed_times;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_pushed_since::Migration),
             Box::new(m0019_put_offs::Migration),
             Box::new(m0020_planned_by::Migration),
+            Box::new(m0021_snoozed_times::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Actor, Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
-use crate::registry::{Field, Move, Synced, Touch};
+use crate::registry::{Field, Fill, Move, Synced, Touch};
 
 /// Columns of a prompt.
 #[sea_orm::model]
@@ -44,6 +44,8 @@ pub struct Model {
     pub status: String,
     /// Not shown again before.
     pub snooze_until: Option<Instant>,
+    /// How often it was put off.
+    pub snoozed_times: i64,
     /// Identity for ever: rule, subject, anchor, step and role.
     pub dedupe_key: String,
     /// Commit number of the last change.
@@ -69,6 +71,8 @@ pub const OPEN: &[&str] = &["pending", "seen", "snoozed"];
 
 /// How long a prompt can be put off: 14 days.
 const MOST_SECS: i64 = 14 * 86_400;
+/// How often.
+const MOST_TIMES: i64 = 3;
 
 const STATUS: &[&str] = &["pending", "seen", "snoozed", "done", "cancelled", "expired"];
 
@@ -82,9 +86,11 @@ impl Synced for Entity {
         Move {
             takes: &["snooze_until"],
             guard: |prompt, now| match prompt.snooze_until {
+                _ if prompt.snoozed_times >= MOST_TIMES => vec![too_often()],
                 Some(until) if until > now && until <= now.plus_secs(MOST_SECS) => Vec::new(),
                 _ => vec![Fault::field("snooze_until", "range", "must lie within the next 14 days")],
             },
+            effect: |prompt, _, _| prompt.snoozed_times += 1,
             ..Move::plain("snooze", &["pending", "seen"], "snoozed")
         },
         Move::plain("finish", &["pending", "seen", "snoozed"], "done"),
@@ -102,11 +108,31 @@ impl Synced for Entity {
             Column::DueOn => Field::date().server(),
             Column::Status => Field::code(STATUS).state().or("pending"),
             Column::SnoozeUntil => Field::instant(),
+            Column::SnoozedTimes => Field::int(0, MOST_TIMES).hidden().or("0"),
             Column::DedupeKey => Field::text(300).hidden(),
             Column::Seq | Column::EditSeq => Field::int(0, i64::MAX).hidden(),
             Column::CreatedAt | Column::UpdatedAt => Field::instant().server(),
             Column::CreatedBy | Column::UpdatedBy => Field::id().server(),
             Column::DeletedAt => Field::instant().hidden(),
+        }
+    }
+
+    fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
+        match before {
+            Some(before) if put_off_on(before, after) && before.snoozed_times >= MOST_TIMES => vec![too_often()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// An edit that puts off what is put off already counts as a snooze does.
+    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        match before {
+            Some(before) if put_off_on(before, after) => vec![Fill {
+                column: "snoozed_times",
+                text: "select 1 + snoozed_times from prompts where id = $1",
+                values: vec![after.id.as_str().into()],
+            }],
+            _ => Vec::new(),
         }
     }
 
@@ -133,4 +159,13 @@ impl Synced for Entity {
     fn may_write(before: Option<&Model>, after: &Model, actor: &Actor) -> bool {
         before.is_some() && actor.user_id.as_deref() == Some(after.recipient_user_id.as_str())
     }
+}
+
+/// Whether a prompt that is put off is put off further, by an edit and not by a move.
+fn put_off_on(before: &Model, after: &Model) -> bool {
+    before.status == "snoozed" && after.status == "snoozed" && after.snooze_until > before.snooze_until
+}
+
+fn too_often() -> Fault {
+    Fault::field("snooze_until", "too_often", "it was put off three times already; finish it, or leave it open")
 }

@@ -11,6 +11,7 @@ on_both!(
     the_snooze_that_the_document_shows_is_taken,
     a_prompt_that_was_put_off_comes_back_at_its_time_and_once,
     a_prompt_that_was_put_off_on_a_phone_comes_back_too,
+    a_prompt_is_put_off_three_times_at_the_most,
     a_later_step_speaks_for_a_prompt_that_was_put_off_beyond_it,
     a_prompt_does_not_come_back_when_its_reason_is_gone,
     a_case_that_passes_on_shows_its_new_holder_what_the_old_one_put_off,
@@ -86,6 +87,31 @@ async fn a_prompt_that_was_put_off_comes_back_at_its_time_and_once(world: World)
     office.works_at("2027-03-08T13:00:00Z").await;
     assert_eq!(office.prompts().await, ["d14 pending"]);
     assert!(office.snoozes().await.iter().all(|snooze| !snooze.ends_with("pending")), "{:?}", office.snoozes().await);
+}
+
+async fn a_prompt_is_put_off_three_times_at_the_most(world: World) {
+    let (office, ana, [.., prompt]) = told(world).await;
+    let path = format!("/prompts/{prompt}");
+    snooze(&ana, &prompt, "2027-03-05T13:00:00Z").await;
+    // Sooner is no putting off.
+    ana.patch(&path, json!({"snooze_until": "2027-03-05T12:00:00Z"})).await.ok();
+    ana.patch(&path, json!({"snooze_until": "2027-03-06T13:00:00Z"})).await.ok();
+    ana.post(&format!("{path}/see"), json!({})).await.ok();
+    snooze(&ana, &prompt, "2027-03-07T13:00:00Z").await;
+    let problem = ana.patch(&path, json!({"snooze_until": "2027-03-08T13:00:00Z"})).await.refused(422);
+    assert_eq!(problem["errors"][0]["code"], "too_often");
+    ana.post(&format!("{path}/see"), json!({})).await.ok();
+    let again = json!({"snooze_until": "2027-03-08T13:00:00Z"});
+    let problem = ana.post(&format!("{path}/snooze"), again).await.refused(422);
+    let error = &problem["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&json!("/snooze_until"), &json!("too_often")));
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    assert!(phone.row("prompts", &prompt).is_some_and(|row| !row.contains_key("snoozed_times")));
+    let until = entities::Instant::parse("2027-03-08T13:00:00Z").expect("an instant").0;
+    phone.edits("prompts", &prompt, json!({"status": "snoozed", "snooze_until": until}));
+    phone.syncs().await;
+    assert_eq!(office.prompts().await, ["d14 seen"]);
 }
 
 async fn a_prompt_that_was_put_off_on_a_phone_comes_back_too(world: World) {
