@@ -52,11 +52,13 @@ export function fieldstoneSync({
   const replications = {}
   const epochs = {}
   const listening = new AbortController()
+  // The app may keep collections of its own beside these.
   const tables = described.tables.filter(({ name }) => database.collections[name])
   let salvaging = null
   let leaving = null
 
-  for (const [table, collection] of Object.entries(database.collections)) {
+  for (const { name: table } of tables) {
+    const collection = database.collections[table]
     replications[table] = replicateRxCollection({
       collection,
       replicationIdentifier: `fieldstone-${table}`,

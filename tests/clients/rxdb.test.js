@@ -295,6 +295,18 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.deepEqual(notes.filter((note) => !told.includes(note)), [], 'each is told')
     })
 
+    it('leaves collections of the app’s own alone', async () => {
+      const one = await replica(ana)
+      const schema = { version: 0, primaryKey: 'id', type: 'object', properties: { id: { type: 'string', maxLength: 64 } } }
+      await one.database.addCollections({ settings: { schema } })
+      await one.creates('settings', { id: 'dark-mode' })
+      one.starts()
+      const made = await aCase(one)
+      assert.equal(one.times(/settings/), 0)
+      assert.ok(await one.row('settings', 'dark-mode'))
+      assert.ok(await ana.get(`/cases/${made.id}`))
+    })
+
     it('gives back to a restored server what it lost', async () => {
       const one = await synced(ana)
       const made = await aCase(one, 'Before the backup')
