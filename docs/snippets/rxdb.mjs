@@ -18,6 +18,14 @@
 
 const PAGE = 1000
 const TYPES = { string: 'string', number: 'number', boolean: 'boolean' }
+// Columns by which a row names one of another table.
+const NAMES = {
+  case_id: 'cases',
+  person_id: 'persons',
+  represents_person_id: 'persons',
+  contact_id: 'contacts',
+  goal_id: 'goals',
+}
 
 // Collections for these tables. Only the id is required: a row that is gone comes as its id and nothing else.
 export function fieldstoneCollections(described, names) {
@@ -49,6 +57,8 @@ export function fieldstoneSync({
   spread = 3000,
 }) {
   const pokes = new Subject()
+  const sent = new Subject()
+  const answered = {} // the ids of rows whose push was answered, by table
   const replications = {}
   const epochs = {}
   const listening = new AbortController()
@@ -56,9 +66,13 @@ export function fieldstoneSync({
   const tables = described.tables.filter(({ name }) => database.collections[name])
   let salvaging = null
   let leaving = null
+  listening.signal.addEventListener('abort', () => {
+    sent.next()
+  })
 
   for (const { name: table } of tables) {
     const collection = database.collections[table]
+    answered[table] = new Set()
     replications[table] = replicateRxCollection({
       collection,
       replicationIdentifier: `fieldstone-${table}`,
@@ -91,11 +105,7 @@ export function fieldstoneSync({
       },
       push: {
         batchSize,
-        async handler(rows) {
-          // A new case first, then what belongs to it. (Otherwise the server keeps the child until the case comes.)
-          if (table !== 'cases') await replications.cases?.awaitInSync()
-          return post(`/sync/rxdb/${table}/push`, rows)
-        },
+        handler: (rows) => pushes(table, rows),
       },
     })
   }
@@ -114,6 +124,71 @@ export function fieldstoneSync({
       listening.abort()
       await Promise.all(Object.values(replications).map((replication) => replication.cancel()))
     },
+  }
+
+  // Each table is pushed by itself, and a request that fails is repeated later: so what a row needs is waited for, row by
+  // row. (A row that comes before the one it names is kept by the server, or stored without the name.)
+  async function pushes(table, rows) {
+    const kept = []
+    for (let left = rows; left.length > 0; ) {
+      if (listening.signal.aborted) throw new Error('it was stopped')
+      let heard = false
+      const hearing = sent.subscribe(() => (heard = true))
+      const late = await tooEarly(table, left)
+      hearing.unsubscribe()
+      const ready = left.filter((row) => !late.has(row))
+      await inHalves(ready, async (part) => {
+        kept.push(...(await post(`/sync/rxdb/${table}/push`, part)))
+        for (const { newDocumentState } of part) answered[table].add(newDocumentState.id)
+        sent.next()
+      })
+      left = left.filter((row) => late.has(row))
+      if (ready.length === 0 && !heard) await wait(retryTime, sent)
+    }
+    return kept
+  }
+
+  // Rows that name one which is here and not sent, and goals that move before their ratings have been sent: a goal is
+  // completed on its last one. (A rating in turn waits only for a goal that the server has never had.)
+  async function tooEarly(table, rows) {
+    const needs = rows.flatMap((row) =>
+      Object.entries(NAMES).map(([column, other]) => [row, other, row.newDocumentState[column]]),
+    )
+    const moved = rows.filter(
+      ({ assumedMasterState: was, newDocumentState: is }) => table === 'goals' && was && was.lifecycle !== is.lifecycle,
+    )
+    if (moved.length > 0 && replications.goal_ratings) {
+      const goals = new Map(moved.map((row) => [row.newDocumentState.id, row]))
+      const selector = { goal_id: { $in: [...goals.keys()] } }
+      const ratings = await database.collections.goal_ratings.find({ selector }).exec()
+      needs.push(...ratings.map(({ id, goal_id }) => [goals.get(goal_id), 'goal_ratings', id]))
+    }
+    const late = new Set()
+    for (const { name: other } of tables) {
+      const ids = needs.filter(([, of, id]) => of === other && id && !answered[other].has(id)).map(([, , id]) => id)
+      const unsent = ids.length > 0 ? await neverSent(other, ids) : new Set()
+      for (const [row, of, id] of needs) if (of === other && unsent.has(id)) late.add(row)
+    }
+    return late
+  }
+
+  async function neverSent(table, ids) {
+    await replications[table].startPromise
+    const known = await getAssumedMasterState(replications[table].internalReplicationState, ids)
+    const here = await database.collections[table].findByIds(ids).exec()
+    return new Set(ids.filter((id) => !known[id] && here.has(id)))
+  }
+
+  // Sends a list; where that is too much at once, half of it, and half of that.
+  async function inHalves(rows, send) {
+    if (rows.length === 0) return
+    try {
+      await send(rows)
+    } catch (error) {
+      if (error.status !== 413 || rows.length < 2) throw error
+      await inHalves(rows.slice(0, rows.length / 2), send)
+      await inHalves(rows.slice(rows.length / 2), send)
+    }
   }
 
   async function strays(collection, documents) {
@@ -161,7 +236,7 @@ export function fieldstoneSync({
     for (const table of [...tables].sort((a, b) => place(a) - place(b))) {
       all.push(...(await holdings(table)).flatMap((one) => choose(one).map(([list, row]) => [table.name, list, row])))
     }
-    for (let from = 0; from < all.length; from += PAGE) await some(all.slice(from, from + PAGE))
+    for (let from = 0; from < all.length; from += PAGE) await inHalves(all.slice(from, from + PAGE), some)
 
     async function some(rows) {
       const part = {}
@@ -169,14 +244,7 @@ export function fieldstoneSync({
         part[table] ??= { created: [], updated: [], deleted: [] }
         part[table][list].push(row)
       }
-      try {
-        await send(part, rows.length)
-      } catch (error) {
-        // Long texts: half of it at a time.
-        if (error.status !== 413 || rows.length < 2) throw error
-        await some(rows.slice(0, rows.length / 2))
-        await some(rows.slice(rows.length / 2))
-      }
+      await send(part, rows.length)
     }
   }
 
@@ -225,6 +293,19 @@ export function fieldstoneSync({
   // What the device says of itself decides nothing; it is seen in the list of devices.
   function ofDevice() {
     return { 'X-Device-Time': new Date().toISOString(), ...(appVersion && { 'X-App-Version': appVersion }) }
+  }
+
+  // So long, or until something is heard there.
+  function wait(ms, subject) {
+    return new Promise((resolve) => {
+      const hearing = subject.subscribe(done)
+      const timer = setTimeout(done, ms)
+      function done() {
+        hearing.unsubscribe()
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   // A poke says that something was committed; what it was comes with the pull. A thousand phones hear it at once, so

@@ -307,6 +307,81 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.ok(await ana.get(`/cases/${made.id}`))
     })
 
+    it('sends what a row names before the row, though requests get lost', async () => {
+      const one = await replica(ana, { tables: ['cases', 'contacts', 'notes'] })
+      let losing = 2
+      one.starts({
+        request: (path, options) => {
+          if (!/contacts\/push/.test(path) || losing-- <= 0) return one.request(path, options)
+          throw new Error('the request was lost')
+        },
+      })
+      await one.syncs()
+      const id = await one.creates('cases', { unit: 'family', summary: 'A family of four' })
+      const visit = { case_id: id, kind: 'home_visit', status: 'planned', planned_start: new Date(Date.now() + 8.64e7).toISOString() }
+      const contact = await one.creates('contacts', visit)
+      const note = await one.creates('notes', { case_id: id, contact_id: contact, kind: 'progress', body: 'To be asked' })
+      const other = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Names no visit' })
+      await one.syncs()
+      assert.ok(losing <= 0)
+      assert.equal((await ana.get(`/notes/${note}`)).contact_id, contact)
+      assert.equal((await ana.get(`/notes/${other}`)).contact_id, null)
+      await one.syncs()
+      assert.equal((await one.row('notes', note)).contact_id, contact)
+    })
+
+    it('sends a rating before the goal that is completed on it, though requests get lost', async () => {
+      const { id: person } = await ana.post('/persons', { given_name: 'Noor' })
+      const { id } = await ana.post('/cases', { summary: 'Draws well' })
+      await ana.post('/case_parties', { case_id: id, person_id: person })
+      await ana.post(`/cases/${id}/status`, { to: 'active' })
+      const day = (offset) => new Date(Date.now() + offset * 8.64e7).toISOString().slice(0, 10)
+      const { id: goal } = await ana.post('/goals', {
+        ...{ case_id: id, person_id: person, statement: 'Walk to the market twice a week', measure: 'walks a week' },
+        ...{ unit: 'walks', baseline_value: 0, target_value: 2, confidence: 7, strengths: ['knows the stallholders'] },
+        ...{ why_it_matters: 'I want to see people again', starts_on: day(-1), due_on: day(60) },
+        client_agreement: { by: 'client', on: day(-1), how: 'spoken', words: 'yes' },
+      })
+      await ana.post(`/goals/${goal}/agree`, {})
+      const one = await replica(ana, { tables: ['goals', 'goal_ratings'] })
+      let losing = 2
+      one.starts({
+        request: (path, options) => {
+          if (!/goal_ratings\/push/.test(path) || losing-- <= 0) return one.request(path, options)
+          throw new Error('the request was lost')
+        },
+      })
+      await one.syncs()
+      one.online = false
+      await one.edits('goals', goal, { lifecycle: 'completed', achievement: 'achieved' })
+      const step = { case_id: id, level: 'individual', statement: 'Ride the bus' }
+      const next = await one.creates('goals', step)
+      const rating = (of) => ({ case_id: id, goal_id: of, rated_on: day(0), level: 1, rater: 'joint' })
+      await one.creates('goal_ratings', rating(goal))
+      await one.creates('goal_ratings', rating(next))
+      one.online = true
+      await one.syncs()
+      assert.ok(losing <= 0)
+      assert.equal((await ana.get(`/goals/${goal}`)).lifecycle, 'completed')
+      assert.equal((await ana.get(`/goal_ratings?goal_id=${next}`)).items.length, 1)
+    })
+
+    it('pushes in parts what is too much at once', async () => {
+      const one = await replica(ana, { tables: ['cases', 'notes'] })
+      one.starts({
+        request: (path, options) => {
+          if (!/push/.test(path) || JSON.parse(options.body).length <= 2) return one.request(path, options)
+          return Response.json({ code: 'too_large' }, { status: 413 })
+        },
+      })
+      const id = await one.creates('cases', { unit: 'family', summary: 'A family of four' })
+      const notes = [1, 2, 3, 4, 5, 6, 7].map((at) => ({ id: `part-${kind}-${at}`, case_id: id, kind: 'progress', body: 'Long' }))
+      await one.collection('notes').bulkInsert(notes)
+      await one.syncs()
+      const { items } = await ana.get(`/notes?case_id=${id}`)
+      assert.deepEqual(items.map((note) => note.id).sort(), notes.map((note) => note.id))
+    })
+
     it('gives back to a restored server what it lost', async () => {
       const one = await synced(ana)
       const made = await aCase(one, 'Before the backup')
