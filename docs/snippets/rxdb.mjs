@@ -58,6 +58,7 @@ export function fieldstoneSync({
 }) {
   const pokes = new Subject()
   const sent = new Subject()
+  const ended = new Subject()
   const answered = {} // the ids of rows whose push was answered, by table
   const replications = {}
   const epochs = {}
@@ -66,8 +67,14 @@ export function fieldstoneSync({
   const tables = described.tables.filter(({ name }) => database.collections[name])
   let salvaging = null
   let leaving = null
+  let quiet = 0 // the server asked not to be asked before
+  let due = null // the next pull that nobody asks for
+  let poked = null
   listening.signal.addEventListener('abort', () => {
+    clearTimeout(due)
+    clearTimeout(poked)
     sent.next()
+    ended.next()
   })
 
   for (const { name: table } of tables) {
@@ -277,9 +284,18 @@ export function fieldstoneSync({
     await erase()
   }
 
-  // Whatever is thrown here, RxDB asks the same again after retryTime.
+  // Whatever is thrown here, RxDB asks the same again after retryTime; no table asks before the server wants to be asked.
   async function ask(path, options, by = request) {
+    while (quiet > Date.now() && !listening.signal.aborted) await wait(quiet - Date.now(), ended)
     const response = await by(path, { ...options, headers: ofDevice() })
+    // The server spreads both times itself, so nothing is added.
+    quiet = Math.max(quiet, Date.now() + milliseconds(response, 'retry-after'))
+    const after = milliseconds(response, 'sync-after')
+    if (after > 0 && !listening.signal.aborted) {
+      // Pokes may not come through.
+      clearTimeout(due)
+      due = setTimeout(() => pokes.next('RESYNC'), after)
+    }
     if (response.ok) return response.json()
     const problem = await response.json().catch(() => ({}))
     if (problem.code === 'device_wiped') leaving ??= leave().catch(() => (leaving = null))
@@ -293,6 +309,10 @@ export function fieldstoneSync({
   // What the device says of itself decides nothing; it is seen in the list of devices.
   function ofDevice() {
     return { 'X-Device-Time': new Date().toISOString(), ...(appVersion && { 'X-App-Version': appVersion }) }
+  }
+
+  function milliseconds(response, header) {
+    return 1000 * (Number(response.headers.get(header)) || 0)
   }
 
   // So long, or until something is heard there.
@@ -310,24 +330,33 @@ export function fieldstoneSync({
 
   // A poke says that something was committed; what it was comes with the pull. A thousand phones hear it at once, so
   // each waits a while of its own. The stream begins with a poke: what was committed while it was down is not missed.
+  // When to open it again the stream says itself; where it never opened, each device again waits a while of its own.
   async function listen() {
-    let waiting
+    let again
     while (!listening.signal.aborted) {
+      let refused = 0
       try {
         const response = await request('/sync/live', { signal: listening.signal, headers: ofDevice() })
+        refused = milliseconds(response, 'retry-after')
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+        let rest = '' // a line may come in two parts
         for (let part = await reader.read(); !part.done; part = await reader.read()) {
-          if (!part.value.includes('event: poke')) continue
-          waiting ??= setTimeout(() => {
-            waiting = undefined
-            pokes.next('RESYNC')
-          }, Math.random() * spread)
+          const lines = (rest + part.value).split('\n')
+          rest = lines.pop()
+          for (const line of lines) {
+            if (line.startsWith('retry: ')) again = Number(line.slice('retry: '.length))
+            if (line === 'event: poke') poked ??= setTimeout(pull, Math.random() * spread)
+          }
         }
       } catch {
         // No network: wait and try again.
       }
-      await new Promise((resolve) => setTimeout(resolve, retryTime))
+      if (!listening.signal.aborted) await wait(refused || (again ?? retryTime * (1 + Math.random())), ended)
     }
-    clearTimeout(waiting)
+
+    function pull() {
+      poked = null
+      pokes.next('RESYNC')
+    }
   }
 }

@@ -382,6 +382,64 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.deepEqual(items.map((note) => note.id).sort(), notes.map((note) => note.id))
     })
 
+    it('comes back when the server says, and not before', async () => {
+      const one = await replica(ana)
+      const asked = []
+      let [refuses, calls] = [false, 0]
+      one.starts({
+        request: async (path, options) => {
+          if (path === '/sync/live') return Response.json({}, { status: 503, headers: { 'retry-after': '60' } })
+          asked.push(Date.now())
+          calls += 1
+          if (refuses) {
+            refuses = false
+            return Response.json({ code: 'busy' }, { status: 503, headers: { 'retry-after': '1' } })
+          }
+          const response = await one.request(path, options)
+          const headers = new Headers(response.headers)
+          headers.set('sync-after', '1')
+          return new Response(response.body, { status: response.status, headers })
+        },
+      })
+      await one.syncs()
+      const before = calls
+      await until('it comes again by itself', () => calls > before)
+      await one.syncs()
+      refuses = true
+      asked.length = 0
+      await one.syncs()
+      // The other tables were on their way already.
+      const waited = asked.map((at) => at - asked[0]).filter((ms) => ms > 100)
+      assert.ok(waited[0] >= 900, `asked again after ${waited[0]} ms`)
+    })
+
+    it('hears a poke that comes in two parts, and opens the stream again when it says', async () => {
+      const one = await replica(ana)
+      const opened = []
+      one.starts({
+        request: (path, options) => {
+          if (path !== '/sync/live') return one.request(path, options)
+          opened.push(Date.now())
+          const parts = opened.length === 1 ? ['event: po', 'ke\ndata: {"head": 1}\nret', 'ry: 400\n\n'] : []
+          const body = new ReadableStream({
+            async start(stream) {
+              for (const part of parts) {
+                await wait(50)
+                stream.enqueue(new TextEncoder().encode(part))
+              }
+              stream.close()
+            },
+          })
+          return new Response(body)
+        },
+      })
+      await one.syncs()
+      const pulls = one.times(/pull/)
+      await until('it pulls', () => one.times(/pull/) > pulls)
+      await until('it listens again', () => opened.length > 2)
+      assert.ok(opened[2] - opened[1] >= 390, `opened again after ${opened[2] - opened[1]} ms`)
+    })
+
     it('gives back to a restored server what it lost', async () => {
       const one = await synced(ana)
       const made = await aCase(one, 'Before the backup')
