@@ -116,16 +116,16 @@ export function fieldstoneSync({
     return page
   }
 
+  // What is held of a table in such a state; of a table that this app does not declare, nothing.
+  async function holdings(table, status) {
+    const found = await database.get(table)?.query(Q.where('_status', status)).fetch()
+    return (found ?? []).map(({ _raw }) => _raw)
+  }
+
   // Rows with unsent edits are offered too, whole: the columns beside those may be the only copy of what was synced.
   // A case goes together with who had it: until that is told, it is taken for this phone's user's.
   async function salvage(tables) {
-    const held = async (table) => {
-      const rows = await database
-        .get(table)
-        .query(Q.where('_status', Q.notEq('created')))
-        .fetch()
-      return rows.map(({ _raw }) => _raw)
-    }
+    const held = (table) => holdings(table, Q.notEq('created'))
     const assigned = tables.includes('case_assignments') ? await held('case_assignments') : []
     const offer = async (table, rows) => {
       const cases = new Set(rows.map(({ id }) => id))
@@ -173,13 +173,9 @@ export function fieldstoneSync({
       const replaced = experimentalStrategy === 'replacement'
       if (deleted.length === 0 && !replaced) continue
       const [stays, goes] = [new Set(updated.map((row) => row.id)), new Set(deleted)]
-      const rows = await database
-        .get(table)
-        .query(Q.where('_status', Q.notEq('synced')))
-        .fetch()
-      const unsent = rows
-        .map((row) => row._raw)
-        .filter(({ id, _status }) => goes.has(id) || (replaced && _status === 'updated' && !stays.has(id)))
+      const unsent = (await holdings(table, Q.notEq('synced'))).filter(
+        ({ id, _status }) => goes.has(id) || (replaced && _status === 'updated' && !stays.has(id)),
+      )
       doomed.push(...unsent.map((row) => [table, 'updated', row]))
     }
     await inParts(doomed, (rows) => post('/sync/quarantine', asPush(rows)))
@@ -192,11 +188,7 @@ export function fieldstoneSync({
     const unsent = []
     const tables = Object.keys(database.schema.tables)
     for (const table of ['cases', ...tables.filter((name) => name !== 'cases')]) {
-      const rows = await database
-        .get(table)
-        .query(Q.where('_status', Q.notEq('synced')))
-        .fetch()
-      unsent.push(...rows.map(({ _raw }) => [table, 'updated', _raw]))
+      unsent.push(...(await holdings(table, Q.notEq('synced'))).map((row) => [table, 'updated', row]))
       unsent.push(...(await database.adapter.getDeletedRecords(table)).map((id) => [table, 'deleted', id]))
     }
     const farewell = (rows) => post('/sync/farewell', asPush(rows), lastRequest)

@@ -13,11 +13,12 @@ const { hasUnsyncedChanges, synchronize } = require('@nozbe/watermelondb/sync')
 
 for (const kind of ['sqlite', 'postgres']) {
   describe(`the published snippet on ${kind}`, () => {
-    let world, ana, ben, sam
+    let world, ana, ben, sam, described
 
     before(async () => {
       world = await World.open(kind)
       ;[ana, ben, sam] = await Promise.all(['ana', 'ben', 'sam'].map((name) => world.person(`${name}@demo.example`)))
+      described = await ana.get('/sync/schema')
     })
     after(() => world?.close())
 
@@ -146,6 +147,30 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.ok(all.notes[draft], 'nor deleted')
     })
 
+    // An app that declares some of the tables.
+    function smallApp() {
+      const tables = described.tables.filter(({ name }) => ['cases', 'goals', 'notes', 'sync_issues'].includes(name))
+      return world.phone(ana, { described: { ...described, tables } })
+    }
+
+    it('keeps what is unsent when a case is lost to an app with few tables', async () => {
+      const phone = await smallApp()
+      const sync = syncing(phone)
+      await sync()
+      const id = await phone.creates('cases', { unit: 'individual', summary: 'A small app' })
+      const goal = await phone.creates('goals', { case_id: id, level: 'individual', statement: 'Walk every day' })
+      await sync()
+      await sync()
+      await phone.edits('goals', goal, { measure: 'Words nobody has yet' })
+      const reason = 'Ana goes on leave'
+      await sam.post(`/cases/${id}/assignments`, { user_id: ben.user.id, role: 'primary', reason, immediate: true })
+      await sync()
+      assert.equal(await phone.row('cases', id), undefined)
+      const { items } = await ben.get('/sync_issues')
+      const issue = items.find(({ about_id }) => about_id === goal)
+      assert.match(JSON.stringify(await ben.get(`/sync_issues/${issue.id}/work`)), /Words nobody has yet/)
+    })
+
     it('tells the server which app it is and what its clock says', async () => {
       const phone = await world.phone(ana)
       await syncing(phone)()
@@ -158,30 +183,35 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.ok(Math.abs(own.clock_skew_seconds) < 60)
     })
 
-    it('gives back to a restored server what it lost', async () => {
-      const one = await world.phone(ana)
-      const sync = syncing(one, { most: 3 })
-      await sync()
-      const id = await one.creates('cases', { unit: 'individual', summary: 'Before the backup' })
-      const goal = await one.creates('goals', { case_id: id, level: 'individual', statement: 'Known' })
-      await sync()
-      await world.backsUp()
-      await one.edits('goals', goal, { measure: 'set after the backup' })
-      const note = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Synced after the backup' })
-      await sync()
-      await sync()
-      const unsent = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Not sent yet' })
-      await world.restores()
-      await one.person.logsIn()
-      await sync()
-      await sync()
-      const fresh = await world.phone(ana)
-      await syncing(fresh)()
-      assert.equal((await fresh.row('goals', goal)).measure, 'set after the backup')
-      assert.deepEqual((await fresh.ids('notes')).filter((one) => [note, unsent].includes(one)).length, 2)
-      assert.deepEqual(await one.everything(), await fresh.everything())
-      const kinds = Object.values((await one.everything()).sync_issues).map((issue) => issue.kind)
-      assert.ok(kinds.includes('restored'))
-    })
+    for (const [app, opens] of [
+      ['', () => world.phone(ana)],
+      [' from an app with few tables', smallApp],
+    ]) {
+      it(`gives back to a restored server what it lost${app}`, async () => {
+        const one = await opens()
+        const sync = syncing(one, { most: 3 })
+        await sync()
+        const id = await one.creates('cases', { unit: 'individual', summary: 'Before the backup' })
+        const goal = await one.creates('goals', { case_id: id, level: 'individual', statement: 'Known' })
+        await sync()
+        await world.backsUp()
+        await one.edits('goals', goal, { measure: 'set after the backup' })
+        const note = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Synced after the backup' })
+        await sync()
+        await sync()
+        const unsent = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Not sent yet' })
+        await world.restores()
+        await one.person.logsIn()
+        await sync()
+        await sync()
+        const fresh = await opens()
+        await syncing(fresh)()
+        assert.equal((await fresh.row('goals', goal)).measure, 'set after the backup')
+        assert.deepEqual((await fresh.ids('notes')).filter((one) => [note, unsent].includes(one)).length, 2)
+        assert.deepEqual(await one.everything(), await fresh.everything())
+        const kinds = Object.values((await one.everything()).sync_issues).map((issue) => issue.kind)
+        assert.ok(kinds.includes('restored'))
+      })
+    }
   })
 }

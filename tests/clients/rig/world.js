@@ -50,16 +50,17 @@ export class World {
   }
 
   async backsUp() {
-    await this.run(['backup', path.join(this.folder, 'world.backup')])
+    this.backup = path.join(fs.mkdtempSync(path.join(this.folder, 'kept-')), 'world.backup')
+    await this.run(['backup', this.backup])
   }
 
-  // A new database filled from the backup, and a server on it where the old one was.
+  // A new database filled from the last backup, and a server on it where the old one was.
   async restores() {
     await this.server.stop()
     await this.database.drop()
     this.database = await freshDatabase(this.kind, fs.mkdtempSync(path.join(this.folder, 'restored-')))
     this.settings.FIELDSTONE_DATABASE_URL = this.database.url
-    await this.run(['restore', path.join(this.folder, 'world.backup')])
+    await this.run(['restore', this.backup])
     const address = new URL(this.server.url).host
     this.server = await Server.start(['serve'], { ...this.settings, FIELDSTONE_LISTEN: address }, { cwd: this.folder })
   }
