@@ -29,6 +29,7 @@ export function fieldstoneSync({
   let running = null
   let epoch = null // of the last reply
   let version = null // of the app's schema
+  let order = [] // of tables: each stands after those that its rows name
 
   // Two synchronize() at once abort each other: everybody waits for the one that runs.
   function sync() {
@@ -78,14 +79,23 @@ export function fieldstoneSync({
       sendCreatedAsUpdated: true,
       pullChanges: (state) => pull(state, ''),
       pushChanges: async ({ changes, lastPulledAt }) => {
-        // Pushes are counted, and each says which was the last whose answer was taken in. So the server knows one that
-        // is sent again because its answer was lost, and does not undo what others have changed since.
-        pushes.sent += 1
-        await database.localStorage.set(PUSHES, pushes)
-        const counted = `push=${pushes.sent}&acked=${pushes.acked}`
-        // Of rows in tables that this app has and the server has not yet, it says that they are not taken.
-        const answer = await post(`/sync?last_pulled_at=${lastPulledAt}&schema_version=${version}&${counted}`, changes)
-        return answer.json()
+        const rejected = {}
+        // What is too much at once goes in parts. Where one of them fails, WatermelonDB sends all of it again.
+        await inHalves(inOrder(changes), async (rows) => {
+          // Pushes are counted, and each says which was the last whose answer was taken in. So the server knows one that
+          // is sent again because its answer was lost, and does not undo what others have changed since. A part is a push
+          // of its own; its answer is not taken in before the rows are marked, which is after the last part.
+          pushes.sent += 1
+          await database.localStorage.set(PUSHES, pushes)
+          const counted = `push=${pushes.sent}&acked=${pushes.acked}`
+          const path = `/sync?last_pulled_at=${lastPulledAt}&schema_version=${version}&${counted}`
+          const answer = await (await post(path, asPush(rows))).json()
+          // Of rows in tables that this app has and the server has not yet, it says that they are not taken.
+          for (const [table, ids] of Object.entries(answer.experimentalRejectedIds ?? {})) {
+            rejected[table] = [...(rejected[table] ?? []), ...ids]
+          }
+        })
+        return { experimentalRejectedIds: rejected }
       },
     })
     // Only now are the rows marked as sent.
@@ -101,6 +111,7 @@ export function fieldstoneSync({
     const known = await database.localStorage.get(EPOCH)
     const ask = async (also) => (await said(request, `/sync?${query}&epoch=${known ?? ''}${also}`)).json()
     let page = await ask('')
+    order = Object.keys(page.changes)
     if (known && lastPulledAt && page.epoch !== known) {
       // The server was restored from a backup: offer it what this phone holds, then take its word for everything.
       await salvage(Object.keys(page.changes))
@@ -139,22 +150,33 @@ export function fieldstoneSync({
     }
   }
 
-  // Sends a list a page at a time; of long texts half of it, and half of that.
+  // Sends a list a page at a time.
   async function inParts(all, send) {
-    for (let from = 0; from < all.length; from += PAGE) await some(all.slice(from, from + PAGE))
+    for (let from = 0; from < all.length; from += PAGE) await inHalves(all.slice(from, from + PAGE), send)
+  }
 
-    async function some(rows) {
-      try {
-        await send(rows)
-      } catch (error) {
-        if (error.status !== 413 || rows.length < 2) throw error
-        await some(rows.slice(0, rows.length / 2))
-        await some(rows.slice(rows.length / 2))
-      }
+  // Sends a list; where that is too much at once, half of it, and half of that.
+  async function inHalves(rows, send) {
+    try {
+      await send(rows)
+    } catch (error) {
+      if (error.status !== 413 || rows.length < 2) throw error
+      await inHalves(rows.slice(0, rows.length / 2), send)
+      await inHalves(rows.slice(rows.length / 2), send)
     }
   }
 
-  // The body of what is handed over, from `[table, list, row]`.
+  // The rows of a push as `[table, list, row]`: a new one after those that it names, and what was changed after what is
+  // new, since a goal is completed on its last rating.
+  function inOrder(changes) {
+    const place = (table) => (order.includes(table) ? order.indexOf(table) : order.length)
+    const tables = Object.keys(changes).sort((a, b) => place(a) - place(b))
+    return ['created', 'updated', 'deleted'].flatMap((list) =>
+      tables.flatMap((table) => changes[table][list].map((row) => [table, list, row])),
+    )
+  }
+
+  // The body of a push, from `[table, list, row]`.
   function asPush(rows) {
     const part = {}
     for (const [table, list, row] of rows) {

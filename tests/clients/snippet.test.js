@@ -23,11 +23,12 @@ for (const kind of ['sqlite', 'postgres']) {
     after(() => world?.close())
 
     // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail;
-    // `network.most` is how many rows handed over the server takes at once.
+    // `network.most` is how many rows the server takes at once; `network.before` happens before a request goes out.
     const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
         request: async (path, options) => {
+          await network.before?.(path, options)
           const large = refusesMoreThan(network.most ?? Infinity, path, options)
           const response = large ?? (await phone.person.fetch(path, options))
           if (!network.loses || !options?.body) return response
@@ -145,6 +146,80 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.match(JSON.stringify(kept), /Words nobody has yet/)
       assert.deepEqual([all.notes[note], all.goals[goal].measure], [undefined, null], 'nothing is applied by itself')
       assert.ok(all.notes[draft], 'nor deleted')
+    })
+
+    // Many rows at once, as an import of the app's own makes them.
+    async function makesMany(phone, table, count, columns) {
+      const { database } = phone
+      const set = (row) => {
+        for (const [name, value] of Object.entries(columns)) row._setRaw(name, value)
+      }
+      await database.write(() =>
+        database.batch(Array.from({ length: count }, () => database.get(table).prepareCreate(set))),
+      )
+    }
+
+    for (const [what, count, body] of [
+      ['more rows than one push may hold', 5001, 'Short'],
+      ['more text than one push may hold', 900, 'x'.repeat(19_900)],
+    ]) {
+      it(`sends ${what} in parts`, async () => {
+        const phone = await world.phone(ben)
+        const asked = []
+        const sync = syncing(phone, { before: (path, options) => options?.body && asked.push(path) })
+        await sync()
+        const id = await phone.creates('cases', { unit: 'individual', summary: 'Months without a network' })
+        await makesMany(phone, 'notes', count, { case_id: id, kind: 'progress', body })
+        await sync()
+        assert.equal(await phone.hasUnsyncedChanges(), false)
+        assert.equal(asked.length, 3, 'the whole, and two halves')
+        const numbers = asked.map((path) => Number(new URLSearchParams(path.split('?')[1]).get('push')))
+        assert.deepEqual([...new Set(numbers)].sort((a, b) => a - b), numbers, 'each with a number of its own')
+        await sync()
+        const issues = Object.values((await phone.everything()).sync_issues ?? {})
+        assert.deepEqual(issues.filter(({ case_id }) => case_id === id), [])
+        const { cases } = await ben.get('/sync/digest?scope=case')
+        assert.equal(cases.find(({ case_id }) => case_id === id).tables.notes.rows, count)
+      })
+    }
+
+    it('repeats parts that were stored, after a conflict in a later one, and undoes nothing', async () => {
+      const [one, two] = [await world.phone(ana), await world.phone(ana)]
+      const network = {}
+      const [first, second] = [syncing(one, network), syncing(two)]
+      await first()
+      const id = await one.creates('cases', { unit: 'individual', summary: 'In parts' })
+      const goals = []
+      for (const statement of ['Walk', 'Swim']) {
+        goals.push(await one.creates('goals', { case_id: id, level: 'individual', statement }))
+      }
+      await first()
+      await first()
+      await second()
+      const note = await one.creates('notes', { case_id: id, kind: 'progress', body: 'Said once' })
+      for (const goal of goals) await one.edits('goals', goal, { measure: 'ours' })
+      // The note and one goal are stored by themselves. Then a colleague changes both goals.
+      let parts = 0
+      network.most = 1
+      let late
+      network.before = async (path, options) => {
+        const lists = Object.values(options?.body ? JSON.parse(options.body) : {})
+        const rows = lists.flatMap(({ created, updated }) => [...created, ...updated])
+        if (rows.length !== 1 || ++parts !== 3) return
+        late = rows[0].id
+        await second()
+        for (const goal of goals) await two.edits('goals', goal, { measure: 'theirs' })
+        await second()
+      }
+      await first()
+      assert.equal(parts, 6, 'three parts, a conflict in the last, and all of them again')
+      await first()
+      await second()
+      for (const phone of [one, two]) {
+        assert.equal((await phone.row('notes', note)).body, 'Said once')
+        for (const goal of goals) assert.equal((await phone.row('goals', goal)).measure, goal === late ? 'ours' : 'theirs')
+      }
+      assert.deepEqual(await one.everything(), await two.everything())
     })
 
     // An app that declares some of the tables.

@@ -61,9 +61,9 @@ export class Person {
   }
 }
 
-// What a server says to an offer of more rows than it takes at once; nothing where it takes them.
+// What a server says to a push or an offer of more rows than it takes at once; nothing where it takes them.
 export function refusesMoreThan(most, path, options) {
-  if (!/^\/sync\/(salvage|quarantine|farewell)/.test(path)) return undefined
+  if (!options?.body || !/^\/sync(\?|\/(salvage|quarantine|farewell))/.test(path)) return undefined
   const lists = Object.values(JSON.parse(options.body)).flatMap((table) => Object.values(table))
   const rows = lists.reduce((sum, list) => sum + list.length, 0)
   if (rows <= most) return undefined
