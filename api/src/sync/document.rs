@@ -164,7 +164,7 @@ fn mutation() -> Value {
     let of = |table: &'static Table, op: Value, verbs: Option<Vec<&str>>| {
         let fields: Map<String, Value> = table.writable().map(field).collect();
         let mut one = json!({"type": "object", "required": ["id", "op", "table", "row_id"], "properties": {
-            "id": {"type": "string", "pattern": ID, "description": "A UUID, unique on the device"},
+            "id": {"type": "string", "pattern": ID, "description": "Unique on the device; a UUID does well"},
             "op": op, "table": {"const": table.name}, "row_id": {"type": "string", "pattern": ID},
             "set": {"type": ["object", "null"], "properties": fields},
             "at": {"type": "string", "format": "date-time", "description": "The device's clock; decides nothing"}}});
@@ -208,7 +208,8 @@ fn mutation_result() -> Value {
 /// The answer of `POST /sync/push`.
 pub(super) fn results() -> Value {
     json!({"type": "object", "required": ["batch_id", "last_mutation_id", "results"], "properties": {
-        "batch_id": true, "last_mutation_id": {"type": ["string", "null"]},
+        "batch_id": true, "last_mutation_id": {"type": ["string", "null"],
+            "description": "The id of the last mutation in the request, whatever became of it"},
         "results": {"type": "array", "items": schema("MutationResult")}}})
 }
 

@@ -156,7 +156,7 @@ pub(super) fn read(body: &Value) -> Result<(&Vec<Value>, Read), Problem> {
 fn mutation(at: usize, item: &Value) -> Result<Result<Mutation, String>, Problem> {
     let malformed = |what: &str| Problem::malformed(format!("mutation {at}: {what}"));
     let text = |name: &str| item.get(name).and_then(Value::as_str);
-    let id = text("id").filter(|id| is_id(id)).ok_or_else(|| malformed("id must be a UUID"))?;
+    let id = text("id").filter(|id| is_id(id)).ok_or_else(|| malformed("id must be 8 to 64 of A-Z a-z 0-9 . _ -"))?;
     let op = match text("op") {
         Some("create") => MutationOp::Create,
         Some("update") => MutationOp::Update,

@@ -141,6 +141,8 @@ async fn the_same_mutation_gets_the_same_answer(world: World) {
     let unknown = json!({"id": "mutation-0009", "op": "update", "table": "__proto__", "row_id": "x", "set": {}});
     assert_eq!(mutates(&ana, json!([unknown])).await[0]["status"], json!("conflict"));
     ana.post("/sync/push", json!({"mutations": [{"id": "mutation-0010", "op": "explode"}]})).await.refused(400);
+    let short = ana.post("/sync/push", json!({"mutations": [{"id": "short", "op": "create"}]})).await.refused(400);
+    assert_eq!(short["detail"], json!("mutation 0: id must be 8 to 64 of A-Z a-z 0-9 . _ -"));
 }
 
 async fn an_action_is_checked_against_the_state(world: World) {
