@@ -2,7 +2,7 @@
 //!
 //! The framework never cuts a slow body, takes an unknown Content-Encoding for plain text and lets
 //! the last of two equal keys win, so bodies are read here: by deadline, by size before and after
-//! inflation, by encoding, and as JSON without surprises. Handlers take [`JsonBody`]; sync calls
+//! inflation, by encoding, and as JSON without surprises. Handlers take [`JsonBody`], moves [`MaybeBody`]; sync calls
 //! [`read`] with its own limits. `form.rs` turns the JSON into values.
 
 use std::cell::RefCell;
@@ -286,12 +286,31 @@ impl FromRequest for JsonBody {
 
     fn from_request(req: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let (req, mut payload) = (req.clone(), payload.take());
+        Box::pin(async move { Ok(JsonBody(checked(&read(&req, &mut payload, Limits::REST).await?)?)) })
+    }
+}
+
+/// The same where the request may do without a body, which then is null.
+#[derive(Debug)]
+pub struct MaybeBody(pub Value);
+
+impl FromRequest for MaybeBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let (req, mut payload) = (req.clone(), payload.take());
         Box::pin(async move {
-            let value = parse(&read(&req, &mut payload, Limits::REST).await?)?;
-            let faults = nul_faults(&value);
-            if faults.is_empty() { Ok(JsonBody(value)) } else { Err(Problem::Invalid(faults)) }
+            let bytes = read(&req, &mut payload, Limits::REST).await?;
+            Ok(MaybeBody(if bytes.is_empty() { Value::Null } else { checked(&bytes)? }))
         })
     }
+}
+
+fn checked(bytes: &[u8]) -> Result<Value, Problem> {
+    let value = parse(bytes)?;
+    let faults = nul_faults(&value);
+    if faults.is_empty() { Ok(value) } else { Err(Problem::Invalid(faults)) }
 }
 
 const DOUBLED: &str = "doubled key";

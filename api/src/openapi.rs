@@ -102,7 +102,9 @@ fn operation(op: &Op, all: &[Op], today: Instant) -> Value {
     }
     if let Some(body) = &op.body {
         let dated = Content { example: dated(&body.example, today), ..body.clone() };
-        out["requestBody"] = json!({"required": true, "content": media(&dated)});
+        // What may be null may be left out.
+        let optional = body.schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+        out["requestBody"] = json!({"required": !optional, "content": media(&dated)});
     }
     if let Access::Roles(roles) | Access::Recent(roles) = op.access {
         out["x-roles"] = roles.iter().map(|role| role.as_str()).collect();

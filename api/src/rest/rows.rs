@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::list::witness;
 use super::{Match, document, etag, if_match, members, object, singular, watched};
-use crate::body::JsonBody;
+use crate::body::{JsonBody, MaybeBody};
 use crate::operation::{Access, Op};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -122,7 +122,7 @@ fn move_operations(table: &'static Table) -> Vec<Op> {
 fn move_operation(table: &'static Table, verb: &'static str) -> Option<Op> {
     let step = table.moves.iter().find(|step| step.verb == verb)?;
     let one = singular(table);
-    let act = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>, body: JsonBody| async move {
+    let act = move |session: Session, state: Shared, req: HttpRequest, id: web::Path<String>, body: MaybeBody| async move {
         let answer = act(table, verb, &session.actor, &state, &req, &id, body).await;
         watched(answer, &state, &session.actor, verb, table, &id).await
     };
@@ -200,7 +200,7 @@ async fn act(
     state: &State,
     req: &HttpRequest,
     id: &str,
-    body: JsonBody,
+    body: MaybeBody,
 ) -> Answer {
     let body = if body.0 == Value::Null { serde_json::Map::new() } else { members(body.0)? };
     let mut write = state.store.write(actor).await?;

@@ -1,9 +1,10 @@
 //! Goals, contacts and cases as state machines.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::scene::{harbor, opens_a_case, ready, smart, text};
-use crate::support::{Person, Phone, World, on_both};
+use crate::support::{Document, Person, Phone, World, on_both};
 
 on_both!(
     a_goal_that_is_not_smart_is_refused_with_every_letter_that_is_missing,
@@ -28,6 +29,7 @@ on_both!(
     who_was_promoted_works_on_and_signs_nothing_off,
     what_other_rows_stand_against_is_not_stored_from_a_phone_either,
     an_illegal_move_says_where_the_row_is,
+    a_move_with_which_nothing_comes_along_does_without_a_body,
     a_case_says_what_its_workflow_waits_for_to_those_who_have_it,
 );
 
@@ -349,11 +351,25 @@ async fn an_illegal_move_says_where_the_row_is(world: World) {
     assert!(text(&unknown["errors"][0]["detail"]).contains("on_hold"), "{unknown}");
     let extra = ana.post(&format!("/goals/{goal}/propose"), json!({"due_on": "2027-04-01"})).await.refused(422);
     assert_eq!(extra["errors"][0]["code"], "unknown_field");
-    let stale = ana
-        .request(reqwest::Method::POST, &format!("/goals/{goal}/propose"))
-        .header("if-match", "\"1\"")
-        .json(&json!({}));
+    let stale =
+        ana.request(Method::POST, &format!("/goals/{goal}/propose")).header("if-match", "\"1\"").json(&json!({}));
     ana.send("propose an old version", stale).await.refused(412);
+}
+
+async fn a_move_with_which_nothing_comes_along_does_without_a_body(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    let bare = |path: String| ana.request(Method::POST, &path);
+    let moved = ana.send("a move without a body", bare(format!("/goals/{goal}/propose"))).await.ok();
+    assert_eq!(moved["lifecycle"], "proposed");
+    let lacks = ana.send("a move that needs a word", bare(format!("/cases/{}/hold", case.id))).await.refused(422);
+    let faults = lacks["errors"].as_array().expect("a list");
+    assert!(faults.iter().any(|fault| fault["pointer"] == "/status_reason"), "{lacks}");
+    ana.send("half a body", bare(format!("/goals/{goal}/agree")).body("{")).await.refused(400);
+    let document = Document::of(&world).await;
+    let required = |operation| document.operations()[operation]["requestBody"]["required"].clone();
+    assert_eq!([required("propose_goal"), required("hold_case")], [json!(false), json!(true)]);
 }
 
 async fn a_case_says_what_its_workflow_waits_for_to_those_who_have_it(world: World) {
