@@ -49,8 +49,13 @@ impl Person {
     /// Logs in and keeps the session.
     pub async fn logs_in(&self) -> Value {
         let session = self.tries_to_log_in(PASSWORD).await.ok();
-        *self.session.lock().expect("no test panicked here") = session.clone();
+        self.keeps(session.clone());
         session
+    }
+
+    /// Keeps the session of an answer.
+    pub fn keeps(&self, session: Value) {
+        *self.session.lock().expect("no test panicked here") = session;
     }
 
     /// Asks for a session and keeps nothing.

@@ -35,6 +35,8 @@ pub struct Phone {
     pub person: Person,
     /// Milliseconds, as the server said; `None` before the first pull.
     pub cursor: Option<i64>,
+    /// Of the last reply that was taken in, for an app that gives it back.
+    pub epoch: Option<i64>,
     pub schema_version: u32,
     /// What an app says once after it was updated: the new tables and columns; null else.
     pub migration: Value,
@@ -50,6 +52,7 @@ impl Phone {
         Phone {
             person: person.clone(),
             cursor: None,
+            epoch: None,
             schema_version: 1,
             migration: Value::Null,
             counts: None,
@@ -127,6 +130,7 @@ impl Phone {
             }
         }
         self.cursor = Some(timestamp);
+        self.epoch = answer["epoch"].as_i64();
     }
 
     fn takes(&mut self, table: &str, id: &str, raw: &Map<String, Value>) {

@@ -3,6 +3,7 @@
 //! Each test plays one exchange and compares it with the file of its name, on both databases. When the server changes
 //! on purpose, `FIELDSTONE_WRITE_VECTORS=1 tests/with-postgres cargo test --test it vectors` writes them anew.
 
+mod chapter;
 mod native;
 mod watermelondb;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use entities::clock::{Clock, Instant};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
 use crate::support::database::Stage;
@@ -84,8 +85,27 @@ impl Vector {
         path: &str,
         body: Option<&Value>,
     ) -> Answer {
+        let request = person.request(method.clone(), path);
+        self.exchanges(stand, person, request, (method, path), body).await
+    }
+
+    /// The last words of a device that was shut out: with the refresh token in place of the access token.
+    pub(super) async fn says_farewell(&mut self, stand: &Stand, person: &Person, body: &Value) -> Answer {
+        let token = person.session()["refresh_token"].as_str().expect("signed in").to_owned();
+        let (method, path) = (Method::POST, "/sync/farewell");
+        let request = stand.0.stranger().request(method.clone(), path).bearer_auth(token);
+        self.exchanges(stand, person, request, (method, path), Some(body)).await
+    }
+
+    async fn exchanges(
+        &mut self,
+        stand: &Stand,
+        person: &Person,
+        mut request: RequestBuilder,
+        (method, path): (Method, &str),
+        body: Option<&Value>,
+    ) -> Answer {
         stand.0.pass_secs(1);
-        let mut request = person.request(method.clone(), path);
         let mut asked = json!({"method": method.as_str(), "path": self.names.text(path)});
         if let Some(body) = body {
             // As text, whatever the content type: this is what the documented client sends.
@@ -110,9 +130,12 @@ impl Vector {
         step["client"] = json!({"does": does, "then": state});
     }
 
-    /// Compares with the file.
+    /// Compares with the file, after a look whether the client does what the chapter demands.
     #[track_caller]
     pub(super) fn holds(self) {
+        if let Some(breach) = chapter::breach(self.face, &self.steps) {
+            panic!("{} of {} would teach a client that loses data: {breach}", self.name, self.face);
+        }
         let written = json!({"face": self.face, "name": self.name, "says": self.says, "steps": self.steps});
         let path = folder().join(self.face).join(format!("{}.json", self.name));
         #[expect(clippy::disallowed_methods, reason = "how somebody who changes the server on purpose says so")]
@@ -151,6 +174,15 @@ fn pretty(vector: &Value) -> String {
         out += &format!("{}{{\n{}\n}}", if at > 0 { ",\n" } else { "" }, parts.join(",\n"));
     }
     out + "\n]\n}\n"
+}
+
+/// What a client offers a restored server, part after part: cases together with their assignments, then the rest.
+pub(super) fn offers(held: &BTreeMap<String, Vec<Value>>) -> [Value; 2] {
+    [true, false].map(|first| {
+        let of = held.iter().filter(|(table, _)| chapter::FIRST.contains(&table.as_str()) == first);
+        let bodies = of.map(|(table, rows)| (table.clone(), json!({"created": [], "updated": rows, "deleted": []})));
+        Value::Object(bodies.collect())
+    })
 }
 
 /// Stable names for what is minted or sealed.

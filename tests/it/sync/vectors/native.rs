@@ -1,12 +1,12 @@
 //! The native face.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use entities::sync::purge;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Stand, Vector};
+use super::{Stand, Vector, offers};
 use crate::support::{Answer, Person, on_both};
 use crate::sync::restored::{restores, takes_a_backup};
 use crate::sync::rules::hands_over;
@@ -37,24 +37,32 @@ fn vector(name: &'static str, says: &'static str) -> Vector {
 /// A client of the native face: what it holds, where it stands, what it has not sent.
 struct Client {
     person: Person,
+    schema_version: u32,
     cursor: String,
-    rows: BTreeMap<String, BTreeSet<String>>,
+    epoch: Option<i64>,
+    rows: BTreeMap<String, BTreeMap<String, Value>>,
     queue: Vec<Value>,
 }
 
 impl Client {
     fn of(person: Person) -> Client {
-        Client { person, cursor: String::new(), rows: BTreeMap::new(), queue: Vec::new() }
+        let (cursor, rows, queue) = (String::new(), BTreeMap::new(), Vec::new());
+        Client { person, schema_version: 1, cursor, epoch: None, rows, queue }
     }
 
     fn state(&self) -> Value {
         let rows = self
             .rows
             .iter()
-            .filter(|(table, ids)| !ids.is_empty() && !["staff", "organizations"].contains(&table.as_str()));
-        let holds: BTreeMap<_, _> = rows.collect();
+            .filter(|(table, rows)| !rows.is_empty() && !["staff", "organizations"].contains(&table.as_str()));
+        let holds: BTreeMap<_, Vec<&String>> = rows.map(|(table, rows)| (table, rows.keys().collect())).collect();
         let unsent: Vec<&Value> = self.queue.iter().map(|mutation| &mutation["id"]).collect();
-        json!({"next_cursor": self.cursor, "holds": holds, "unsent": unsent})
+        json!({"next_cursor": self.cursor, "epoch": self.epoch, "holds": holds, "unsent": unsent})
+    }
+
+    /// Every row as it came.
+    fn held(&self) -> BTreeMap<String, Vec<Value>> {
+        self.rows.iter().map(|(table, rows)| (table.clone(), rows.values().cloned().collect())).collect()
     }
 
     fn applies(&mut self, page: &Value) {
@@ -62,12 +70,23 @@ impl Client {
             let (table, id) = (change["table"].as_str().expect("a table"), change["id"].as_str().expect("an id"));
             let rows = self.rows.entry(table.to_owned()).or_default();
             match change["op"].as_str() {
-                Some("put") => rows.insert(id.to_owned()),
+                Some("put") => rows.insert(id.to_owned(), change["row"].clone()),
                 Some("del" | "revoke") => rows.remove(id),
                 other => panic!("an op that the documentation does not know: {other:?}"),
             };
         }
         self.cursor = page["next_cursor"].as_str().expect("a cursor").to_owned();
+        self.epoch = page["epoch"].as_i64();
+    }
+
+    /// Removes what a full set that came in one page does not name.
+    fn removes_what_did_not_come(&mut self, page: &Value) {
+        let changes = page["changes"].as_array().expect("changes");
+        for (table, rows) in &mut self.rows {
+            rows.retain(|id, _| {
+                changes.iter().any(|change| change["table"] == json!(table) && change["id"] == json!(id))
+            });
+        }
     }
 
     fn settles(&mut self, answer: &Value) {
@@ -79,18 +98,18 @@ impl Client {
             let mutation = self.queue.remove(at);
             let id = mutation["row_id"].as_str().expect("an id").to_owned();
             let rows = self.rows.entry(mutation["table"].as_str().expect("a table").to_owned()).or_default();
-            if result.get("row").is_some() {
-                rows.insert(id);
-            } else {
-                rows.remove(&id);
-            }
+            match result.get("row") {
+                Some(row) => rows.insert(id, row.clone()),
+                None => rows.remove(&id),
+            };
         }
     }
 }
 
 async fn asks(vector: &mut Vector, stand: &Stand, client: &Client, more: &str) -> Answer {
     vector.seals(&client.cursor);
-    let path = format!("/sync/pull?cursor={}{more}", client.cursor);
+    let epoch = client.epoch.map(|epoch| format!("&epoch={epoch}")).unwrap_or_default();
+    let path = format!("/sync/pull?cursor={}&schema_version={}{more}{epoch}", client.cursor, client.schema_version);
     vector.asks(stand, &client.person, Method::GET, &path, None).await
 }
 
@@ -104,7 +123,8 @@ async fn pulls(vector: &mut Vector, stand: &Stand, client: &mut Client, more: &s
 
 async fn pushes(vector: &mut Vector, stand: &Stand, client: &mut Client) -> Vec<Value> {
     let body = json!({"batch_id": "batch-0001", "mutations": client.queue});
-    let answer = vector.asks(stand, &client.person, Method::POST, "/sync/push", Some(&body)).await.ok();
+    let answer =
+        vector.asks(stand, &client.person, Method::POST, "/sync/push?schema_version=1", Some(&body)).await.ok();
     client.settles(&answer);
     vector.client(&["take the rows of the results", "drop what was answered", "keep what says retry"], client.state());
     answer["results"].as_array().expect("results").clone()
@@ -256,13 +276,14 @@ async fn lost_case(stand: Stand) {
 
 async fn cursor_of_another_user(stand: Stand) {
     let ana = anas(&stand).await;
-    let mut bens = Client { cursor: ana.cursor, ..Client::of(stand.person("ben", "phone-0001").await) };
+    let mut bens =
+        Client { cursor: ana.cursor, epoch: ana.epoch, ..Client::of(stand.person("ben", "phone-0001").await) };
     let mut v = vector(
         "cursor_of_another_user",
         "409 cursor_user_mismatch: begin without a cursor, in that user's own database.",
     );
     asks(&mut v, &stand, &bens, "").await.refused(409);
-    bens.cursor.clear();
+    (bens.cursor, bens.epoch) = (String::new(), None);
     v.client(&["keep everything", "open this user's own database and pull from the start"], bens.state());
     pulls(&mut v, &stand, &mut bens, "").await;
     v.holds();
@@ -285,31 +306,36 @@ async fn restored_server(stand: Stand) {
     let bytes = takes_a_backup(&stand.0).await;
     stand.0.pass_secs(3600);
     let note = json!({"case_id": CASE, "body": "Synced after the backup", "kind": "progress"});
-    client
-        .person
-        .post("/sync/push", json!({"mutations": [mutation(1, "create", "notes", "note-0002", note)]}))
-        .await
-        .ok();
+    let measure = json!({"measure": {"from": null, "to": "twice a week"}});
+    let made =
+        [mutation(1, "create", "notes", "note-0002", note), mutation(2, "update", "goals", "goal-0001", measure)];
+    client.person.post("/sync/push", json!({"mutations": made})).await.ok();
     let page = client.person.get(&format!("/sync/pull?cursor={}", client.cursor)).await.ok();
-    let lost = page["changes"].as_array().expect("changes").iter().find(|change| change["id"] == "note-0002");
-    let lost = lost.expect("the note")["row"].clone();
     client.applies(&page);
     stand.0.pass_secs(3600);
     restores(&stand.0, &bytes).await.expect("restored");
     client.person.logs_in().await;
     let mut v = vector(
         "restored_server",
-        "409 epoch_changed: a backup was restored. Offer what you hold, then pull from the start.",
+        "409 epoch_changed: a backup was restored. Offer every row that you hold, as it came, then pull from the start \
+         with the new epoch.",
     );
-    v.meanwhile("The server is restored from a backup taken before note-0002 was synced.");
-    asks(&mut v, &stand, &client, "").await.refused(409);
-    v.client(&["keep everything", "offer the rows you hold, in the shape of a WatermelonDB push"], client.state());
-    let offered = json!({"notes": {"created": [], "updated": [lost], "deleted": []}});
-    v.asks(&stand, &client.person, Method::POST, "/sync/salvage", Some(&offered)).await.ok();
-    client.cursor.clear();
-    v.client(&["forget the cursor", "pull from the start"], client.state());
-    let page = pulls(&mut v, &stand, &mut client, "").await;
-    assert!(page["changes"].as_array().expect("changes").iter().any(|change| change["id"] == "note-0002"));
+    v.meanwhile("The server is restored from a backup taken before note-0002 was synced and goal-0001 was edited.");
+    let epoch = asks(&mut v, &stand, &client, "").await.refused(409)["epoch"].as_i64();
+    let offer = "offer every row that you hold, in the shape of a WatermelonDB push: cases and case_assignments first";
+    v.client(&["keep everything", offer], client.state());
+    let [cases, rest] = offers(&client.held());
+    v.asks(&stand, &client.person, Method::POST, "/sync/salvage", Some(&cases)).await.ok();
+    v.client(&["keep everything", "offer the rest"], client.state());
+    v.asks(&stand, &client.person, Method::POST, "/sync/salvage", Some(&rest)).await.ok();
+    (client.cursor, client.epoch) = (String::new(), epoch);
+    v.client(&["forget the cursor", "keep epoch", "pull from the start with it"], client.state());
+    let page = asks(&mut v, &stand, &client, "").await.ok();
+    client.applies(&page);
+    client.removes_what_did_not_come(&page);
+    v.client(&["apply", "keep next_cursor", "remove what did not come, but keep what was never sent"], client.state());
+    assert!(client.rows["notes"].contains_key("note-0002"));
+    assert_eq!(client.rows["goals"]["goal-0001"]["measure"], json!("twice a week"));
     v.holds();
 }
 
@@ -319,23 +345,30 @@ async fn cursor_expired(stand: Stand) {
     stand.0.pass_secs(401 * 86_400);
     purge::all(&stand.0.store, 400).await.expect("a purge");
     client.person.logs_in().await;
-    let mut v = vector("cursor_expired", "410: deletions have been forgotten that this client never heard of.");
-    v.meanwhile("note-0001 was deleted elsewhere, and this client stayed away for 401 days.");
+    client.queue = vec![new_goal(1, "goal-0002", "Ride the bus")];
+    let mut v = vector(
+        "cursor_expired",
+        "410: deletions have been forgotten that this client never heard of. It pulls from the start, with the epoch of \
+         the rows that it holds, and removes what did not come when the last page is there.",
+    );
+    v.meanwhile("note-0001 was deleted elsewhere, and this client stayed away for 401 days with an unsent mutation.");
     asks(&mut v, &stand, &client, "").await.refused(410);
     client.cursor.clear();
-    client.rows.clear();
-    v.client(
-        &["forget the cursor", "pull from the start", "remove what does not come, but keep unsent work"],
-        client.state(),
-    );
-    pulls(&mut v, &stand, &mut client, "").await;
+    v.client(&["forget the cursor", "keep everything else", "pull from the start with the last epoch"], client.state());
+    let page = asks(&mut v, &stand, &client, "").await.ok();
+    assert_eq!(page["has_more"], json!(false));
+    client.applies(&page);
+    client.removes_what_did_not_come(&page);
+    v.client(&["apply", "keep next_cursor", "remove what did not come, but keep what was never sent"], client.state());
+    assert!(!client.rows["notes"].contains_key("note-0001"));
+    assert_eq!(pushes(&mut v, &stand, &mut client).await[0]["status"], json!("applied"));
     v.holds();
 }
 
 async fn schema_too_old(stand: Stand) {
-    let client = anas(&stand).await;
+    let client = Client { schema_version: 0, ..anas(&stand).await };
     let mut v = vector("schema_too_old", "426: the app is older than the oldest that is served.");
-    asks(&mut v, &stand, &client, "&schema_version=0").await.refused(426);
+    asks(&mut v, &stand, &client, "").await.refused(426);
     v.client(&["keep everything", "ask the user to update the app"], client.state());
     v.holds();
 }
@@ -358,17 +391,19 @@ async fn device_wiped(stand: Stand) {
     let mut client = anas(&stand).await;
     let tablet = stand.person("ana", "tablet-0001").await;
     tablet.post(&format!("/devices/{}/wipe", client.person.device_id), json!({})).await.ok();
-    let mut v = vector("device_wiped", "403 device_wiped, from every path: erase everything and stop.");
-    v.meanwhile("Ana reports the phone lost.");
+    client.queue = vec![new_goal(1, "goal-0002", "Ride the bus")];
+    let mut v = vector(
+        "device_wiped",
+        "403 device_wiped, from every path: hand over what was never sent, then erase everything and stop.",
+    );
+    v.meanwhile("Ana reports the phone lost, which holds an unsent mutation.");
     asks(&mut v, &stand, &client, "").await.refused(403);
-    client.cursor.clear();
-    client.rows.clear();
     v.client(
-        &[
-            "hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token",
-            "erase everything and stop",
-        ],
+        &["hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token"],
         client.state(),
     );
+    let kept = v.says_farewell(&stand, &client.person, &json!({"mutations": client.queue})).await.ok();
+    assert_eq!(kept, json!({"kept": 1}));
+    v.client(&["erase everything and stop"], Client::of(client.person).state());
     v.holds();
 }

@@ -4,8 +4,8 @@ use entities::sync::purge;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Stand, Vector};
-use crate::support::{Phone, on_both};
+use super::{Stand, Vector, offers};
+use crate::support::{Answer, Phone, on_both};
 use crate::sync::restored::{restores, takes_a_backup};
 use crate::sync::rules::{goal, hands_over};
 
@@ -49,13 +49,21 @@ fn state(phone: &Phone) -> Value {
         let deleted = changes["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str);
         made.chain(deleted).map(|id| format!("{table}/{id}")).collect::<Vec<_>>()
     });
-    json!({"last_pulled_at": phone.cursor, "holds": rows, "unsent": unsent.collect::<Vec<_>>()})
+    let unsent: Vec<String> = unsent.collect();
+    json!({"last_pulled_at": phone.cursor, "epoch": phone.epoch, "holds": rows, "unsent": unsent})
+}
+
+async fn tries(vector: &mut Vector, stand: &Stand, phone: &Phone, more: &str) -> Answer {
+    let cursor = phone.cursor.map_or("null".to_owned(), |at| at.to_string());
+    let epoch = phone.epoch.map(|epoch| format!("&epoch={epoch}")).unwrap_or_default();
+    let pending = if phone.has_unsynced_changes() { "&pending=1" } else { "" };
+    let version = phone.schema_version;
+    let path = format!("/sync?last_pulled_at={cursor}&schema_version={version}&migration=null{pending}{more}{epoch}");
+    vector.asks(stand, &phone.person, Method::GET, &path, None).await
 }
 
 async fn asks(vector: &mut Vector, stand: &Stand, phone: &Phone, more: &str) -> Value {
-    let cursor = phone.cursor.map_or("null".to_owned(), |at| at.to_string());
-    let path = format!("/sync?last_pulled_at={cursor}&schema_version=1&migration=null{more}");
-    vector.asks(stand, &phone.person, Method::GET, &path, None).await.ok()
+    tries(vector, stand, phone, more).await.ok()
 }
 
 /// A pull that is applied as it comes.
@@ -67,7 +75,7 @@ async fn pulls(vector: &mut Vector, stand: &Stand, phone: &mut Phone, more: &str
 }
 
 async fn pushes(vector: &mut Vector, stand: &Stand, phone: &mut Phone, more: &str) -> u16 {
-    let path = format!("/sync?last_pulled_at={}{more}", phone.cursor.expect("pulled"));
+    let path = format!("/sync?last_pulled_at={}&schema_version=1{more}", phone.cursor.expect("pulled"));
     let body = phone.outgoing();
     let answer = vector.asks(stand, &phone.person, Method::POST, &path, Some(&body)).await;
     if answer.status == 200 {
@@ -217,7 +225,7 @@ async fn held_deletes(stand: Stand) {
     phone.edits("goals", "goal-0001", json!({"why_it_matters": "I want to see people again"}));
     hands_over(&stand.0, CASE, "ben@demo.example").await;
     v.meanwhile("The case is handed to Ben while Ana's phone holds an unsent edit of goal-0001.");
-    let held = pulls(&mut v, &stand, &mut phone, "&pending=1").await;
+    let held = pulls(&mut v, &stand, &mut phone, "").await;
     assert_eq!(held["changes"]["goals"]["deleted"], json!([]));
     pushes(&mut v, &stand, &mut phone, "").await;
     pulls(&mut v, &stand, &mut phone, "").await;
@@ -234,14 +242,17 @@ async fn rescue_upload(stand: Stand) {
     );
     phone.edits("goals", "goal-0001", json!({"why_it_matters": "I want to see people again"}));
     phone.creates("notes", note("note-0002", "Written when the case was Ben's already"));
-    hands_over(&stand.0, CASE, "ben@demo.example").await;
-    v.meanwhile("The case is handed to Ben while Ana's phone holds an unsent edit and an unsent note.");
+    let ben = stand.0.id_of("ben@demo.example").await;
+    let to = json!({"user_id": ben, "role": "primary", "reason": "Today", "immediate": true});
+    stand.person("sam", "desk-0001").await.post(&format!("/cases/{CASE}/assignments"), to).await.ok();
+    v.meanwhile("The case is handed to Ben at once while Ana's phone holds an unsent edit and an unsent note.");
     let page = asks(&mut v, &stand, &phone, "").await;
     v.client(&["before applying, upload the unsent rows that deleted names"], state(&phone));
     let outgoing = phone.outgoing();
     let lost = page["changes"]["goals"]["deleted"].as_array().expect("a list");
     let doomed: Vec<&Value> =
         outgoing["goals"]["updated"].as_array().into_iter().flatten().filter(|row| lost.contains(&row["id"])).collect();
+    assert!(!doomed.is_empty());
     let body = json!({"goals": {"created": [], "updated": doomed, "deleted": []}});
     v.asks(&stand, &phone.person, Method::POST, "/sync/quarantine", Some(&body)).await.ok();
     phone.applies(&page);
@@ -279,6 +290,7 @@ async fn restored_server(stand: Stand) {
     let bytes = takes_a_backup(&stand.0).await;
     stand.0.pass_secs(3600);
     phone.creates("notes", note("note-0002", "Synced after the backup"));
+    phone.edits("goals", "goal-0001", json!({"measure": "twice a week"}));
     phone.syncs().await;
     phone.syncs().await;
     stand.0.pass_secs(3600);
@@ -286,16 +298,27 @@ async fn restored_server(stand: Stand) {
     phone.person.logs_in().await;
     let mut v = vector(
         "restored_server",
-        "epoch has risen: a backup was restored. Everything comes again in updated; rows that it does not name stay on \
-         the phone and are offered.",
+        "epoch has risen: a backup was restored. Before that reply is applied every row that the server once had is \
+         offered; then the phone pulls again with salvaged, from the old timestamp and with the old epoch, and that reply \
+         takes the place of everything.",
     );
-    v.meanwhile("The server is restored from a backup taken before note-0002 was synced.");
-    pulls(&mut v, &stand, &mut phone, "").await;
+    v.meanwhile("The server is restored from a backup taken before note-0002 was synced and goal-0001 was edited.");
+    let epoch = asks(&mut v, &stand, &phone, "").await["epoch"].as_i64().expect("an epoch");
+    assert!(Some(epoch) > phone.epoch);
+    let offer = "offer every row that the server once had, cases and case_assignments first";
+    v.client(&["do not apply", offer], state(&phone));
+    let [cases, rest] = offers(&phone.once_synced());
+    v.asks(&stand, &phone.person, Method::POST, "/sync/salvage", Some(&cases)).await.ok();
+    v.client(&["keep everything", "offer the rest"], state(&phone));
+    v.asks(&stand, &phone.person, Method::POST, "/sync/salvage", Some(&rest)).await.ok();
+    v.client(&["keep everything", "pull again with salvaged"], state(&phone));
+    let page = asks(&mut v, &stand, &phone, &format!("&salvaged={epoch}")).await;
+    assert_eq!(page["experimentalStrategy"], json!("replacement"));
+    phone.applies(&page);
+    let stays = "remove rows that are not named, but not rows never sent";
+    v.client(&["apply", stays, "keep timestamp", "keep epoch"], state(&phone));
     assert!(phone.row("notes", "note-0002").is_some());
-    let offered: Vec<Value> = phone.row("notes", "note-0002").cloned().map(Value::Object).into_iter().collect();
-    let body = json!({"notes": {"created": [], "updated": offered, "deleted": []}});
-    v.asks(&stand, &phone.person, Method::POST, "/sync/salvage", Some(&body)).await.ok();
-    v.client(&["keep everything"], state(&phone));
+    assert_eq!(phone.column("goals", "goal-0001", "measure"), json!("twice a week"));
     pulls(&mut v, &stand, &mut phone, "").await;
     v.holds();
 }
@@ -311,56 +334,72 @@ async fn cursor_too_old(stand: Stand) {
     let mut v = vector(
         "cursor_too_old",
         "experimentalStrategy replacement: deletions have been forgotten that this phone never heard of. It removes \
-         what the reply does not name, but not rows that were never sent.",
+         what the reply does not name, but not rows that were never sent. With pending=1 that waits until they were sent.",
     );
-    v.meanwhile("note-0001 was deleted elsewhere, and this phone stayed away for 401 days.");
+    v.meanwhile("note-0001 was deleted elsewhere, and this phone stayed away for 401 days with an unsent note.");
+    let held = pulls(&mut v, &stand, &mut phone, "").await;
+    assert!(held.get("experimentalStrategy").is_none() && phone.row("notes", "note-0001").is_some());
+    pushes(&mut v, &stand, &mut phone, "").await;
     let page = asks(&mut v, &stand, &phone, "").await;
     assert_eq!(page["experimentalStrategy"], json!("replacement"));
     phone.applies(&page);
     v.client(&["apply", "remove rows that are not named, but not rows never sent", "keep timestamp"], state(&phone));
     assert!(phone.row("notes", "note-0001").is_none() && phone.row("notes", "note-0002").is_some());
-    pushes(&mut v, &stand, &mut phone, "").await;
     v.holds();
 }
 
 async fn schema_too_old(stand: Stand) {
-    let phone = anas(&stand).await;
+    let mut phone = anas(&stand).await;
+    phone.schema_version = 0;
     let mut v = vector("schema_too_old", "426: the app is older than the oldest that is served.");
-    let path = format!("/sync?last_pulled_at={}&schema_version=0&migration=null", phone.cursor.expect("pulled"));
-    v.asks(&stand, &phone.person, Method::GET, &path, None).await.refused(426);
+    tries(&mut v, &stand, &phone, "").await.refused(426);
     v.client(&["keep everything", "ask the user to update the app"], state(&phone));
     v.holds();
 }
 
 async fn token_expired(stand: Stand) {
     let mut phone = anas(&stand).await;
-    let mut v = vector("token_expired", "401: refresh, then ask the same again. Cursor and rows stay.");
+    let mut v = vector(
+        "token_expired",
+        "401: refresh, then ask the same again. Cursor and rows stay. Where the answer to the refresh is lost, the same \
+         refresh token is good once more.",
+    );
     v.meanwhile("More than ten minutes pass.");
     stand.0.pass_secs(11 * 60);
-    let path = format!("/sync?last_pulled_at={}&schema_version=1&migration=null", phone.cursor.expect("pulled"));
-    v.asks(&stand, &phone.person, Method::GET, &path, None).await.refused(401);
+    tries(&mut v, &stand, &phone, "").await.refused(401);
     v.client(&["keep everything", "refresh, then ask the same again"], state(&phone));
-    phone.person.logs_in().await;
-    v.meanwhile("The app refreshes its token.");
+    let body = json!({
+        "refresh_token": phone.person.session()["refresh_token"], "device_id": phone.person.device_id,
+    });
+    let lost = v.asks(&stand, &phone.person, Method::POST, "/auth/refresh", Some(&body)).await.ok();
+    v.client(&["nothing: this answer is lost on its way"], state(&phone));
+    let session = v.asks(&stand, &phone.person, Method::POST, "/auth/refresh", Some(&body)).await.ok();
+    assert_eq!(session["refresh_token"], lost["refresh_token"]);
+    phone.person.keeps(session);
+    v.client(&["keep both tokens", "ask the same again"], state(&phone));
     pulls(&mut v, &stand, &mut phone, "").await;
     v.holds();
 }
 
 async fn device_wiped(stand: Stand) {
-    let phone = anas(&stand).await;
+    let mut phone = anas(&stand).await;
     let tablet = another(&stand).await;
+    phone.creates("notes", note("note-0002", "A visit nobody knows of"));
+    phone.edits("goals", "goal-0001", json!({"measure": "twice a week"}));
     tablet.person.post(&format!("/devices/{}/wipe", phone.person.device_id), json!({})).await.ok();
-    let mut v = vector("device_wiped", "403 device_wiped, from every path: erase everything and stop.");
-    v.meanwhile("Ana reports the phone lost.");
-    let path = format!("/sync?last_pulled_at={}&schema_version=1&migration=null", phone.cursor.expect("pulled"));
-    v.asks(&stand, &phone.person, Method::GET, &path, None).await.refused(403);
-    v.client(
-        &[
-            "hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token",
-            "erase everything and stop",
-        ],
-        json!({"last_pulled_at": null, "holds": {}, "unsent": []}),
+    let mut v = vector(
+        "device_wiped",
+        "403 device_wiped, from every path: hand over what was never sent, then erase everything and stop.",
     );
+    v.meanwhile("Ana reports the phone lost, which holds a new note and an edit.");
+    tries(&mut v, &stand, &phone, "").await.refused(403);
+    v.client(
+        &["hand over what was never sent to POST /sync/farewell, with the refresh token as bearer token"],
+        state(&phone),
+    );
+    let kept = v.says_farewell(&stand, &phone.person, &phone.outgoing()).await.ok();
+    assert_eq!(kept, json!({"kept": 2}));
+    v.client(&["erase everything and stop"], state(&Phone::of(&phone.person)));
     v.holds();
 }
 
