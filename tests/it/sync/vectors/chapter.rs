@@ -64,7 +64,8 @@ impl Client {
         if !self.held.is_subset(&self.offered) {
             return Err("it pulls from a restored server before it has offered every row");
         }
-        if if native { !begins } else { number(query, "salvaged") != Some(owes) } {
+        let goes_on = if native { begins } else { number(query, "salvaged") == Some(owes) };
+        if !goes_on {
             return Err("after it has offered everything it pulls from the start, or with salvaged");
         }
         Ok(())
