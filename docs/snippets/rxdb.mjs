@@ -287,6 +287,7 @@ export function fieldstoneSync({
   // Whatever is thrown here, RxDB asks the same again after retryTime; no table asks before the server wants to be asked.
   async function ask(path, options, by = request) {
     while (quiet > Date.now() && !listening.signal.aborted) await wait(quiet - Date.now(), ended)
+    if (listening.signal.aborted && by === request) throw new Error('stopped')
     const response = await by(path, { ...options, headers: ofDevice() })
     // The server spreads both times itself, so nothing is added.
     quiet = Math.max(quiet, Date.now() + milliseconds(response, 'retry-after'))

@@ -267,11 +267,12 @@ async fn taken(write: &Write, held: Row, sent: &Row, body: &Map<String, Json>) -
     }
     let mine = held.text("created_by") == Some(write.actor().user());
     let said = |column: &&Column| body.get(column.name).is_some_and(|json| !json.is_null());
-    let equal = held
-        .table
-        .writable()
-        .filter(said)
-        .all(|column| column.field.merge == Merge::Protective || held.get(column.name) == sent.get(column.name));
+    let equal = held.table.writable().filter(said).all(|column| match (held.get(column.name), sent.get(column.name)) {
+        (Some(held), Some(sent)) if column.field.merge == Merge::Protective => {
+            held == sent || column.loosens(held, sent)
+        }
+        (held, sent) => held == sent,
+    });
     if mine && equal {
         return Ok(Made { row: held, new: false });
     }

@@ -257,8 +257,12 @@ pub async fn values_at(
             let settable =
                 table.column(&name).is_some_and(|column| matches!(column.field.merge, Merge::Field | Merge::Items));
             if settable {
-                // They come newest first.
-                values.entry(name).or_insert(value);
+                // They come newest first: of what lost, the last word counts, and of what stood, what was there before.
+                if kept.op == "lost" {
+                    values.entry(name).or_insert(value);
+                } else {
+                    values.insert(name, value);
+                }
             }
         }
     }

@@ -81,22 +81,26 @@ pub struct Confirmed {
     pub had_leapt: bool,
 }
 
-/// Lets mail go out of this database, as it looks now, and takes the present for right. The epoch of a copy is opened
-/// first: it has to know where the copy stood. Every agency's trail says so.
-pub async fn confirm(store: &Store) -> Result<Confirmed> {
+/// Takes the present for right, and with `mail` lets mail go out of this database, as it looks now. The epoch of a copy
+/// is opened first: it has to know where the copy stood. Every agency's trail says what changed, before any mail goes.
+pub async fn confirm(store: &Store, mail: bool) -> Result<Confirmed> {
     let had_leapt = leaps(store.connection(), store.now().await?).await?;
     store.look(true).await?;
     store.confirm_clock().await?;
-    let side = store.side().await?;
-    let was_held =
-        sql::exec(&*side, "update wf_instance set mail_enabled = true where not mail_enabled", vec![]).await? > 0;
-    side.commit().await?;
+    let was_held = mail && !sends(store.connection()).await?;
     let said = [(was_held, "mail was held"), (had_leapt, "the clock had leapt")];
     let said: Vec<&str> = said.into_iter().filter_map(|(so, words)| so.then_some(words)).collect();
-    for agency in agency::all(store.connection()).await? {
-        let mut write = store.write(&Actor::system(&agency.id)).await?;
-        write.note("instance_confirmed", said.join(", "));
-        write.commit().await?;
+    if !said.is_empty() {
+        for agency in agency::all(store.connection()).await? {
+            let mut write = store.write(&Actor::system(&agency.id)).await?;
+            write.note("instance_confirmed", said.join(", "));
+            write.commit().await?;
+        }
+    }
+    if mail {
+        let side = store.side().await?;
+        sql::exec(&*side, "update wf_instance set mail_enabled = true where not mail_enabled", vec![]).await?;
+        side.commit().await?;
     }
     Ok(Confirmed { was_held, had_leapt })
 }

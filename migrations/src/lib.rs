@@ -114,7 +114,9 @@ pub async fn strangers(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let text = match backend {
         DbBackend::Postgres => {
             "select table_name::text from information_schema.tables \
-             where table_schema = current_schema() and table_type = 'BASE TABLE' order by 1"
+             where table_schema = current_schema() and table_type = 'BASE TABLE' \
+             and not exists (select 1 from pg_depend d where d.deptype = 'e' and d.classid = 'pg_class'::regclass \
+             and d.objid = to_regclass(quote_ident(table_schema) || '.' || quote_ident(table_name))) order by 1"
         }
         _ => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1",
     };

@@ -77,7 +77,11 @@ enum Errand {
         email: String,
     },
     /// Lets a restored or cloned database send mail: say it once the original is switched off; believes the clock
-    ConfirmInstance,
+    ConfirmInstance {
+        /// Only takes the clock for right, as on a copy for trying things out: mail stays held
+        #[arg(long)]
+        clock_only: bool,
+    },
     /// Forgets deletions older than sync_retention_days now, as the worker does by itself
     Purge,
     /// Mail addresses that a mail server refused for good: nothing more is sent to them
@@ -107,10 +111,15 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
 
 async fn does(store: &Store, config: &Config, errand: Errand, json: bool) -> Result<(), Failure> {
     let done = match errand {
-        Errand::ConfirmInstance => {
-            let done = instance::confirm(store).await?;
+        Errand::ConfirmInstance { clock_only } => {
+            let done = instance::confirm(store, !clock_only).await?;
+            let mail = match (clock_only, done.was_held) {
+                (true, _) => "is as it was",
+                (false, true) => "goes out from now on",
+                (false, false) => "was going out already",
+            };
             json!({
-                "mail": if done.was_held { "goes out from now on" } else { "was going out already" },
+                "mail": mail,
                 "clock": if done.had_leapt { "is believed from now on, however far it leapt" } else { "was believed already" },
             })
         }

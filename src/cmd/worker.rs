@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use entities::access::Actor;
 use entities::people::agency;
 use entities::workflow::{dead, explain, simulate};
 use entities::{Day, Instant};
@@ -156,6 +157,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
 
 async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
     let side = store.side().await?;
+    let mut planned = None;
     let (count, json) = match what {
         Dead::List { json } => {
             for waits in dead::list(&*side).await? {
@@ -169,9 +171,18 @@ async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
             return Ok(());
         }
         Dead::Retry { id, json, .. } => (dead::retry(&*side, id.as_deref(), side.now()).await?, json),
-        Dead::Drop { id, json } => (dead::drop(&*side, &id, store.clock().mint(), side.now()).await?, json),
+        Dead::Drop { id, json } => {
+            let (count, case) = dead::drop(&*side, &id, side.now()).await?;
+            planned = case;
+            (count, json)
+        }
     };
     side.commit().await?;
+    if let Some((agency, case)) = planned {
+        let mut write = store.write(&Actor::system(&agency)).await?;
+        write.replan(&case);
+        write.commit().await?;
+    }
     match count {
         0 => Err(Failure::failed("nothing waits under this id")),
         _ if json => say(json!({"done": count})),

@@ -98,9 +98,10 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
         at = wall;
     }
     let Some(wall) = latest else {
-        // The day has become a day off, or the hour has moved: the next one instead.
+        // The day has become a day off, or the hour has moved, with the quiet hours too: the next one instead, which may
+        // be the same day's.
         clear(write, user, "not a working morning any more").await?;
-        return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
+        return next(write, user, &agency, &reader, before(day)).await;
     };
     let anchor = wall.date().to_string();
     let key = key(user, &anchor);

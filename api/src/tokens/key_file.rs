@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -108,6 +108,14 @@ fn write_file(path: &Path, file: &KeyFile, only_new: bool) -> Result<(), KeyErro
     let text = serde_json::to_string_pretty(file).map_err(|error| fail(error.into()))?;
     let beside = path.with_extension(format!("new{}", std::process::id()));
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
+    let like = |held: std::fs::Metadata| {
+        // Whoever serves reads it on, whoever it is that makes a new key.
+        std::os::unix::fs::fchown(&out, Some(held.uid()), Some(held.gid()))?;
+        out.set_permissions(held.permissions())
+    };
+    if let Ok(held) = std::fs::metadata(path) {
+        like(held).map_err(fail)?;
+    }
     let moved = out
         .write_all(text.as_bytes())
         .and_then(|()| out.sync_all())

@@ -98,8 +98,8 @@ pub enum Stand {
     Supervision(String),
     /// One user, for as long as that user has the case.
     CaseUser(String, String),
-    /// Every case in which the person has an open part. Where none is open, the creator alone: as long as there never
-    /// was one, or the creator has a case of one that ended; else the cases of those that ended.
+    /// Every case in which the person has an open part, or where none is open, had one; the creator alone where there
+    /// never was one. What was entered in error counts for nothing.
     CasesOfPerson {
         /// The person.
         person: String,
@@ -125,13 +125,11 @@ impl Stand {
     }
 }
 
-/// The cases of a person's open parts; without one, those of the ended parts, unless the creator has one of them.
-const CASES_OF_PERSON: &str = "with parts as \
-    (select case_id, left_on from case_parties where person_id = $1 and deleted_at is null) \
+/// The cases of a person's open parts; without one, those of the ended parts.
+const CASES_OF_PERSON: &str = "with parts as (select p.case_id, p.left_on from case_parties p join cases c on c.id = p.case_id \
+    where p.person_id = $1 and p.deleted_at is null and c.deleted_at is null and c.status <> 'entered_in_error') \
     select distinct case_id from parts where left_on is null \
-    or (not exists (select 1 from parts where left_on is null) \
-    and not exists (select 1 from parts ended join sync_access a on a.scope = 'case:' || ended.case_id \
-    where a.user_id = $2 and a.visible))";
+    or not exists (select 1 from parts where left_on is null)";
 
 /// The scope keys of a list of places, sorted and without repeats.
 pub(crate) async fn keys(conn: &impl sea_orm::ConnectionTrait, stands: &[Stand]) -> crate::Result<Vec<String>> {
@@ -139,8 +137,7 @@ pub(crate) async fn keys(conn: &impl sea_orm::ConnectionTrait, stands: &[Stand])
     for stand in stands {
         match stand {
             Stand::CasesOfPerson { person, creator } => {
-                let bound = vec![person.as_str().into(), creator.as_str().into()];
-                let rows = crate::sql::all(conn, CASES_OF_PERSON, bound).await?;
+                let rows = crate::sql::all(conn, CASES_OF_PERSON, vec![person.as_str().into()]).await?;
                 for row in &rows {
                     keys.push(format!("case:{}", row.try_get_by_index::<String>(0)?));
                 }

@@ -50,8 +50,9 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
         before.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
     }
     apply(write, &before, &open).await?;
-    for (user, _) in before.symmetric_difference(&open).filter(|(_, scope)| *scope == like) {
-        restand_made_by(write, user, case_id).await?;
+    if before.is_empty() != open.is_empty() {
+        // Nobody has it any more, or somebody again: it may have been entered in error, and its persons be elsewhere.
+        restand_persons(write, case_id).await?;
     }
     sql::exec(write.conn(), "delete from sync_due where case_id = $1", vec![case_id.into()]).await?;
     if let Some(at) = next {
@@ -66,12 +67,9 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// A person whose parts have all ended is their maker's only while the maker has one of those cases.
-async fn restand_made_by(write: &mut Write, user: &str, case_id: &str) -> Result<()> {
-    let text = "select distinct p.person_id from case_parties p join persons m on m.id = p.person_id \
-                where p.case_id = $1 and m.created_by = $2 and p.deleted_at is null and not exists \
-                (select 1 from case_parties o where o.person_id = p.person_id and o.left_on is null and o.deleted_at is null)";
-    for row in sql::all(write.conn(), text, vec![case_id.into(), user.into()]).await? {
+async fn restand_persons(write: &mut Write, case_id: &str) -> Result<()> {
+    let text = "select distinct person_id from case_parties where case_id = $1 and deleted_at is null";
+    for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {
         write.restand("persons", row.try_get_by_index(0)?);
     }
     Ok(())

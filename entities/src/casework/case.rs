@@ -321,7 +321,7 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
     let id = || after.id.as_str().into();
     let mut needs = Vec::new();
     match (before.status.as_str(), after.status.as_str()) {
-        ("intake" | "on_hold" | "closing", "active") | ("active", "on_hold") | (_, "closing") => {
+        ("intake" | "on_hold" | "closing", "active") | (_, "on_hold" | "closing") => {
             let supervision = format!("case:{}/supervision", after.id);
             let values = vec![id(), actor.user().into(), now.0.into(), supervision.into()];
             let held = Need::some(IS_PRIMARY_OR_SUPERVISES, values);
@@ -332,8 +332,10 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
         }
         _ => (),
     }
+    let goes_on = before.status == "intake" || before.status == "closed";
     match after.status.as_str() {
-        "active" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
+        "on_hold" | "closing" if !goes_on => (),
+        "active" | "on_hold" | "closing" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
             "status",
             "no_primary",
             "a case needs a primary worker first, whose account is active",

@@ -305,7 +305,9 @@ impl Synced for Entity {
         }
         let confirmed_anew = actor.role == Role::Partner || before.outcome_confirmed_by != after.outcome_confirmed_by;
         if before.outcome != after.outcome && !confirmed_anew {
-            fills.push(fill("outcome_confirmed_by", "select cast(null as text)"));
+            // Whoever says it with a move stands for it.
+            let by = if before.status == after.status { "select cast(null as text)" } else { "select 'worker'" };
+            fills.push(fill("outcome_confirmed_by", by));
             fills.push(fill("loop_closed_at", "select cast(null as bigint)"));
         }
         fills

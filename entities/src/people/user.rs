@@ -254,11 +254,11 @@ async fn replan(write: &mut Write, user: &str) -> Result<()> {
          and c.status in ('intake', 'active', 'on_hold', 'closing') and c.id in \
          (select substr(scope, 6) from sync_access where user_id = $1 and visible \
          and scope >= 'case:' and scope < 'case;' \
-         union select case_id from case_assignments where user_id = $1 and to_ts is null and deleted_at is null \
+         union select case_id from case_assignments where user_id = $1 and (to_ts is null or to_ts > $2) and deleted_at is null \
          union select id from cases where team_id in (select id from led))",
         LED = team::LED
     );
-    let cases = sql::all(write.conn(), &text, vec![user.into()]).await?;
+    let cases = sql::all(write.conn(), &text, vec![user.into(), write.now().0.into()]).await?;
     if cases.len() > agency::AT_ONCE {
         return timers::mark_agency(write, "user").await;
     }

@@ -142,6 +142,18 @@ impl Column {
         }
     }
 
+    /// Whether going from one value to another protects less.
+    pub(crate) fn loosens(&self, from: &Value, to: &Value) -> bool {
+        match (self.field.kind, from, to) {
+            (Kind::Bool, Value::Bool(Some(true)), to) => *to != Value::Bool(Some(true)),
+            (Kind::Code(words), Value::String(Some(from)), Value::String(Some(to))) => {
+                let place = |word: &String| words.iter().position(|known| known == word);
+                place(to) < place(from)
+            }
+            (_, from, to) => *from != self.null() && *to == self.null(),
+        }
+    }
+
     /// The initial value, or the type's zero where the column may not be empty.
     pub fn initial_or_zero(&self) -> Value {
         let initial = self.initial();

@@ -127,17 +127,22 @@ impl Device {
     }
 
     /// Notes that a push of the actor's device went through, and on which pull it was made where it says so; what pulls
-    /// learn stays as it is.
+    /// learn stays as it is. One that brought nothing `new` ends no row of conflicts: it may be the part of a push that
+    /// went through before, and comes again for the sake of the part that did not.
     pub(crate) async fn pushed(
         conn: &impl ConnectionTrait,
         actor: &Actor,
         at: Instant,
         since: Option<i64>,
+        new: bool,
     ) -> Result<()> {
-        let set = "conflicts_in_a_row = 0, last_push_at = excluded.last_push_at, \
-                   pushed_since = case when coalesce(sync_device.pushed_since, -1) < excluded.pushed_since \
-                   then excluded.pushed_since else sync_device.pushed_since end";
-        Device::count(conn, actor, 0, (Some(at), since), set).await
+        let ended = if new { "0" } else { "sync_device.conflicts_in_a_row" };
+        let set = format!(
+            "conflicts_in_a_row = {ended}, last_push_at = excluded.last_push_at, \
+             pushed_since = case when coalesce(sync_device.pushed_since, -1) < excluded.pushed_since \
+             then excluded.pushed_since else sync_device.pushed_since end"
+        );
+        Device::count(conn, actor, 0, (Some(at), since), &set).await
     }
 
     /// Notes that the device knew all until this pull when it wrote what it sends now.

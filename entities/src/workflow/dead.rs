@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
-use crate::workflow::timers;
 
 /// One thing that waits. Says nothing of what a message is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,17 +72,17 @@ pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) 
     Ok(count)
 }
 
-/// Gives one of them up for good; says how many that were. What comes after a timer that was given up is planned by a
-/// worker, under a mark that has `mark` as its id.
-pub async fn drop(conn: &impl ConnectionTrait, id: &str, mark: String, now: Instant) -> Result<u64> {
+/// Gives one of them up for good; says how many that were, and the agency and case that want to be planned again, since
+/// what comes after a timer that was given up has its turn.
+pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<(u64, Option<(String, String)>)> {
     let ended = "insert into wf_ledger (key, agency_id, case_id, at, rule_version, outcome, reason) \
                  select key, agency_id, case_id, $2, rule_version, 'dropped', 'given up by hand' \
                  from wf_timer where state = 'dead' and id = $1 on conflict (key) do nothing";
     sql::exec(conn, ended, vec![id.into(), now.0.into()]).await?;
-    let agency = "select agency_id from wf_timer where state = 'dead' and id = $1";
-    if let Some(row) = sql::one(conn, agency, vec![id.into()]).await? {
-        timers::mark(conn, mark, &row.try_get_by_index::<String>(0)?, "dropped").await?;
-    }
+    let of = "select agency_id, case_id from wf_timer where state = 'dead' and id = $1 and case_id is not null";
+    let case = sql::one(conn, of, vec![id.into()]).await?;
+    let case =
+        case.map(|row| Ok::<_, crate::Error>((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()?;
     let mail = format!(
         "update outbound_message set state = 'dropped', reason = 'given up by hand', finished_at = $2 \
          where {MAIL} and id = $1"
@@ -94,5 +93,5 @@ pub async fn drop(conn: &impl ConnectionTrait, id: &str, mark: String, now: Inst
     for text in [mail.as_str(), timers] {
         count += sql::exec(conn, text, vec![id.into(), now.0.into()]).await?;
     }
-    Ok(count)
+    Ok((count, case))
 }

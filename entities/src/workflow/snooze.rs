@@ -99,7 +99,7 @@ async fn arm(
          key, nominal_local, zone, due_at, try_at, state, reason, attempts, changed_at) \
          values ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $12, 'pending', '', 0, $13) \
          on conflict (key) do update set state = 'pending', reason = '', attempts = 0, try_at = excluded.try_at, \
-         changed_at = excluded.changed_at",
+         changed_at = excluded.changed_at where wf_timer.state <> 'dropped'",
         vec![
             write.mint().into(),
             write.actor().agency_id.as_str().into(),

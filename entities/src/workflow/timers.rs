@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::facts::CaseFacts;
 use super::planner::{Chain, Memory, Planned, plan};
@@ -218,34 +218,81 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
     Ok(())
 }
 
+/// A prompt of a case, as far as it matters to the others.
+struct Shown {
+    id: String,
+    status: String,
+    rule: String,
+    subject: String,
+    anchor: String,
+    step: String,
+    role: String,
+    due_at: Instant,
+    key: String,
+    user: String,
+}
+
+impl Shown {
+    fn of(row: &QueryResult) -> Result<Shown> {
+        let text = |at: usize| row.try_get_by_index::<String>(at);
+        Ok(Shown {
+            id: text(0)?,
+            status: text(1)?,
+            rule: text(2)?,
+            subject: text(3)?,
+            anchor: text(4)?,
+            step: text(5)?,
+            role: text(6)?,
+            due_at: row.try_get_by_index(7)?,
+            key: text(8)?,
+            user: text(9)?,
+        })
+    }
+
+    /// Whether a later one of its chain speaks for it.
+    fn is_spoken_for(&self, chain: &Chain, all: &[Shown]) -> bool {
+        let of_chain = |other: &&Shown| {
+            (&other.rule, &other.anchor, &other.role) == (&self.rule, &self.anchor, &self.role)
+                && chain.is_about(&other.subject)
+        };
+        all.iter().filter(of_chain).any(|other| other.due_at > self.due_at)
+    }
+}
+
+/// What somebody is asked, whatever their role: a prompt's key without the role.
+fn matter(key: &str) -> String {
+    key.rsplit_once('|').map_or(key, |(matter, _)| matter).to_owned()
+}
+
 /// Takes back prompts whose reason is gone, and hands the others to whoever holds the role now.
 async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, chains: &[Chain]) -> Result<()> {
-    // One that was taken back may have its reason again, and no later one that speaks for it.
-    let text = "select p.id, p.status, p.rule, p.subject_id, p.anchor, p.step from prompts p where p.case_id = $1 and p.deleted_at is null \
-                and (p.status in ('pending', 'seen', 'snoozed') or p.status = 'cancelled' and not exists \
-                (select 1 from prompts l where l.case_id = p.case_id and l.rule = p.rule and l.subject_id = p.subject_id \
-                and l.anchor = p.anchor and l.recipient_role = p.recipient_role and l.due_at > p.due_at \
-                and l.deleted_at is null)) order by p.id";
+    let text = "select id, status, rule, subject_id, anchor, step, recipient_role, due_at, dedupe_key, recipient_user_id \
+                from prompts where case_id = $1 and deleted_at is null order by id";
+    let rows = sql::all(write.conn(), text, vec![case_id.into()]).await?;
+    let all = rows.iter().map(Shown::of).collect::<Result<Vec<_>>>()?;
     let reopened = facts.and_then(|facts| facts.reopened_at);
-    let mut asked = HashSet::new();
-    let ids = sql::all(write.conn(), text, vec![case_id.into()]).await?;
-    for row in ids {
-        let column = |at: usize| row.try_get_by_index::<String>(at);
-        let (id, status, rule, subject, anchor) = (column(0)?, column(1)?, column(2)?, column(3)?, column(4)?);
-        let held = holds(chains, &rule, &subject, &anchor, &column(5)?);
-        // A long case has many that were taken back for good.
-        if !is_ours(&rule) || (status == "cancelled" && held.is_err()) {
+    let mut changes = Vec::new();
+    for shown in all.iter().filter(|shown| is_ours(&shown.rule)) {
+        let cancelled = shown.status == "cancelled";
+        if !cancelled && !prompt::OPEN.contains(&shown.status.as_str()) {
             continue;
         }
-        let Some(before) = write.load::<prompt::Entity>(&id).await? else { continue };
+        let held = holds(chains, &shown.rule, &shown.subject, &shown.anchor, &shown.step);
+        // One that was taken back may have its reason again, and no later one that speaks for it.
+        if cancelled && held.as_ref().map_or(true, |chain| shown.is_spoken_for(chain, &all)) {
+            continue;
+        }
+        let Some(before) = write.load::<prompt::Entity>(&shown.id).await? else { continue };
+        // What went with a case that was closed does not come back with it.
+        if cancelled && reopened.is_some_and(|at| before.updated_at <= at) {
+            continue;
+        }
         let mut after = before.clone();
         match held {
             Err(_) => after.status = "cancelled".into(),
-            // What went with a case that was closed does not come back with it.
-            Ok(_) if before.status == "cancelled" && reopened.is_some_and(|at| before.updated_at <= at) => (),
             Ok(chain) => {
                 after.subject_id.clone_from(&chain.subject_id);
-                if before.status == "cancelled" {
+                if cancelled {
                     (after.status, after.snooze_until) = ("pending".into(), None);
                 }
                 let role = Audience::parse(&before.recipient_role).unwrap_or(Audience::Caseworker);
@@ -254,15 +301,23 @@ async fn prompts(write: &mut Write, case_id: &str, facts: Option<&CaseFacts>, ch
                     after.recipient_user_id.clone_from(&holder.user_id);
                     // What the one before has seen or put off, the new one has not.
                     if after.recipient_user_id != before.recipient_user_id {
-                        (after.status, after.snooze_until) = ("pending".into(), None);
+                        (after.status, after.snooze_until, after.snoozed_times) = ("pending".into(), None, 0);
                     }
                 }
-                // Whoever has come to hold both roles is asked once.
-                let key = before.dedupe_key.rsplit_once('|').map_or("", |(key, _)| key).to_owned();
-                if !asked.insert((key, after.recipient_user_id.clone())) {
-                    after.status = "cancelled".into();
-                }
             }
+        }
+        changes.push((before, after));
+    }
+    // Whoever has come to hold both roles is asked once, as they were asked first, and not of what they have finished.
+    let done = all.iter().filter(|shown| shown.status == "done");
+    let mut asked: HashSet<_> = done.map(|shown| (matter(&shown.key), shown.user.clone())).collect();
+    changes.sort_by_key(|(before, after)| {
+        (before.status == "cancelled", before.recipient_user_id != after.recipient_user_id)
+    });
+    for (before, mut after) in changes {
+        let is_open = prompt::OPEN.contains(&after.status.as_str());
+        if is_open && !asked.insert((matter(&after.dedupe_key), after.recipient_user_id.clone())) {
+            (after.status, after.snooze_until) = ("cancelled".into(), None);
         }
         if after != before {
             write.change::<prompt::Entity>(&before, after).await?;

@@ -369,7 +369,7 @@ async fn a_move_with_which_nothing_comes_along_does_without_a_body(world: World)
     ana.send("half a body", bare(format!("/goals/{goal}/agree")).body("{")).await.refused(400);
     let document = Document::of(&world).await;
     let required = |operation| document.operations()[operation]["requestBody"]["required"].clone();
-    assert_eq!([required("propose_goal"), required("hold_case")], [json!(false), json!(true)]);
+    assert_eq!([required("propose_Goal"), required("hold_Case")], [json!(false), json!(true)]);
 }
 
 async fn a_case_says_what_its_workflow_waits_for_to_those_who_have_it(world: World) {

@@ -483,7 +483,8 @@ async fn a_withdrawal_is_not_taken_back_by_an_edit_made_before_it(world: World) 
     assert!(!issues(&ana, &id).await.is_empty(), "and its user");
     assert!(!pat.get(&format!("/referrals/{id}")).await.text.contains("secret-reason"));
     // Nor online: when the client agrees again, that is another referral.
-    let again = json!({"client_consent": consent("2027-12-01")});
+    let mut again = json!({"client_consent": consent("2027-12-01")});
+    again["client_consent"]["withdrawn"] = Value::Null;
     let problem = ana.patch(&format!("/referrals/{id}"), again).await.refused(422);
     assert_eq!(problem["errors"][0]["code"], "withdrawn");
 }

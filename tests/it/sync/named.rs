@@ -12,6 +12,7 @@ use crate::support::{Person, Phone, World, on_both};
 on_both!(
     a_correction_of_a_note_that_was_hidden_meanwhile_is_hidden_too,
     what_names_a_row_that_has_not_come_yet_waits_for_it,
+    what_never_comes_holds_up_nothing,
     what_is_new_comes_first_in_a_push_of_one_table,
     what_names_a_row_that_is_kept_is_kept_beside_it,
     only_what_makes_a_row_of_a_case_goes_to_another,
@@ -107,6 +108,24 @@ async fn what_names_a_row_that_has_not_come_yet_waits_for_it(world: World) {
     ana.get(&format!("/goals/{goal}")).await.ok();
 }
 
+/// An id that is none is no name, and a child of what waits waits too.
+async fn what_never_comes_holds_up_nothing(world: World) {
+    let (phone, case, _) = a_goal(&world).await;
+    let ana = &phone.person;
+    let row = json!({"case_id": case, "body": "well said", "contact_id": ""});
+    assert_eq!(Collection::of(ana, "notes").pushes(None, &document("note-00000001", row)).await, [Value::Null; 0]);
+    assert_eq!(ana.get("/notes/note-00000001").await.ok()["contact_id"], Value::Null);
+    let goal = json!({"case_id": case, "statement": "Walk to the market", "person_id": "person-00000001"});
+    let rating = json!({"case_id": case, "goal_id": "goal-of-person-1", "rated_on": "2027-03-01", "level": 1});
+    let both = json!([
+        mutation(1, "create", "goals", "goal-of-person-1", goal),
+        mutation(2, "create", "goal_ratings", "rating-0001", rating)
+    ]);
+    let results = natively(ana, both).await;
+    assert_eq!([&results[0]["status"], &results[1]["status"]], ["retry", "retry"]);
+    ana.get("/goal_ratings/rating-0001").await.refused(404);
+}
+
 async fn what_is_new_comes_first_in_a_push_of_one_table(world: World) {
     let (phone, case, _) = a_goal(&world).await;
     let ana = &phone.person;
@@ -200,10 +219,15 @@ async fn an_edit_that_arrived_before_the_case_was_lost_is_not_told_as_kept(world
     hands_over(&world, &case, "ben@demo.example").await;
     ana.sends(&lost).await.ok();
     assert_eq!(told(&ana.person, &id).await, []);
+    // What would not have been stored is not passed over either.
+    let said = json!({"goals": {"created": [], "updated": [{"id": id, "_changed": "lifecycle", "lifecycle": "completed"}],
+        "deleted": []}});
+    ana.person.post("/sync?last_pulled_at=9007199254740000", said).await.ok();
+    assert_eq!(told(&ana.person, &id).await.len(), 1, "it is kept");
     // Somebody else's word since is not theirs to ask about.
     world.ben().await.patch(&format!("/goals/{id}"), json!({"unit": "a week"})).await.ok();
     ana.sends(&lost).await.ok();
-    assert_eq!(told(&ana.person, &id).await[0].0, "quarantined");
+    assert_eq!(told(&ana.person, &id).await.len(), 2);
 }
 
 async fn a_value_that_was_chosen_again_is_not_lost_without_a_word(world: World) {

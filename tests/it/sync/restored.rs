@@ -244,10 +244,10 @@ async fn a_clock_that_leapt_opens_no_epoch_and_makes_no_agency(world: World) {
     assert_eq!(count("select count(*) from sync_epoch").await, 0);
     assert_eq!(count("select max(seq) from sync_clock").await, newest);
 
-    let done = instance::confirm(store).await.expect("an operator says that it is right");
+    let done = instance::confirm(store, true).await.expect("an operator says that it is right");
     assert_eq!(done, instance::Confirmed { was_held: true, had_leapt: true });
     assert_eq!(count("select max(restored_to_seq) from sync_epoch").await, newest, "it knows where the copy stood");
-    let again = instance::confirm(store).await.expect("once more");
+    let again = instance::confirm(store, true).await.expect("once more");
     assert_eq!(again, instance::Confirmed { was_held: false, had_leapt: false });
 
     assert!(refused(restores(&world, &bytes).await.err()), "no restore");

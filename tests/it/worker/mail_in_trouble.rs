@@ -412,7 +412,7 @@ async fn a_restored_database_sends_nothing_until_it_is_confirmed(world: World) {
     side.commit().await.expect("a commit");
     desk.works_after(3600).await;
     assert_eq!(desk.states(ANA).await, ["queued 0"]);
-    assert!(instance::confirm(desk.office.store()).await.expect("it is confirmed").was_held);
+    assert!(instance::confirm(desk.office.store(), true).await.expect("it is confirmed").was_held);
     desk.works().await;
     assert_eq!(desk.states(ANA).await, ["sent 1"]);
 }

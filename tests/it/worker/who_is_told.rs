@@ -22,6 +22,8 @@ on_both!(
     a_timer_that_is_given_up_ends_and_the_next_step_comes,
     what_comes_before_a_simulated_day_is_told_in_its_time,
     whoever_comes_to_hold_both_roles_is_told_once,
+    each_has_their_own_again_when_two_roles_part,
+    a_digest_goes_with_quiet_hours_that_have_changed,
     mail_that_no_server_heard_of_comes_back_with_its_reason,
     a_case_that_is_opened_again_is_not_told_the_old,
     a_digest_keeps_out_of_quiet_hours,
@@ -63,7 +65,8 @@ impl Office {
     }
 
     async fn finishes(&self, step: &str) {
-        let id = self.asks("select id from prompts where step = $1", vec![step.into()]).await.remove(0);
+        let open = "select id from prompts where step = $1 and status = 'pending'";
+        let id = self.asks(open, vec![step.into()]).await.remove(0);
         self.change::<prompt::Entity>(&id, |prompt| prompt.status = "done".into()).await;
     }
 }
@@ -214,9 +217,12 @@ async fn a_timer_that_is_given_up_ends_and_the_next_step_comes(world: World) {
     let text = "update wf_timer set state = 'dead' where case_id = $1";
     sql::exec(&*side, text, vec![case.as_str().into()]).await.expect("given up");
     let waits = dead::list(&*side).await.expect("it answers");
-    dead::drop(&*side, &waits[0].id, office.world.clock.mint(), side.now()).await.expect("dropped");
+    let (count, planned) = dead::drop(&*side, &waits[0].id, side.now()).await.expect("dropped");
+    assert_eq!((count, planned), (1, Some((office.world.riverbend.clone(), case.clone()))));
     side.commit().await.expect("a commit");
-    office.works_at("2027-03-03T13:00:00Z").await;
+    let mut write = office.write().await;
+    write.replan(&case);
+    write.commit().await.expect("a commit");
     assert_eq!(office.pending(&case).await, ["d7 2027-03-11T08:00 America/New_York"]);
     office.change::<goal::Entity>(&goal, |goal| goal.confidence = Some(5)).await;
     assert_eq!(office.pending(&case).await, ["d7 2027-03-11T08:00 America/New_York"]);
@@ -242,15 +248,7 @@ async fn whoever_comes_to_hold_both_roles_is_told_once(world: World) {
     let office = Office::open(world).await;
     let case = office.case_of(BEN).await;
     for (when, seq) in [("2027-03-01T15:00:00Z", 1), ("2027-03-01T15:30:00Z", 2)] {
-        let missed = contact::Model {
-            case_id: case.clone(),
-            kind: "visit".into(),
-            status: "no_show".into(),
-            occurred_at: Some(at(when)),
-            no_show_seq: seq,
-            ..contact::Model::default()
-        };
-        office.contact(missed).await;
+        office.contact(missed(&case, when, seq)).await;
     }
     office.fires_unheard(&["2027-03-02T13:00:00Z"]).await;
     assert_eq!(office.shown().await, ["next_day pending", "next_day pending"]);
@@ -260,8 +258,58 @@ async fn whoever_comes_to_hold_both_roles_is_told_once(world: World) {
     assert_eq!(missed, ["2027-03-02 sam@demo.example: A missed appointment to follow up"]);
     let asked = "select status from prompts order by status";
     assert_eq!(office.asks(asked, vec![]).await, ["cancelled", "pending"]);
+    // What they have finished in one role they are not asked in the other.
+    office.finishes("next_day").await;
+    assert_eq!(office.asks(asked, vec![]).await, ["cancelled", "done"]);
+    office.world.pass_secs(60);
+    office.works().await;
+    assert_eq!(office.asks(asked, vec![]).await, ["cancelled", "done"]);
+}
+
+async fn each_has_their_own_again_when_two_roles_part(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(BEN).await;
+    for (when, seq) in [("2027-03-01T15:00:00Z", 1), ("2027-03-01T15:30:00Z", 2)] {
+        office.contact(missed(&case, when, seq)).await;
+    }
+    office.fires_unheard(&["2027-03-02T13:00:00Z"]).await;
+    let asked = "select status || ' ' || recipient_role from prompts order by recipient_role";
+    office.alters(BEN, |ben| ben.active = false).await;
+    assert_eq!(
+        office.asks(asked, vec![]).await,
+        ["cancelled caseworker", "pending supervisor"],
+        "as it was asked first"
+    );
     office.alters(BEN, |ben| ben.active = true).await;
-    assert_eq!(office.asks(asked, vec![]).await, ["pending", "pending"], "each has their own again");
+    assert_eq!(office.asks(asked, vec![]).await, ["pending caseworker", "pending supervisor"]);
+    let told = office.told_at(&["2027-03-02T14:00:00Z", "2027-03-02T14:10:00Z"]).await;
+    let missed: Vec<_> = told.iter().filter(|line| line.contains("A missed appointment")).collect();
+    assert_eq!(missed.len(), 2, "{told:?}");
+}
+
+async fn a_digest_goes_with_quiet_hours_that_have_changed(world: World) {
+    let office = Office::open(world).await;
+    let case = office.case_of(ANA).await;
+    office.goal(&case, "2027-03-05").await;
+    office.works_at("2027-03-01T16:00:00Z").await;
+    office
+        .alters_agency(|agency| {
+            (agency.quiet_from, agency.quiet_to) = (Some("19:00".into()), Some("08:30".into()));
+        })
+        .await;
+    let told = office.told_at(&["2027-03-02T13:00:00Z", "2027-03-02T13:30:00Z"]).await;
+    assert_eq!(to(&told, SAM), ["2027-03-02 sam@demo.example: Your team's deadlines on Tuesday, 2 March"]);
+}
+
+fn missed(case: &str, when: &str, seq: i64) -> contact::Model {
+    contact::Model {
+        case_id: case.into(),
+        kind: "visit".into(),
+        status: "no_show".into(),
+        occurred_at: Some(at(when)),
+        no_show_seq: seq,
+        ..contact::Model::default()
+    }
 }
 
 async fn mail_that_no_server_heard_of_comes_back_with_its_reason(world: World) {

@@ -42,8 +42,8 @@ pub(super) enum Bound {
     Refused,
     /// Do not, for good: another mail of its chain says it.
     SpokenFor(String),
-    /// Not yet: it is night or a day off where its reader is; at this instant.
-    NotBefore(Instant),
+    /// Not yet, but at this instant, and why: it is night or a day off where its reader is.
+    NotBefore(Instant, &'static str),
     /// It may have reached the holder before; this user is to get one of their own.
     Passed(String),
 }
@@ -143,7 +143,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let on = |zone: &Zone| chain.on.or_else(|| chain.at.map(|at| zone.day(at)));
     if role == Audience::Partner {
         if let Some(morning) = closed(&facts.agency, &facts.agency.zone, due).filter(|_| !at_once) {
-            return Ok(Bound::NotBefore(morning));
+            return Ok(Bound::NotBefore(morning, QUIET));
         }
         let zone = &facts.agency.zone;
         return partner(snapshot, row, &facts, (on(zone), zone.day(due)), public_url).await;
@@ -167,8 +167,13 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let roles = chain.steps.get(own).map_or(&[][..], |planned| planned.step.to);
     let holds = |role: &&Audience| facts.holder(**role, today).0.is_some_and(|other| other.user_id == holder.user_id);
     let first = roles.iter().take_while(|other| **other != role).find(holds).copied();
-    if !row.resent && is_told(&**snapshot, row, &holder.user_id, first).await? {
-        return Ok(Bound::SpokenFor("they are told of it in their other role".into()));
+    if !row.resent {
+        match told_else(&**snapshot, row, &holder.user_id, first).await?.as_deref() {
+            None => (),
+            Some("sent") => return Ok(Bound::SpokenFor("they are told of it in their other role".into())),
+            // It may go to somebody else yet.
+            Some(_) => return Ok(Bound::NotBefore(due.plus_secs(OTHER_ROLE_SECS), "their other role comes first")),
+        }
     }
     let why = match (moved, fallback) {
         (true, _) => "the case has passed on since it was queued: its new holder gets it".to_owned(),
@@ -177,7 +182,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     };
     let zone = holder.zone.as_ref().unwrap_or_else(|| facts.case_zone());
     if let Some(morning) = closed(&facts.agency, zone, due).filter(|_| !at_once) {
-        return Ok(Bound::NotBefore(morning));
+        return Ok(Bound::NotBefore(morning, QUIET));
     }
     let mut data = values(row, &facts, (on(zone), zone.day(due)), public_url);
     sent_before(&**snapshot, row, &mut data).await?;
@@ -202,21 +207,20 @@ async fn spoken_for(
     if row.resent || chain.rule.catch_up != CatchUp::Latest {
         return Ok(false);
     }
-    let text = "select step, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
-                where id = $6) then 1 else 0 end as bigint) from outbound_message where case_id = $1 and rule_id = $2 and subject_id = $3 \
-                and anchor = $4 and to_role = $5 and id <> $6 and state in ('queued', 'sending', 'uncertain', 'sent') \
-                and (state = 'sent' or expires_at is null or expires_at > $7)";
-    let column = |value: &Option<String>| value.clone().into();
+    let text = format!(
+        "select step, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
+         where id = $4) then 1 else 0 end as bigint) from outbound_message where case_id = $1 and {OF_CHAIN} \
+         and to_role = $3 and id <> $4 and state in ('queued', 'sending', 'uncertain', 'sent') \
+         and (state = 'sent' or expires_at is null or expires_at > $5)"
+    );
     let bound = vec![
-        column(&row.case_id),
-        column(&row.rule_id),
-        column(&row.subject_id),
-        column(&row.anchor),
+        row.case_id.clone().into(),
+        chain_of(row).into(),
         row.to_role.as_str().into(),
         row.id.as_str().into(),
         due.0.into(),
     ];
-    for other in sql::all(conn, text, bound).await? {
+    for other in sql::all(conn, &text, bound).await? {
         let Some(at) = place(chain, &other.try_get_by_index::<String>(0)?) else { continue };
         // One that went out before this was due says nothing of it.
         let the_event_itself = chain.steps[at].step.is_at_once() && other.try_get_by_index::<i64>(1)? == 1;
@@ -227,15 +231,30 @@ async fn spoken_for(
     Ok(false)
 }
 
-/// Whether somebody who has come to hold both roles has been told of the step in the other, or is about to be in the
-/// `first` of them.
-async fn is_told(conn: &impl ConnectionTrait, row: &Claimed, user: &str, first: Option<Audience>) -> Result<bool> {
-    let text = "select 1 from outbound_message where case_id = $1 and timer_key = $2 and id <> $3 \
-                and (state = 'sent' and to_user = $4 or state in ('queued', 'sending', 'uncertain') and to_role = $5)";
+/// A condition for the mail of one chain, whose keys begin with `$2`: of all versions of a goal.
+const OF_CHAIN: &str = "substr(timer_key, 1, length(cast($2 as text))) = $2";
+
+/// What the keys of a mail's chain begin with.
+fn chain_of(row: &Claimed) -> String {
+    let key = row.timer_key.as_deref().unwrap_or_default();
+    key.rsplit_once('|').map_or_else(String::new, |(chain, _)| format!("{chain}|"))
+}
+
+/// What somebody who has come to hold both roles was told of the step in the other: `sent`, or what may still be, where
+/// it is the `first` of them.
+async fn told_else(
+    conn: &impl ConnectionTrait,
+    row: &Claimed,
+    user: &str,
+    first: Option<Audience>,
+) -> Result<Option<String>> {
+    let text = "select state from outbound_message where case_id = $1 and timer_key = $2 and id <> $3 \
+                and (state = 'sent' and to_user = $4 or state in ('queued', 'sending', 'uncertain') and to_role = $5) \
+                order by state = 'sent' desc limit 1";
     let column = |value: &Option<String>| value.clone().into();
     let first = first.map_or("", Audience::as_str).into();
     let bound = vec![column(&row.case_id), column(&row.timer_key), row.id.as_str().into(), user.into(), first];
-    Ok(sql::one(conn, text, bound).await?.is_some())
+    Ok(sql::one(conn, text, bound).await?.map(|found| found.try_get_by_index(0)).transpose()?)
 }
 
 /// When the quiet hours or the days off end that hold in a zone at this instant. Steps are planned out of them; mail of
@@ -250,6 +269,9 @@ fn closed(agency: &AgencyFacts, zone: &Zone, at: Instant) -> Option<Instant> {
     Some(zone.instant(calendar.next_open(zone.wall(at)))).filter(|morning| *morning > at)
 }
 
+const QUIET: &str = "quiet hours or a day off";
+/// How long a mail waits for the one to the same person in their other role.
+const OTHER_ROLE_SECS: i64 = 5 * 60;
 /// Minutes after an open time in which what was due in it is sent.
 const LAST_MINUTES: i64 = 30;
 
@@ -297,12 +319,13 @@ async fn partner(
 /// about a referral, to the caseworker about anything else.
 async fn sent_before(conn: &impl ConnectionTrait, row: &Claimed, data: &mut Value) -> Result<()> {
     let to = if row.subject_kind.as_deref() == Some("referral") { Audience::Partner } else { Audience::Caseworker };
-    let text = "select count(*), coalesce(sum(case when step = 'told' then 0 else 1 end), 0) from outbound_message \
-                where rule_id = $1 and subject_id = $2 and anchor = $3 and to_role = $4 and state = 'sent'";
-    let part = |part: &Option<String>| part.clone().unwrap_or_default().into();
-    let bound = vec![part(&row.rule_id), part(&row.subject_id), part(&row.anchor), to.as_str().into()];
+    let text = format!(
+        "select count(*), coalesce(sum(case when step = 'told' then 0 else 1 end), 0) from outbound_message \
+         where case_id = $1 and {OF_CHAIN} and to_role = $3 and state = 'sent'"
+    );
+    let bound = vec![row.case_id.clone().into(), chain_of(row).into(), to.as_str().into()];
     let (mut told, mut reminded): (i64, i64) = (0, 0);
-    if let Some(found) = sql::one(conn, text, bound).await? {
+    if let Some(found) = sql::one(conn, &text, bound).await? {
         (told, reminded) = (found.try_get_by_index(0)?, found.try_get_by_index(1)?);
     }
     (data["told"], data["reminded"]) = (told.into(), reminded.into());

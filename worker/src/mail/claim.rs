@@ -341,15 +341,15 @@ pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
     withhold(store, row, KNOWN.to_owned()).await
 }
 
-/// It is night where its reader is: it goes back, as if it had not been looked at.
-pub(super) async fn put_back(store: &Store, row: &Claimed, until: Instant) -> Result<Verdict> {
+/// It has to wait, as where it is night for its reader: it goes back, as if it had not been looked at.
+pub(super) async fn put_back(store: &Store, row: &Claimed, until: Instant, why: &str) -> Result<Verdict> {
     let side = store.side().await?;
     sql::exec(
         &*side,
-        "update outbound_message set state = 'queued', next_at = $3, reason = 'quiet hours or a day off', \
+        "update outbound_message set state = 'queued', next_at = $3, reason = $4, \
          expires_at = case when expires_at <= $3 + 86400000 then $3 + 86400000 else expires_at end, \
          lease_owner = null, lease_until = null where id = $1 and fence = $2 and state = 'sending'",
-        vec![row.id.as_str().into(), row.fence.into(), until.0.into()],
+        vec![row.id.as_str().into(), row.fence.into(), until.0.into(), why.into()],
     )
     .await?;
     side.commit().await?;

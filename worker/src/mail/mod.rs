@@ -203,7 +203,7 @@ impl Mailer {
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
             Bound::SpokenFor(why) => return claim::withhold(store, row, why).await,
             Bound::Refused => return claim::spare(store, row).await,
-            Bound::NotBefore(morning) => return claim::put_back(store, row, morning).await,
+            Bound::NotBefore(then, why) => return claim::put_back(store, row, then, why).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
         };
         let template = if bound.counts_only { "something_waits" } else { row.template.as_str() };

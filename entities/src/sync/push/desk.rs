@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
 use crate::registry::{Checked, Row, Table, ask, table};
+use crate::sync::custody::WAITING;
 use crate::sync::device::{self, Device};
 use crate::sync::feed;
 use crate::sync::quarantine::{self, Telling};
@@ -185,7 +186,8 @@ impl<'a> Desk<'a> {
             None => !table.has_case(),
         };
         if let Err(why) = self.reach.fits(&mut merged, None, own, &author) {
-            return self.quarantine(incoming, None, why, true).await;
+            // What waits settles itself.
+            return self.quarantine(incoming, None, why, why != WAITING).await;
         }
         let Some(checked) = merge::settle(&mut merged, None, now, &author)? else {
             // An edit of a row that is not there is answered as one of a row that is not the author's.
@@ -200,6 +202,9 @@ impl<'a> Desk<'a> {
         }
         // Accepting another's work does not widen what its author may make.
         if !table.may_write(None, checked.row(), &author)? {
+            return self.quarantine(incoming, None, "this role may not make such a row", true).await;
+        }
+        if let Err(Error::Forbidden(_)) = ask(self.write.conn(), None, checked.row(), now, &author).await {
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
         if table.is_case() {
@@ -283,6 +288,15 @@ impl<'a> Desk<'a> {
                 return Ok(());
             }
             merge::unmove(&mut merged, before, refused)?;
+            // With what was taken back, the rest may stand otherwise.
+            let mut left = 2;
+            while let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+                if left == 0 {
+                    return self.quarantine(incoming, Some(before), BREAKS, false).await;
+                }
+                left -= 1;
+                merge::unmove(&mut merged, before, refused)?;
+            }
             if incoming.whole && merged.illegal {
                 return self.refuse_move(incoming, before, &merged).await;
             }
@@ -342,7 +356,7 @@ impl<'a> Desk<'a> {
         let known = before.agency_id() == actor.agency_id && before.text(by) == Some(actor.user());
         if known && incoming.op != Op::Deleted && !before.is_deleted() {
             let merged = merge::merge(incoming, Some(before), &Elsewhere::default(), now, &actor)?;
-            if merged.row == *before {
+            if merged.row == *before && merged.kept.is_empty() && merged.mended.is_empty() {
                 // Its end may have been forgotten since, and no pull would take it from the device.
                 let (name, id) = (incoming.table.name, incoming.id.as_str());
                 return device::resend(self.write, name, id).await;

@@ -128,7 +128,7 @@ pub(crate) fn merge(
                 continue;
             }
             (Merge::Once, Some(_)) => false,
-            (Merge::Protective, Some(_)) => !loosens(column, merged.row.cell(at), &cell),
+            (Merge::Protective, Some(_)) => !column.loosens(merged.row.cell(at), &cell),
             (Merge::Once | Merge::Protective | Merge::Field | Merge::Items, _) => {
                 merged.row.put(at, cell);
                 continue;
@@ -181,7 +181,7 @@ pub(crate) fn as_it_was(incoming: &Incoming, before: Option<&Row>, people: &Hash
         let (cell, _) = clean(column, sent, incoming.face);
         let stays = match (column.field.merge, before) {
             (Merge::Once, Some(_)) => true,
-            (Merge::Protective, Some(before)) => loosens(column, before.cell(at), &cell),
+            (Merge::Protective, Some(before)) => column.loosens(before.cell(at), &cell),
             // The server's own words (a case's number) are not taken from a device where there are any.
             (Merge::Server, Some(_)) if !table.is_servers() => matches!(column.field.kind, Kind::Id | Kind::Text(_)),
             (Merge::State, Some(_)) => incoming.names_as_changed(column.name),
@@ -260,7 +260,8 @@ fn sentences(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(|fault| format!("{}: {}", column(fault), fault.detail)).collect()
 }
 
-/// Takes back what other rows stand against: a move, and the columns that are named; what the device wrote besides stays.
+/// Takes back what other rows stand against: the columns that are named where those are plain, else the move; what the
+/// device wrote besides stays.
 pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Result<()> {
     let mut named = HashSet::new();
     match &refused {
@@ -271,9 +272,13 @@ pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Resul
         Error::Forbidden(why) => merged.against.push(why.clone()),
         _ => return Err(refused),
     }
+    let differs = |row: &Row, at: usize| row.cell(at) != before.cell(at);
+    let is_move = |column: &Column| matches!(column.field.merge, Merge::State | Merge::Server);
+    let plain: Vec<usize> =
+        named.into_iter().filter(|at| !is_move(&before.table.columns[*at]) && differs(&merged.row, *at)).collect();
     for (at, column) in before.table.columns.iter().enumerate() {
-        let falls = named.contains(&at) || matches!(column.field.merge, Merge::State | Merge::Server);
-        if falls && merged.row.cell(at) != before.cell(at) {
+        let falls = if plain.is_empty() { is_move(column) } else { plain.contains(&at) };
+        if falls && differs(&merged.row, at) {
             merged.row.put(at, before.cell(at).clone());
             merged.illegal |= column.field.merge == Merge::State;
             if column.field.merge != Merge::Server {
@@ -420,18 +425,6 @@ fn closed(column: &Column) -> Cell {
         Kind::Bool => true.into(),
         Kind::Code(words) => words.last().map_or_else(|| column.initial_or_zero(), |word| (*word).into()),
         _ => column.initial_or_zero(),
-    }
-}
-
-/// Whether going from one value to another protects less.
-pub(super) fn loosens(column: &Column, from: &Cell, to: &Cell) -> bool {
-    match (column.field.kind, from, to) {
-        (Kind::Bool, Cell::Bool(Some(true)), to) => *to != Cell::Bool(Some(true)),
-        (Kind::Code(words), Cell::String(Some(from)), Cell::String(Some(to))) => {
-            let place = |word: &String| words.iter().position(|known| known == word);
-            place(to) < place(from)
-        }
-        (_, from, to) => *from != column.null() && *to == column.null(),
     }
 }
 

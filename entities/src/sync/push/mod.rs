@@ -131,7 +131,7 @@ pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::re
     let (applied, quarantined) = desk.close().await?;
     // One that is counted says itself what it has had an answer to.
     let knows = counted.is_none().then_some(since.min(write.seq()));
-    Device::pushed(write.conn(), actor, write.now(), knows).await?;
+    Device::pushed(write.conn(), actor, write.now(), knows, applied + quarantined > 0).await?;
     if let Some(counted) = counted {
         counted.keep(&write).await?;
     }

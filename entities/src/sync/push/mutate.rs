@@ -19,7 +19,7 @@ use crate::audit::hex;
 use crate::doc::canonical;
 use crate::error::Result;
 use crate::read;
-use crate::registry::{Face, Row, Table, is_id};
+use crate::registry::{Column, Face, Row, Table, is_id};
 use crate::sql;
 use crate::store::Store;
 use crate::sync::custody;
@@ -152,7 +152,7 @@ pub async fn mutate(
         remember(&write, mutation, if result.status == "retry" { ASKED_AGAIN } else { &text }).await?;
         answers[at] = Some(text);
     }
-    Device::pushed(write.conn(), actor, write.now(), None).await?;
+    Device::pushed(write.conn(), actor, write.now(), None, true).await?;
     write.note("mutate", "");
     write.commit().await?;
     answers
@@ -393,13 +393,25 @@ impl<'a> Desk<'a> {
         Ok(self.put_off.contains(&(table.name, id.clone())) || custody::waits(self.write, table, id).await?)
     }
 
+    /// Whether it names a row that it can do without and that its author saw once: nothing brings that back.
+    async fn had_once(&self, column: &Column, target: &'static str, id: &str) -> Result<bool> {
+        match crate::registry::table(target) {
+            Some(target) if !column.field.required => self.ever_seen(target, id).await,
+            _ => Ok(false),
+        }
+    }
+
     async fn lacks_parent(&self, mutation: &Mutation, or_named: bool) -> Result<bool> {
         let named = |column: &str| mutation.set.get(column).map(to).and_then(|id| id.as_str().map(str::to_owned));
         for column in mutation.table.columns.iter().filter(|column| column.field.required || or_named) {
-            let (Some(target), Some(id)) = (column.field.refers, named(column.name)) else { continue };
+            let named = named(column.name).filter(|id| is_id(id) || column.field.required);
+            let (Some(target), Some(id)) = (column.field.refers, named) else { continue };
             let missing = match column.name {
                 "case_id" => !self.cases.contains(&id) && !self.has_had(&id).await?,
-                _ => !self.reach.knows(target, &id),
+                _ => {
+                    let comes = self.put_off.contains(&(target, id.clone()));
+                    comes || !self.reach.knows(target, &id) && !self.had_once(column, target, &id).await?
+                }
             };
             if missing {
                 return Ok(true);

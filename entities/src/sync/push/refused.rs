@@ -111,8 +111,9 @@ impl Desk<'_> {
         if told.is_empty() {
             return Ok(());
         }
-        let (kind, what) = if merged.illegal {
-            ("illegal_move", format!("kept its value: {}", merged.against.join("; ")))
+        let (kind, what) = if !merged.against.is_empty() {
+            let kind = if merged.illegal { "illegal_move" } else { "ignored" };
+            (kind, format!("kept its value: {}", merged.against.join("; ")))
         } else if merged.mended.is_empty() {
             ("ignored", "cannot be changed this way and kept its value".into())
         } else {

@@ -124,7 +124,7 @@ pub async fn push(
     desk.close().await?;
     write.settle_pending().await?;
     let masters = masters(&write, table, &refused, schema_version).await?;
-    Device::pushed(write.conn(), actor, write.now(), None).await?;
+    Device::pushed(write.conn(), actor, write.now(), None, true).await?;
     write.note("push", "");
     write.commit().await?;
     Ok(masters)

@@ -50,7 +50,7 @@ impl Desk<'_> {
                 continue;
             }
             // What protects more than what stands there stands, whatever the device knew.
-            let protects = column.field.merge == Merge::Protective && merge::loosens(column, &new, before.cell(at));
+            let protects = column.field.merge == Merge::Protective && column.loosens(&new, before.cell(at));
             if unasked || protects || *before.cell(at) == from || *before.cell(at) == new {
                 raw.insert(name.clone(), to(pair));
             } else {
