@@ -324,7 +324,8 @@ pub(crate) fn settle(
             }
         }
         // Two days that do not go together: the one that is stored already cannot give way.
-        if !helped && !(is_about_time(&faults, merged.row.table) && back_in_time(merged, before)) {
+        helped = helped || is_about_time(&faults, merged.row.table) && back_in_time(merged, before);
+        if !helped {
             return Ok(None);
         }
     }
