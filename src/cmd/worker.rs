@@ -157,7 +157,6 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> Result<(), Failure> 
 
 async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
     let side = store.side().await?;
-    let mut planned = None;
     let (count, json) = match what {
         Dead::List { json } => {
             for waits in dead::list(&*side).await? {
@@ -171,18 +170,24 @@ async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
             return Ok(());
         }
         Dead::Retry { id, json, .. } => (dead::retry(&*side, id.as_deref(), side.now()).await?, json),
-        Dead::Drop { id, json } => {
-            let (count, case) = dead::drop(&*side, &id, side.now()).await?;
-            planned = case;
-            (count, json)
-        }
+        Dead::Drop { id, json } => match dead::case_of(&*side, &id).await? {
+            // With what comes after it, under the agency's clock.
+            Some((agency, case)) => {
+                drop(side);
+                let mut write = store.write(&Actor::system(&agency)).await?;
+                let count = dead::drop(write.conn(), &id, write.now()).await?;
+                write.replan(&case);
+                write.commit().await?;
+                return done(count, json);
+            }
+            None => (dead::drop(&*side, &id, side.now()).await?, json),
+        },
     };
     side.commit().await?;
-    if let Some((agency, case)) = planned {
-        let mut write = store.write(&Actor::system(&agency)).await?;
-        write.replan(&case);
-        write.commit().await?;
-    }
+    done(count, json)
+}
+
+fn done(count: u64, json: bool) -> Result<(), Failure> {
     match count {
         0 => Err(Failure::failed("nothing waits under this id")),
         _ if json => say(json!({"done": count})),

@@ -111,12 +111,12 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     let told_at = reader.told_at(&agency, wall);
     if told_at.plus_secs(WINDOW_HOURS * 3600) < due {
         ledger(write, &key, None, VERSION, "missed", "the morning was over").await?;
-        return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
+        return next(write, user, &agency, &reader, wall).await;
     }
     let cases = cases_of(write.conn(), user).await?;
     if digest::sections(&load::readable_cases(write.conn(), &cases, due).await?, due).is_empty() {
         ledger(write, &key, None, VERSION, "skipped", "nothing to say").await?;
-        return next(write, user, &agency, &reader, reader.zone.wall(due)).await;
+        return next(write, user, &agency, &reader, wall).await;
     }
     if ledger(write, &key, None, VERSION, "fired", "").await? {
         let origin = Origin {
@@ -141,7 +141,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
         };
         outbox::queue_from(write.conn(), write.now(), message, Some(&origin)).await?;
     }
-    next(write, user, &agency, &reader, reader.zone.wall(due)).await
+    next(write, user, &agency, &reader, wall).await
 }
 
 /// The open cases that a person sees.

@@ -108,13 +108,22 @@ fn write_file(path: &Path, file: &KeyFile, only_new: bool) -> Result<(), KeyErro
     let text = serde_json::to_string_pretty(file).map_err(|error| fail(error.into()))?;
     let beside = path.with_extension(format!("new{}", std::process::id()));
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
-    let like = |held: std::fs::Metadata| {
-        // Whoever serves reads it on, whoever it is that makes a new key.
-        std::os::unix::fs::fchown(&out, Some(held.uid()), Some(held.gid()))?;
-        out.set_permissions(held.permissions())
+    // Whoever serves reads it on, whoever it is that makes a new key.
+    let like = |held: &std::fs::Metadata| {
+        if out.metadata()?.uid() != held.uid() {
+            std::os::unix::fs::fchown(&out, Some(held.uid()), None)?;
+        }
+        match std::os::unix::fs::fchown(&out, None, Some(held.gid())) {
+            Ok(()) => out.set_permissions(held.permissions()),
+            // Of a group that is not ours: its owner reads it all the same.
+            Err(_) => Ok(()),
+        }
     };
-    if let Ok(held) = std::fs::metadata(path) {
-        like(held).map_err(fail)?;
+    if let Ok(held) = std::fs::metadata(path)
+        && let Err(error) = like(&held)
+    {
+        let _gone = std::fs::remove_file(&beside);
+        return Err(fail(error));
     }
     let moved = out
         .write_all(text.as_bytes())

@@ -99,12 +99,14 @@ pub enum Stand {
     /// One user, for as long as that user has the case.
     CaseUser(String, String),
     /// Every case in which the person has an open part, or where none is open, had one; the creator alone where there
-    /// never was one. What was entered in error counts for nothing.
+    /// never was one. What was entered in error counts for nothing: who changed the person last has them then.
     CasesOfPerson {
         /// The person.
         person: String,
         /// Who made the record.
         creator: String,
+        /// Who changed it last.
+        last: String,
     },
 }
 
@@ -136,13 +138,15 @@ pub(crate) async fn keys(conn: &impl sea_orm::ConnectionTrait, stands: &[Stand])
     let mut keys = Vec::with_capacity(stands.len());
     for stand in stands {
         match stand {
-            Stand::CasesOfPerson { person, creator } => {
+            Stand::CasesOfPerson { person, creator, last } => {
                 let rows = crate::sql::all(conn, CASES_OF_PERSON, vec![person.as_str().into()]).await?;
                 for row in &rows {
                     keys.push(format!("case:{}", row.try_get_by_index::<String>(0)?));
                 }
                 if rows.is_empty() {
-                    keys.push(format!("user:{creator}"));
+                    let ever = "select 1 from case_parties where person_id = $1 and deleted_at is null limit 1";
+                    let ever = crate::sql::one(conn, ever, vec![person.as_str().into()]).await?.is_some();
+                    keys.push(format!("user:{}", if ever { last } else { creator }));
                 }
             }
             plain => keys.extend(plain.key()),

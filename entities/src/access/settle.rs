@@ -31,9 +31,11 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
     .await?;
     let mut open = Open::new();
     let mut next: Option<i64> = None;
+    let mut is_no_case = true;
     if let Some(case) = case {
         let status: String = case.try_get_by_index(1)?;
         if status != "entered_in_error" {
+            is_no_case = false;
             assigned(write.conn(), case_id, now, &mut open, &mut next).await?;
             supervising(write.conn(), case_id, case.try_get_by_index(0)?, &mut open).await?;
         }
@@ -50,8 +52,7 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
         before.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
     }
     apply(write, &before, &open).await?;
-    if before.is_empty() != open.is_empty() {
-        // Nobody has it any more, or somebody again: it may have been entered in error, and its persons be elsewhere.
+    if is_no_case && !before.is_empty() {
         restand_persons(write, case_id).await?;
     }
     sql::exec(write.conn(), "delete from sync_due where case_id = $1", vec![case_id.into()]).await?;
@@ -67,6 +68,7 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
     Ok(())
 }
 
+/// Its persons are elsewhere once there is no such case.
 async fn restand_persons(write: &mut Write, case_id: &str) -> Result<()> {
     let text = "select distinct person_id from case_parties where case_id = $1 and deleted_at is null";
     for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {

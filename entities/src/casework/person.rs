@@ -120,7 +120,9 @@ impl Synced for Entity {
     }
 
     fn stands(row: &Model) -> Vec<Stand> {
-        vec![Stand::CasesOfPerson { person: row.id.clone(), creator: row.created_by.clone().unwrap_or_default() }]
+        let creator = row.created_by.clone().unwrap_or_default();
+        let last = row.updated_by.clone().unwrap_or_else(|| creator.clone());
+        vec![Stand::CasesOfPerson { person: row.id.clone(), creator, last }]
     }
 
     fn check(_before: Option<&Model>, after: &Model) -> Vec<Fault> {

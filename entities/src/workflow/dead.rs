@@ -72,17 +72,19 @@ pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) 
     Ok(count)
 }
 
-/// Gives one of them up for good; says how many that were, and the agency and case that want to be planned again, since
-/// what comes after a timer that was given up has its turn.
-pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<(u64, Option<(String, String)>)> {
+/// The agency and case of a timer that waits: what comes after it is planned when it is given up.
+pub async fn case_of(conn: &impl ConnectionTrait, id: &str) -> Result<Option<(String, String)>> {
+    let of = "select agency_id, case_id from wf_timer where state = 'dead' and id = $1 and case_id is not null";
+    let row = sql::one(conn, of, vec![id.into()]).await?;
+    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
+}
+
+/// Gives one of them up for good; says how many that were.
+pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result<u64> {
     let ended = "insert into wf_ledger (key, agency_id, case_id, at, rule_version, outcome, reason) \
                  select key, agency_id, case_id, $2, rule_version, 'dropped', 'given up by hand' \
                  from wf_timer where state = 'dead' and id = $1 on conflict (key) do nothing";
     sql::exec(conn, ended, vec![id.into(), now.0.into()]).await?;
-    let of = "select agency_id, case_id from wf_timer where state = 'dead' and id = $1 and case_id is not null";
-    let case = sql::one(conn, of, vec![id.into()]).await?;
-    let case =
-        case.map(|row| Ok::<_, crate::Error>((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()?;
     let mail = format!(
         "update outbound_message set state = 'dropped', reason = 'given up by hand', finished_at = $2 \
          where {MAIL} and id = $1"
@@ -93,5 +95,5 @@ pub async fn drop(conn: &impl ConnectionTrait, id: &str, now: Instant) -> Result
     for text in [mail.as_str(), timers] {
         count += sql::exec(conn, text, vec![id.into(), now.0.into()]).await?;
     }
-    Ok((count, case))
+    Ok(count)
 }

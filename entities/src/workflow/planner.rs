@@ -69,7 +69,7 @@ pub enum Standing {
 pub struct Planned {
     /// The step.
     pub step: &'static Step,
-    /// Identity for ever: rule, subject (of a goal its lineage), anchor, step.
+    /// Identity for ever: rule, subject, anchor, step.
     pub key: String,
     /// Wall time promised.
     pub nominal: NaiveDateTime,
@@ -124,11 +124,6 @@ impl Chain {
     /// Whether a step of it is due, and nobody can be told.
     pub fn waits_for_somebody(&self) -> bool {
         self.stops.is_empty() && self.steps.iter().any(|planned| planned.standing == Standing::Unheard)
-    }
-
-    /// Row id that its keys name: of all versions of a goal the first.
-    pub fn lineage(&self) -> &str {
-        self.replaces.last().unwrap_or(&self.subject_id)
     }
 
     /// Whether it is about this row, or about one that its subject has replaced.
@@ -256,7 +251,7 @@ fn times(chain: &Chain, steps: &'static [Step], base: Base, facts: &CaseFacts) -
         });
         planned.push(Planned {
             step,
-            key: format!("{}|{}|{}|{}", chain.rule.id, chain.lineage(), chain.anchor, step.id),
+            key: key(chain.rule, &chain.subject_id, &chain.anchor, step),
             nominal,
             zone,
             due_at,
@@ -282,6 +277,11 @@ fn open_moment(nominal: NaiveDateTime, offset: Offset, base: Base, zone: &Zone, 
     next
 }
 
+/// Identity for ever of a step of one subject.
+fn key(rule: &Rule, subject: &str, anchor: &str, step: &Step) -> String {
+    format!("{}|{subject}|{anchor}|{}", rule.id, step.id)
+}
+
 /// `2027-03-14 08:00`, for sentences.
 pub fn wall(at: NaiveDateTime) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
@@ -295,8 +295,9 @@ fn stand(
     left_out: &[(&'static str, Because)],
     heard: impl Fn(&Step) -> bool,
 ) {
+    let subjects: Vec<String> = std::iter::once(&chain.subject_id).chain(&chain.replaces).cloned().collect();
     let of = |subject: &String| (chain.rule.id.to_owned(), subject.clone(), chain.anchor.clone());
-    let done = std::iter::once(&chain.subject_id).chain(&chain.replaces).any(|row| memory.done.contains(&of(row)));
+    let done = subjects.iter().any(|subject| memory.done.contains(&of(subject)));
     let since = chain.watch.since;
     // Each episode is armed for the first time.
     let first = if chain.anchor == chain.watched { chain.watch.first_at } else { since };
@@ -313,7 +314,10 @@ fn stand(
             }
             None => None,
         };
-        planned.standing = if let Some(outcome) = memory.outcomes.get(&planned.key) {
+        // What was said of a version that this one replaces is not said again (L6: a goal's versions are one subject).
+        let said = |subject: &String| memory.outcomes.get(&key(chain.rule, subject, &chain.anchor, planned.step));
+        let ended = subjects.iter().find_map(said);
+        planned.standing = if let Some(outcome) = ended {
             Standing::Ended(outcome.clone())
         } else if let Some(because) = &planned.against {
             Standing::Skipped(because.clone())

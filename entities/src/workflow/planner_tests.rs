@@ -560,8 +560,7 @@ fn what_one_version_of_a_goal_said_is_not_said_again_by_the_next() {
         walk.tick(GOAL, &facts, now);
     }
     assert_eq!(walk.fired, ["d14 2027-05-06T12:00Z", "d7 2027-05-13T12:00Z"]);
-    // Of two that replace one, one goes on in its place, and the other is a goal of its own; so is one beside which the
-    // first goes on.
+    // Two that replace one are goals of their own, and so is one beside which the first goes on.
     facts.goals = vec![over(goal("2027-05-20")), version("goal-0002", "goal-0001"), version("goal-0003", "goal-0001")];
     let mut walk = Walk::default();
     walk.tick(GOAL, &facts, "2027-05-01T00:00:00Z").tick(GOAL, &facts, "2027-05-06T12:00:00Z");

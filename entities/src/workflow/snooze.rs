@@ -62,8 +62,10 @@ pub(super) async fn plan(write: &mut Write, case_id: &str, facts: Option<&CaseFa
         .await?;
     }
     for (key, (prompt, until)) in wanted {
-        if !held.contains(&key) {
-            arm(write, facts, &key, &prompt, until).await?;
+        if !held.contains(&key) && !arm(write, facts, &key, &prompt, until).await? {
+            // Nothing would bring it back.
+            let after = prompt::Model { status: "pending".into(), snooze_until: None, ..prompt.clone() };
+            write.change::<prompt::Entity>(&prompt, after).await?;
         }
     }
     Ok(())
@@ -82,18 +84,19 @@ fn spoken_for(prompt: &prompt::Model, chains: &[Chain]) -> bool {
         .any(|planned| matches!(&planned.standing, Standing::Ended(outcome) if outcome == "fired"))
 }
 
+/// Stores its timer; false where one of that key was given up by hand.
 async fn arm(
     write: &Write,
     facts: Option<&CaseFacts>,
     key: &str,
     prompt: &prompt::Model,
     until: Instant,
-) -> Result<()> {
-    let Some(facts) = facts else { return Ok(()) };
+) -> Result<bool> {
+    let Some(facts) = facts else { return Ok(true) };
     let role = Audience::parse(&prompt.recipient_role).unwrap_or(Audience::Caseworker);
     let zone = facts.told_at(role, facts.case_zone().day(until)).0;
     let (_, rest) = key.rsplit_once(MARK).unwrap_or((key, ""));
-    sql::exec(
+    let stored = sql::exec(
         write.conn(),
         "insert into wf_timer (id, agency_id, case_id, rule_id, rule_version, subject_kind, subject_id, anchor, step, \
          key, nominal_local, zone, due_at, try_at, state, reason, attempts, changed_at) \
@@ -117,7 +120,7 @@ async fn arm(
         ],
     )
     .await?;
-    Ok(())
+    Ok(stored > 0)
 }
 
 /// The timers of a case's snoozes whose time has come.

@@ -195,7 +195,7 @@ async fn arm(write: &Write, case_id: &str, chain: &Chain, next: &Planned) -> Res
          key, nominal_local, zone, due_at, try_at, state, reason, attempts, changed_at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 'pending', '', 0, $14) \
          on conflict (key) do update set rule_version = excluded.rule_version, \
-         subject_id = excluded.subject_id, nominal_local = excluded.nominal_local, zone = excluded.zone, due_at = excluded.due_at, \
+         nominal_local = excluded.nominal_local, zone = excluded.zone, due_at = excluded.due_at, \
          try_at = excluded.try_at, state = 'pending', reason = '', attempts = 0, changed_at = excluded.changed_at",
         vec![
             write.mint().into(),

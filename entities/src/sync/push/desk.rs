@@ -204,14 +204,15 @@ impl<'a> Desk<'a> {
         if !table.may_write(None, checked.row(), &author)? {
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
-        if let Err(Error::Forbidden(_)) = ask(self.write.conn(), None, checked.row(), now, &author).await {
+        // Of whoever brings it: who accepts another's work answers for the case.
+        let actor = Arc::clone(self.write.actor());
+        if let Err(Error::Forbidden(_)) = ask(self.write.conn(), None, checked.row(), now, &actor).await {
             return self.quarantine(incoming, None, "this role may not make such a row", true).await;
         }
         if table.is_case() {
             self.cases.insert(incoming.id.clone());
         }
         self.report(incoming, &merged, checked.row()).await?;
-        let actor = Arc::clone(self.write.actor());
         if !rights::author_sees(self.write, &self.cases, &actor, checked.row()).await? {
             self.unseen.push((table, incoming.id.clone()));
         }

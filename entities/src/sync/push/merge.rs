@@ -260,8 +260,8 @@ fn sentences(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(|fault| format!("{}: {}", column(fault), fault.detail)).collect()
 }
 
-/// Takes back what other rows stand against: the columns that are named where those are plain, else the move; what the
-/// device wrote besides stays.
+/// Takes back what other rows stand against: a move, since what is said with it is said together, and the columns that are
+/// named; what the device wrote besides stays.
 pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Result<()> {
     let mut named = HashSet::new();
     match &refused {
@@ -272,13 +272,9 @@ pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Resul
         Error::Forbidden(why) => merged.against.push(why.clone()),
         _ => return Err(refused),
     }
-    let differs = |row: &Row, at: usize| row.cell(at) != before.cell(at);
-    let is_move = |column: &Column| matches!(column.field.merge, Merge::State | Merge::Server);
-    let plain: Vec<usize> =
-        named.into_iter().filter(|at| !is_move(&before.table.columns[*at]) && differs(&merged.row, *at)).collect();
     for (at, column) in before.table.columns.iter().enumerate() {
-        let falls = if plain.is_empty() { is_move(column) } else { plain.contains(&at) };
-        if falls && differs(&merged.row, at) {
+        let falls = named.contains(&at) || matches!(column.field.merge, Merge::State | Merge::Server);
+        if falls && merged.row.cell(at) != before.cell(at) {
             merged.row.put(at, before.cell(at).clone());
             merged.illegal |= column.field.merge == Merge::State;
             if column.field.merge != Merge::Server {

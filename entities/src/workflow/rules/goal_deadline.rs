@@ -15,9 +15,6 @@ const STEPS: &[Step] = &[
     Step::new("late", WorkingDays(3), &[Supervisor], "goal_overdue"),
 ];
 
-/// States in which a version has not taken the place of another, or never did.
-const NOT_YET: &[&str] = &["draft", "proposed", "withdrawn"];
-
 /// The steps by what a goal's `reminder_offsets_days` calls them: days before the due day, and -3 for
 /// the working days after it.
 pub const OFFSETS: &[(i64, &str)] = &[(14, "d14"), (7, "d7"), (1, "d1"), (0, "d0"), (-3, "late")];
@@ -36,21 +33,11 @@ fn left_out(wanted: &[i64]) -> Vec<(&'static str, Because)> {
 pub static RULE: Rule =
     Rule { id: "goal.deadline", version: 2, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
 
-/// The versions that led to this one, the newest first. What one of them was reminded of, the next is not. Where one was
-/// replaced by several, one of these goes on in its place and the others are goals of their own.
+/// The versions that led to this one, the newest first. What one of them was reminded of, the next is not.
 fn earlier_versions(facts: &CaseFacts, goal: &GoalFact) -> Vec<String> {
-    let find = |id: &str| facts.goals.iter().find(|goal| goal.id == id);
-    let heir = |id: &str| {
-        let heirs = facts.goals.iter().filter(|heir| heir.version_of.as_deref() == Some(id));
-        heirs.filter(|heir| !NOT_YET.contains(&heir.lifecycle.as_str())).map(|heir| heir.id.as_str()).min()
-    };
-    let replaced = |id: &str| {
-        let before = find(id)?.version_of.clone()?;
-        let goes_on = find(&before).is_some_and(|before| REMINDED.contains(&before.lifecycle.as_str()));
-        (heir(&before) == Some(id) && !goes_on).then_some(before)
-    };
+    let replaced = |id: &String| facts.goals.iter().find(|goal| goal.id == *id)?.version_of.clone();
     // A circle has no first.
-    std::iter::successors(replaced(&goal.id), |id| replaced(id)).take(facts.goals.len()).collect()
+    std::iter::successors(goal.version_of.clone(), replaced).take(facts.goals.len()).collect()
 }
 
 fn occurrences(facts: &CaseFacts) -> Vec<Occurrence> {
