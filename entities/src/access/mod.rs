@@ -8,7 +8,7 @@
 mod reach;
 mod settle;
 
-pub(crate) use reach::opens;
+pub(crate) use reach::{OPENS, opens};
 pub use reach::{has_open, sees, visible_sql};
 pub(crate) use settle::settle_windows;
 pub use settle::{settle_case, settle_due, settle_team, settle_user, settled_view};

@@ -21,11 +21,13 @@ pub async fn sees(conn: &impl ConnectionTrait, user: &str, table: &'static str, 
     Ok(sql::one(conn, text, vec![table.into(), id.into(), user.into()]).await?.is_some())
 }
 
+/// Finds a row where a user (`$1`) has a scope (`$2`) open, now.
+pub(crate) const OPENS: &str = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
+
 /// Whether the user has one of these scopes open, now.
 pub(crate) async fn opens(conn: &impl ConnectionTrait, user: &str, scopes: &[String]) -> Result<bool> {
     for scope in scopes {
-        let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
-        if sql::one(conn, text, vec![user.into(), scope.into()]).await?.is_some() {
+        if sql::one(conn, OPENS, vec![user.into(), scope.into()]).await?.is_some() {
             return Ok(true);
         }
     }
@@ -35,6 +37,5 @@ pub(crate) async fn opens(conn: &impl ConnectionTrait, user: &str, scopes: &[Str
 /// Whether the user has this place open, now. False for a place that depends on other rows.
 pub async fn has_open(conn: &impl ConnectionTrait, user: &str, stand: &super::Stand) -> Result<bool> {
     let Some(scope) = stand.key() else { return Ok(false) };
-    let text = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
-    Ok(sql::one(conn, text, vec![user.into(), scope.into()]).await?.is_some())
+    opens(conn, user, &[scope]).await
 }

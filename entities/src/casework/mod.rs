@@ -11,13 +11,13 @@ pub mod person;
 
 use sea_orm::Value;
 
-use crate::access::Actor;
+use crate::access::{self, Actor};
 use crate::registry::Need;
 
 /// That the actor supervises the case: the role alone also has who was promoted and kept the cases of before.
 fn supervises(case_id: &str, actor: &Actor) -> Need {
     let values = vec![actor.user().into(), format!("case:{case_id}/supervision").into()];
-    Need::some("select 1 from sync_access where user_id = $1 and scope = $2 and visible", values)
+    Need::some(access::OPENS, values)
 }
 
 /// That the person whom a row names has or had a part in its case, where the row names another than before.

@@ -2,10 +2,10 @@
 //! both stays (S12).
 //!
 //! An item is told from others by its `id`, by the one row it names (`person_id`), or else by all
-//! it says: an id that is empty names nothing. A list that a device sends adds its items to what is stored and takes none away by
-//! leaving it out, since a device that has not heard of an item leaves it out too. What is to go is
-//! sent once more with `"removed": true`: the item itself where it is an object, else
-//! `{"value": item, "removed": true}`.
+//! it says: an id that is empty names nothing. A list that a device sends adds its items to what is
+//! stored and takes none away by leaving it out, since a device that has not heard of an item leaves
+//! it out too. What is to go is sent once more with `"removed": true`: the item itself where it is an
+//! object, else `{"value": item, "removed": true}`.
 
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value, json};
@@ -23,8 +23,7 @@ pub(crate) fn laid_over(stored: &Cell, said: &Cell) -> Cell {
     for item in said {
         let place = list.iter().position(|known| key(known) == key(&item)).or_else(|| {
             // Marked as removed, an object that has nothing but a value looks like a plain item.
-            let object = |known: &&Value| known.is_object() && is_removed(&item) && removed(known) == item;
-            list.iter().position(|known| object(&known))
+            list.iter().position(|known| known.is_object() && is_removed(&item) && removed(known) == item)
         });
         match (is_removed(&item), place) {
             (true, Some(at)) => drop(list.remove(at)),
@@ -86,7 +85,7 @@ fn key(item: &Value) -> String {
     if let Some(id) = object.get("id").filter(|id| is_named(id)) {
         return id.to_string();
     }
-    let mut names = object.iter().filter(|(name, id)| *name != "id" && name.ends_with("_id") && is_named(id));
+    let mut names = object.iter().filter(|(name, id)| name.ends_with("_id") && is_named(id));
     if let (Some((_, id)), None) = (names.next(), names.next()) {
         return id.to_string();
     }

@@ -1,6 +1,7 @@
 //! The last question before a mail goes out: does its reason still stand, who holds the role at
 //! this moment, and may they see the case? Answered from committed facts, in one snapshot.
 
+use entities::access::{self, Stand};
 use entities::clock::Day;
 use entities::people::letters;
 use entities::sql;
@@ -152,9 +153,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let (Some(holder), fallback) = facts.holder(role, today) else {
         return Ok(Bound::Nobody(format!("nobody is {} of the case", role.as_str())));
     };
-    let seen = "select 1 from sync_access where user_id = $1 and scope = $2 and visible";
-    let bound = vec![holder.user_id.as_str().into(), format!("case:{case_id}").into()];
-    if sql::one(&**snapshot, seen, bound).await?.is_none() {
+    if !access::has_open(&**snapshot, &holder.user_id, &Stand::Case(case_id.clone())).await? {
         return Ok(Bound::Nobody(format!("the {} may not see the case", role.as_str())));
     }
     let moved = row.to_user.as_ref().is_some_and(|before| *before != holder.user_id);

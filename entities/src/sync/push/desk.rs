@@ -206,8 +206,13 @@ impl<'a> Desk<'a> {
         }
         // Of whoever brings it: who accepts another's work answers for the case.
         let actor = Arc::clone(self.write.actor());
-        if let Err(Error::Forbidden(_)) = ask(self.write.conn(), None, checked.row(), now, &actor).await {
-            return self.quarantine(incoming, None, "this role may not make such a row", true).await;
+        match ask(self.write.conn(), None, checked.row(), now, &actor).await {
+            // What other rows stand against is refused at the desk alone: they may come after this one.
+            Ok(()) | Err(Error::Invalid(_)) => (),
+            Err(Error::Forbidden(_)) => {
+                return self.quarantine(incoming, None, "this role may not make such a row", true).await;
+            }
+            Err(why) => return Err(why),
         }
         if table.is_case() {
             self.cases.insert(incoming.id.clone());
@@ -283,24 +288,21 @@ impl<'a> Desk<'a> {
         if let Err(why) = self.reach.fits(&mut merged, Some(before), true, &actor) {
             return self.quarantine(incoming, Some(before), why, false).await;
         }
-        if let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+        // With what was taken back, the rest may stand otherwise.
+        let mut tries = 3;
+        while let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
             if !self.last_try && matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
                 self.deferred.push(incoming.clone());
                 return Ok(());
             }
+            if tries == 0 {
+                return self.quarantine(incoming, Some(before), BREAKS, false).await;
+            }
+            tries -= 1;
             merge::unmove(&mut merged, before, refused)?;
-            // With what was taken back, the rest may stand otherwise.
-            let mut left = 2;
-            while let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
-                if left == 0 {
-                    return self.quarantine(incoming, Some(before), BREAKS, false).await;
-                }
-                left -= 1;
-                merge::unmove(&mut merged, before, refused)?;
-            }
-            if incoming.whole && merged.illegal {
-                return self.refuse_move(incoming, before, &merged).await;
-            }
+        }
+        if incoming.whole && merged.illegal {
+            return self.refuse_move(incoming, before, &merged).await;
         }
         let Some(checked) = merge::settle(&mut merged, Some(before), now, &actor)? else {
             return self.quarantine(incoming, Some(before), BREAKS, false).await;

@@ -28,8 +28,8 @@ type Key = (&'static str, String);
 pub(super) struct Reach {
     /// Rows that the author sees, or has made in this push.
     seen: HashSet<Key>,
-    /// Rows that the author saw once.
-    known: HashSet<Key>,
+    /// Rows that the author saw once and does not any more.
+    seen_once: HashSet<Key>,
     /// Cases of the rows that belong to one.
     case_of: HashMap<Key, String>,
     /// Rows of this push that are kept, and why: what names one is kept beside it.
@@ -85,14 +85,11 @@ impl Reach {
                 reach.case_of.insert((name, row.try_get_by_index(0)?), row.try_get_by_index(1)?);
             }
             // What was hidden from its author after they wrote.
-            let hidden = |id: &&&str| {
-                let key = (name, (**id).to_owned());
-                reach.case_of.contains_key(&key) && !reach.seen.contains(&key)
-            };
-            let hidden: Vec<String> = ids.iter().filter(hidden).map(|id| (*id).to_owned()).collect();
+            let hidden = keys.iter().filter(|key| reach.case_of.contains_key(key) && !reach.seen.contains(key));
+            let hidden: Vec<String> = hidden.map(|(_, id)| id.clone()).collect();
             let Some(table) = table(name).filter(|_| !hidden.is_empty()) else { continue };
             for place in feed::places(write.conn(), write.actor().user(), table, &hidden).await? {
-                reach.known.extend(Some((name, place.id)).filter(|_| place.seen));
+                reach.seen_once.extend(Some((name, place.id)).filter(|_| place.seen));
             }
         }
         Ok(reach)
@@ -101,7 +98,7 @@ impl Reach {
     /// What may be named beside.
     pub(super) fn extend(&mut self, other: Reach) {
         self.seen.extend(other.seen);
-        self.known.extend(other.known);
+        self.seen_once.extend(other.seen_once);
         self.case_of.extend(other.case_of);
     }
 
@@ -141,7 +138,7 @@ impl Reach {
                 None => !crate::registry::table(target).is_some_and(|target| target.has_case()),
             };
             let late = !own && self.case_of.contains_key(&key);
-            if same_case && (late || self.seen.contains(&key) || self.known.contains(&key)) {
+            if same_case && (late || self.seen.contains(&key) || self.seen_once.contains(&key)) {
                 continue;
             }
             // Where it stands may be read from what it names. A row that has no typed form is stored nowhere.

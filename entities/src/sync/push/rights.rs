@@ -88,18 +88,7 @@ pub(super) async fn author_sees(write: &Write, cases: &HashSet<String>, actor: &
         }
         unknown.push(key);
     }
-    for key in unknown {
-        let open = sql::one(
-            write.conn(),
-            "select 1 from sync_access where user_id = $1 and scope = $2 and visible",
-            vec![user.into(), key.into()],
-        )
-        .await?;
-        if open.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    access::opens(write.conn(), user, &unknown).await
 }
 
 /// Somebody whose work it is, with the role that they have now.
