@@ -10,7 +10,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, FromRequest, Handler, HttpMessage, Responder, Route, web};
+use actix_web::{Error, FromRequest, Handler, HttpMessage, Responder, Route, guard, web};
 use entities::Role;
 use serde_json::Value;
 
@@ -146,7 +146,7 @@ impl Op {
         F::Output: Responder + 'static,
     {
         Op {
-            route: web::method(method.clone()).to(handler),
+            route: web::to(handler),
             method,
             path: path.into(),
             id: id.into(),
@@ -293,7 +293,12 @@ pub fn mount(cfg: &mut web::ServiceConfig, operations: Vec<Op>) {
         let (access, name) = (op.access, Name(op.id.into()));
         // The rows of the registry say for themselves what was asked for and denied.
         let people = op.tag == "people";
-        let guarded = op.route.wrap(from_fn(move |req, next| enter(access, people, name.clone(), req, next)));
+        let route = match op.method {
+            // A pull is taken down as what its phone was told, so only one that is read is a pull.
+            Method::GET if op.tag != "sync" => op.route.guard(guard::Any(guard::Get()).or(guard::Head())),
+            method => op.route.method(method),
+        };
+        let guarded = route.wrap(from_fn(move |req, next| enter(access, people, name.clone(), req, next)));
         let order = (op.path.contains('{'), op.path.replace('{', "\u{10ffff}"));
         paths.entry(order).or_insert_with(|| (op.path, Vec::new())).1.push(guarded);
     }

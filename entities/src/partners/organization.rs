@@ -112,13 +112,28 @@ impl Synced for Entity {
         if after.name.chars().any(char::is_control) {
             faults.push(Fault::field("name", "line_break", "a name has no line breaks"));
         }
-        let changed = before.is_none_or(|before| before.email != after.email);
-        if changed && after.email.as_deref().is_some_and(|email| !is_email(email)) {
+        // What was stored before a rule was made stays as it is until somebody changes it.
+        let changed =
+            |of: fn(&Model) -> &Option<String>| of(after).as_deref().filter(|_| before.map(of) != Some(of(after)));
+        if changed(|row| &row.email).is_some_and(|email| !is_email(email)) {
             faults.push(Fault::field("email", "email", "must be an address such as name@example.org"));
+        }
+        // An app opens it with a touch, and a script would run there.
+        if changed(|row| &row.website).is_some_and(|address| !is_web_address(address)) {
+            faults.push(Fault::field("website", "web_address", "must begin with https:// or http://"));
+        }
+        if changed(|row| &row.parent_organization_id).is_some_and(|parent| parent == after.id) {
+            faults.push(Fault::field("parent_organization_id", "own_parent", "an organisation is no part of itself"));
         }
         if after.tz.as_deref().is_some_and(|name| jiff::tz::TimeZone::get(name).is_err()) {
             faults.push(Fault::field("tz", "unknown_zone", "must be an IANA time zone such as Europe/London"));
         }
         faults
     }
+}
+
+fn is_web_address(text: &str) -> bool {
+    let mut parts = text.splitn(2, "://");
+    let scheme = parts.next().unwrap_or_default().to_ascii_lowercase();
+    ["https", "http"].contains(&scheme.as_str()) && parts.next().is_some_and(|rest| !rest.is_empty())
 }

@@ -183,9 +183,15 @@ async fn an_administrator_keeps_the_partners(world: World) {
         ("email", "\u{e1}@c.example"),
         ("name", "a\nb"),
         ("tz", "Mars/Base"),
+        ("website", "javascript:alert(1)"),
+        ("website", "https://"),
+        ("website", "JavaScript://example.org/%0aalert(1)"),
+        ("parent_organization_id", &text(&org["id"])),
     ] {
-        ada.patch(&path, json!({field: value})).await.refused(422);
+        let problem = ada.patch(&path, json!({field: value})).await.refused(422);
+        assert_eq!(problem["errors"][0]["pointer"], format!("/{field}"), "{problem}");
     }
+    ada.patch(&path, json!({"website": "HTTPS://harbor.example"})).await.ok();
     assert_eq!(ana.get(&path).await.ok()["name"], "Harbor Food Bank");
     omar.get(&path).await.refused(404);
     assert_eq!(ada.patch(&path, json!({"status": "inactive"})).await.ok()["status"], "inactive");

@@ -16,7 +16,27 @@ on_both!(
     the_form_of_a_dead_link_is_gone_whatever_is_typed,
     a_whole_number_may_be_written_with_a_point,
     a_nul_in_a_path_or_a_query_is_no_fault_of_ours,
+    what_is_read_may_be_asked_for_its_head_alone,
 );
+
+async fn what_is_read_may_be_asked_for_its_head_alone(world: World) {
+    let (ana, _, goal) = a_goal(&world).await;
+    let path = format!("/goals/{goal}");
+    let head = async |path: &str| ana.send(&format!("HEAD {path}"), ana.request(Method::HEAD, path)).await;
+    let (read, asked) = (ana.get(&path).await, head(&path).await);
+    assert_eq!((asked.status, asked.text.as_str()), (200, ""));
+    for name in ["etag", "content-type", "content-length"] {
+        assert_eq!(asked.header(name), read.header(name), "{name}");
+    }
+    assert_eq!(head("/goals/0192f0c1-7a1b-7000-8000-000000000000").await.status, 404);
+    assert_eq!(head("/teams").await.status, ana.get("/teams").await.status);
+    // A pull that nobody reads would count as told, and the stream has no end.
+    for path in ["/sync", "/sync/pull", "/sync/live"] {
+        assert_eq!(head(path).await.status, 405, "{path}");
+    }
+    let health = reqwest::Client::new().head(format!("{}/healthz", world.url)).send().await.expect("an answer");
+    assert_eq!(health.status(), 200);
+}
 
 async fn changes(person: &Person, path: &str, version: &str, body: Value) -> Answer {
     person.patch_at(path, version, body).await
