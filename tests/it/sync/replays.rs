@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::rules::{goal, opens_case};
+use super::rules::{goal, hands_over, opens_case};
+use super::told::kept;
 use crate::support::{Answer, Phone, World, on_both};
 
 on_both!(
@@ -19,6 +20,7 @@ on_both!(
     what_only_an_overtaken_push_holds_is_not_lost,
     what_is_added_under_a_number_that_was_used_is_done,
     a_push_that_is_repeated_again_and_again_undoes_nothing,
+    a_deletion_that_is_repeated_opens_no_decision_again,
 );
 
 /// Pushes what is waiting as number `push`; the answer is lost unless it is given to the phone.
@@ -274,4 +276,25 @@ async fn what_was_thrown_away_before_it_arrived_is_not_made(world: World) {
     one.pulls().await;
     let before = one.everything();
     assert!(!before.contains_key("sync_issues"), "{before:?}");
+}
+
+async fn a_deletion_that_is_repeated_opens_no_decision_again(world: World) {
+    let mut ana = Phone::of(&world.ana().await);
+    let ben = world.ben().await;
+    let case = opens_case(&mut ana).await;
+    let id = ana.creates("goals", goal(&case, "Ride the bus"));
+    ana.syncs().await;
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let deletes = json!({"goals": {"created": [], "updated": [], "deleted": [id]}});
+    counted(&ana, &deletes, 1, 0).await.ok();
+    let discard = format!("{}/discard", kept(&ben, &id).await);
+    ben.post(&discard, json!({"reason": "still wanted"})).await.ok();
+    let of_ben = async || ben.get("/sync_issues?status=open").await.ok()["items"].as_array().map(Vec::len);
+    assert_eq!(of_ben().await, Some(0));
+    counted(&ana, &deletes, 2, 0).await.ok();
+    assert_eq!(of_ben().await, Some(0), "its answer was lost, and nothing more");
+    ana.pulls().await;
+    assert!(!ana.everything().contains_key("goals"));
+    ben.get(&format!("/goals/{id}")).await.ok();
 }

@@ -191,9 +191,11 @@ enum Said {
 }
 
 async fn said_before(write: &Write, actor: &Actor, kept: &[Kept], sent: &Sent, row: &mut Incoming) -> Result<Said> {
-    // A deletion that is repeated does nothing.
     if row.op == Op::Deleted {
-        return Ok(Said::Nothing);
+        // Where it was kept and somebody has decided since, it must not be asked for again.
+        let then = kept.iter().rev().find_map(|push| push.sent.get(row.table.name)?.get(&row.id));
+        let again = then.is_some_and(|said| said.contains_key(DELETED));
+        return Ok(if again { Said::Everything } else { Said::Nothing });
     }
     let Some(now) = sent.get(row.table.name).and_then(|rows| rows.get(&row.id)) else { return Ok(Said::Nothing) };
     // What was said last counts: a value taken back and given again is news. One that was said again and
