@@ -109,7 +109,8 @@ pub async fn changed_elsewhere(
     Ok(names)
 }
 
-/// The items that others took out of a list of the row after `since`: other devices, or another user of this one.
+/// The items that others took out of a list of the row after `since`, or made others of, as they were before: other
+/// devices, or another user of this one.
 pub(crate) async fn taken_out(
     conn: &impl ConnectionTrait,
     row: &Row,

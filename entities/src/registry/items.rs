@@ -43,11 +43,10 @@ pub(crate) fn said(from: &Cell, to: &Cell) -> Value {
     to.iter().filter(|item| !from.contains(item)).cloned().chain(gone).collect()
 }
 
-/// Items that a list names and the stored one does not.
+/// Items that a list holds and the stored one does not, or not so.
 pub(crate) fn strangers(stored: &Cell, said: &Cell) -> Vec<Value> {
     let (stored, said) = (read(stored).unwrap_or_default(), read(said).unwrap_or_default());
-    let known = |item: &Value| stored.iter().any(|known| key(known) == key(item));
-    said.into_iter().filter(|item| !is_removed(item) && !known(item)).collect()
+    said.into_iter().filter(|item| !is_removed(item) && !stored.contains(item)).collect()
 }
 
 /// The list without these items.

@@ -282,17 +282,19 @@ fn path(row: &QueryResult) -> Result<Path> {
 fn resolve(table: &'static Table, id: String, paths: &[Path]) -> Entry {
     let live = paths.iter().any(Path::is_open);
     let position = paths.iter().filter(|path| path.is_open() == live).map(Path::position).max().unwrap_or_default();
+    let lost = paths.iter().filter(|path| path.entered > 0).map(Path::position).max().unwrap_or(position);
     Entry {
         table,
         id,
         position,
         latest: paths.iter().map(Path::position).max().unwrap_or_default(),
-        lost: paths.iter().filter(|path| path.entered > 0).map(Path::position).max().unwrap_or(position),
+        lost,
         live,
         held: paths.iter().any(Path::was_visible),
         seen: paths.iter().any(|path| path.entered > 0 && path.was_visible()),
         ended: paths.iter().any(Path::was_seen_to_end),
-        immediate: paths.iter().any(|path| path.immediate && !path.visible),
+        // Of several paths the one that ended last is what took it: what was taken at once before stayed by that one.
+        immediate: paths.iter().any(|path| path.immediate && !path.visible && path.position() == lost),
     }
 }
 

@@ -184,15 +184,16 @@ pub(crate) fn as_it_was(incoming: &Incoming, before: Option<&Row>, people: &Hash
             (Merge::Protective, Some(before)) => column.loosens(before.cell(at), &cell),
             // The server's own words (a case's number) are not taken from a device where there are any.
             (Merge::Server, Some(_)) if !table.is_servers() => matches!(column.field.kind, Kind::Id | Kind::Text(_)),
-            (Merge::State, Some(_)) => incoming.names_as_changed(column.name),
+            (Merge::State, _) => incoming.names_as_changed(column.name),
             (Merge::Server, None) if column.field.kind == Kind::Id && column.field.refers.is_none() => {
                 !matches!(&cell, Cell::String(Some(id)) if people.contains(id))
             }
             _ => false,
         };
         if !stays {
-            let list = column.field.merge == Merge::Items;
-            row.put(at, if list { items::laid_over(row.cell(at), &cell) } else { cell });
+            // What was taken out of a list in the lost time is out; what has not been sent yet only adds.
+            let adds = column.field.merge == Merge::Items && incoming.names_as_changed(column.name);
+            row.put(at, if adds { items::laid_over(row.cell(at), &cell) } else { cell });
         }
     }
     row

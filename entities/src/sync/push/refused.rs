@@ -61,10 +61,11 @@ impl Desk<'_> {
         }));
     }
 
-    /// Items of lists that others took out after the device wrote, and that it still sends; and what is told of each list.
+    /// Items of lists that others took out or changed after the device wrote, and that it still sends as they were; and
+    /// what is told of each list.
     ///
-    /// A WatermelonDB app sends a list whole, and keeps its own through a pull. What was taken out before the pull of its
-    /// last push it knew when it wrote, and means to have there again. Of work that was kept it is not known what
+    /// A WatermelonDB app sends a list whole, and keeps its own through a pull. What was done to it before the pull of its
+    /// last push it knew when it wrote, and means to have otherwise. Of work that was kept it is not known what
     /// its device knew; what its author took out is theirs to put back.
     pub(super) async fn taken_out(
         &self,
@@ -82,7 +83,9 @@ impl Desk<'_> {
             if strangers.is_empty() {
                 continue;
             }
-            let said = format!("{name}: what others took out meanwhile stays out. Add it again if it is to be there.");
+            let said = format!(
+                "{name}: what others took out or changed meanwhile stays as they left it. Say it again if it is to be otherwise."
+            );
             let sent = Map::from_iter([(name.to_owned(), sent.clone())]);
             let telling = Telling::to_author("ignored", table, &incoming.id, before.case_id(), said, sent);
             let since = Device::pushed_since(conn, author).await?;
