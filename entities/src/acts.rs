@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use crate::access;
 use crate::doc::Doc;
 use crate::error::{Error, Fault, Result};
-use crate::registry::{Column, Face, Holds, Kind, Merge, MoveSpec, Row, Table, ask, is_id};
+use crate::registry::{Column, Face, Holds, Kind, Merge, MoveSpec, Row, Table, ask, is_id, is_rested_on};
 use crate::sql;
 use crate::write::Write;
 
@@ -246,6 +246,10 @@ pub async fn remove(write: &mut Write, table: &'static Table, id: &str, seen: i6
     }
     if before.seq() != seen {
         return Err(Error::Stale);
+    }
+    if is_rested_on(write.conn(), &before).await? {
+        let detail = "Other rows hang on it, such as a rating of a goal: withdraw it instead.".into();
+        return Err(Error::Conflict { code: "rested_on", detail });
     }
     write.delete(&before).await
 }

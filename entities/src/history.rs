@@ -4,7 +4,7 @@
 //! tells which columns changed since a device last pulled, and from which device (rule S10). It
 //! is read under the row's own scopes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::{Map, Value};
@@ -140,7 +140,11 @@ pub(crate) async fn taken_out(
         _ => Vec::new(),
     });
     let pairs = lists.windows(2).zip(others).filter(|(_, others)| *others);
-    Ok(pairs.flat_map(|(pair, _)| pair[0].iter().filter(|item| !pair[1].contains(item)).cloned()).collect())
+    let gone = pairs.flat_map(|(pair, _)| {
+        let next: HashSet<&Value> = pair[1].iter().collect();
+        pair[0].iter().filter(move |item| !next.contains(item)).cloned()
+    });
+    Ok(gone.collect())
 }
 
 /// The values that a column has had and has no more, oldest first, and whether this device gave it each.

@@ -105,7 +105,7 @@ fn delete_operation(table: &'static Table) -> Op {
         .access(Access::Roles(table.writers))
         .if_match(true)
         .answers(204, "Gone", None)
-        .errors(&[412, 428])
+        .errors(&[409, 412, 428])
 }
 
 /// One operation for each verb; two moves of one verb are one operation.

@@ -7,6 +7,8 @@
 //! it out too. What is to go is sent once more with `"removed": true`: the item itself where it is an
 //! object, else `{"value": item, "removed": true}`.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use sea_orm::Value as Cell;
 use serde_json::{Map, Value, json};
 
@@ -19,39 +21,55 @@ pub(crate) fn laid_over(stored: &Cell, said: &Cell) -> Cell {
     if is_null(said) {
         return stored.clone();
     }
-    let (mut list, Some(said)) = (read(stored).unwrap_or_default(), read(said)) else { return said.clone() };
+    let (list, Some(said)) = (read(stored).unwrap_or_default(), read(said)) else { return said.clone() };
+    let mut list: Vec<Option<Value>> = list.into_iter().map(Some).collect();
+    // By key, since a list that somebody sends may have as many items as a body holds.
+    let mut places: HashMap<String, VecDeque<usize>> = HashMap::new();
+    for (at, known) in list.iter().enumerate() {
+        places.entry(known.as_ref().map(key).unwrap_or_default()).or_default().push_back(at);
+    }
     for item in said {
-        let place = list.iter().position(|known| key(known) == key(&item)).or_else(|| {
+        let name = key(&item);
+        if is_removed(&item) {
             // Marked as removed, an object that has nothing but a value looks like a plain item.
-            list.iter().position(|known| known.is_object() && is_removed(&item) && removed(known) == item)
-        });
-        match (is_removed(&item), place) {
-            (true, Some(at)) => drop(list.remove(at)),
-            (true, None) => (),
-            (false, Some(at)) => list[at] = item,
-            (false, None) => list.push(item),
+            let names = [Some(name), only_value(&item).map(|value| key(&json!({"value": value})))];
+            let found = names.into_iter().flatten().find_map(|name| places.get_mut(&name)?.pop_front());
+            if let Some(at) = found {
+                list[at] = None;
+            }
+            continue;
+        }
+        match places.get(&name).and_then(|found| found.front()) {
+            Some(at) => list[*at] = Some(item),
+            None => {
+                places.entry(name).or_default().push_back(list.len());
+                list.push(Some(item));
+            }
         }
     }
-    canonical(Value::Array(list)).into()
+    canonical(list.into_iter().flatten().collect()).into()
 }
 
 /// What somebody says who knew the list as `from` and wants it to be `to`: items that are new or
 /// changed, and those that went.
 pub(crate) fn said(from: &Cell, to: &Cell) -> Value {
     let (from, to) = (read(from).unwrap_or_default(), read(to).unwrap_or_default());
-    let gone = from.iter().filter(|item| !to.iter().any(|kept| key(kept) == key(item))).map(removed);
-    to.iter().filter(|item| !from.contains(item)).cloned().chain(gone).collect()
+    let (known, kept): (HashSet<&Value>, HashSet<String>) = (from.iter().collect(), to.iter().map(key).collect());
+    let gone = from.iter().filter(|item| !kept.contains(&key(item))).map(removed);
+    to.iter().filter(|item| !known.contains(item)).cloned().chain(gone).collect()
 }
 
 /// Items that a list holds and the stored one does not, or not so.
 pub(crate) fn strangers(stored: &Cell, said: &Cell) -> Vec<Value> {
     let (stored, said) = (read(stored).unwrap_or_default(), read(said).unwrap_or_default());
+    let stored: HashSet<&Value> = stored.iter().collect();
     said.into_iter().filter(|item| !is_removed(item) && !stored.contains(item)).collect()
 }
 
 /// The list without these items.
 pub(crate) fn without(list: &Cell, gone: &[Value]) -> Cell {
     let Some(list) = read(list) else { return list.clone() };
+    let gone: HashSet<&Value> = gone.iter().collect();
     Value::Array(list.into_iter().filter(|item| !gone.contains(item)).collect()).to_string().into()
 }
 
@@ -64,6 +82,12 @@ fn read(cell: &Cell) -> Option<Vec<Value>> {
 
 fn is_removed(item: &Value) -> bool {
     item.get("removed") == Some(&Value::Bool(true))
+}
+
+/// What a plain item is that is marked as removed.
+fn only_value(item: &Value) -> Option<&Value> {
+    let object = item.as_object().filter(|object| object.len() == 2 && is_removed(item))?;
+    object.get("value")
 }
 
 fn removed(item: &Value) -> Value {
@@ -88,7 +112,7 @@ fn key(item: &Value) -> String {
     if let (Some((_, id)), None) = (names.next(), names.next()) {
         return id.to_string();
     }
-    if let (true, Some(value), 2) = (is_removed(item), object.get("value"), object.len()) {
+    if let Some(value) = only_value(item) {
         return value.to_string();
     }
     // Members in any order say the same.
@@ -124,6 +148,17 @@ mod tests {
         let changed = json!([{"attended": false, "person_id": "p1"}]);
         let expected = json!(["debt", {"id": "c1", "value": "555"}, {"attended": false, "person_id": "p1"}]);
         assert_eq!(laid_over(&stored, &cell(changed)), cell(expected));
+    }
+
+    #[test]
+    fn a_long_list_takes_no_longer_for_each_item() {
+        let (stored, said_): (Vec<u32>, Vec<u32>) = ((0..40_000).collect(), (20_000..60_000).collect());
+        let (stored, list) = (cell(json!(stored)), cell(json!(said_)));
+        let all: Vec<u32> = (0..60_000).collect();
+        assert_eq!(laid_over(&stored, &list), cell(json!(all)));
+        assert_eq!(strangers(&stored, &list).len(), 20_000);
+        assert_eq!(said(&stored, &list).as_array().map(Vec::len), Some(40_000));
+        assert_eq!(without(&stored, &strangers(&list, &stored)), cell(json!((20_000..40_000).collect::<Vec<u32>>())));
     }
 
     #[test]

@@ -23,8 +23,8 @@ use std::sync::LazyLock;
 pub use field::{Field, Holds, Kind, Merge};
 pub use row::{Checked, Row};
 pub use table::{Column, MoveSpec, Table};
-pub(crate) use ties::fill;
 pub use ties::{Fill, Need, ask};
+pub(crate) use ties::{fill, is_rested_on};
 pub use wire::{Face, Unfit, is_id};
 
 use sea_orm::{EntityTrait, ModelTrait};

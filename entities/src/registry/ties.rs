@@ -6,7 +6,7 @@
 
 use sea_orm::{ConnectionTrait, Value};
 
-use super::{Kind, Row};
+use super::{Kind, Row, TABLES};
 use crate::access::Actor;
 use crate::clock::Instant;
 use crate::error::{Error, Fault, Result};
@@ -86,6 +86,20 @@ pub async fn ask(
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+/// Whether another row cannot be without this one: then it is not deleted, even where its entity would allow it.
+pub(crate) async fn is_rested_on(conn: &impl ConnectionTrait, row: &Row) -> Result<bool> {
+    for table in TABLES.iter() {
+        let columns = table.columns.iter().filter(|column| column.field.refers == Some(row.table.name));
+        for column in columns.filter(|column| column.field.required) {
+            let text = format!("select 1 from {} where {} = $1 and deleted_at is null", table.name, column.name);
+            if sql::one(conn, &text, vec![row.id().into()]).await?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Sets the columns that are read from other rows.

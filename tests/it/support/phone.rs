@@ -268,7 +268,7 @@ impl Phone {
     pub fn once_synced(&self) -> BTreeMap<String, Vec<Value>> {
         let rows = |rows: &BTreeMap<String, Local>| -> Vec<Value> {
             let known = rows.values().filter(|local| local.status != Status::Created);
-            known.map(|local| Value::Object(local.row.clone())).collect()
+            known.map(Local::raw).collect()
         };
         self.tables.iter().map(|(table, all)| (table.clone(), rows(all))).filter(|(_, all)| !all.is_empty()).collect()
     }

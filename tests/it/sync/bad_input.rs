@@ -28,6 +28,7 @@ on_both!(
     a_token_that_expires_in_mid_paging_costs_no_row,
     the_same_push_twice_at_once_has_one_effect,
     any_text_comes_back_as_it_was_sent,
+    what_is_no_row_at_all_is_told,
 );
 
 /// The ways in.
@@ -529,4 +530,16 @@ async fn any_text_comes_back_as_it_was_sent(world: World) {
         }
         phone.pulls().await;
     }
+}
+
+async fn what_is_no_row_at_all_is_told(world: World) {
+    let (ana, _) = a_case(&world).await;
+    let body = json!({"notes": {"created": ["text of a note", null], "updated": [["x"]], "deleted": [7]}});
+    ana.post(&Face::Watermelon.path("notes"), body.clone()).await.ok();
+    ana.post("/sync/quarantine", body).await.ok();
+    let issues = ana.get("/sync_issues?limit=200").await.ok();
+    let mut told: Vec<&Value> =
+        issues["items"].as_array().expect("a list").iter().map(|told| &told["detail"]["row"]).collect();
+    told.sort_by_key(|row| row.to_string());
+    assert_eq!(told, [&json!("text of a note"), &json!(["x"])]);
 }

@@ -4,12 +4,14 @@ use entities::casework::{case, case_assignment};
 use entities::{Actor, sql};
 use serde_json::{Value, json};
 
+use super::reach::with_person;
 use super::rules::{goal, hands_over, opens_case};
 use crate::support::{Phone, World, on_both};
 
 on_both!(
     the_third_conflict_in_a_row_is_settled_row_by_row_and_the_loser_is_in_history,
     an_immediate_loss_waits_for_no_unsent_work,
+    a_person_is_taken_as_the_last_of_their_cases_is,
     deletes_wait_for_unsent_work_a_day_and_no_longer,
     late_work_is_taken_in_for_two_weeks_and_no_longer,
     a_cover_that_is_over_is_ended_by_a_worker_alone,
@@ -86,6 +88,25 @@ async fn an_immediate_loss_waits_for_no_unsent_work(world: World) {
         world.pass_secs(1);
         let page = phone.asks("&pending=1").await.ok();
         assert_eq!(deleted(&page, "cases").contains(&json!(case)), at_once, "immediate: {immediate}");
+    }
+}
+
+async fn a_person_is_taken_as_the_last_of_their_cases_is(world: World) {
+    let (ben, sam) = (world.ben().await, world.sam().await);
+    for last_at_once in [false, true] {
+        let mut phone = Phone::of(&world.ana().await);
+        let (first, person) = with_person(&mut phone, "Noor").await;
+        let second = opens_case(&mut phone).await;
+        phone.creates("case_parties", json!({"case_id": second, "person_id": person, "role": "primary_client"}));
+        phone.syncs().await;
+        phone.syncs().await;
+        for (case, immediate) in [(&first, !last_at_once), (&second, last_at_once)] {
+            let to = json!({"user_id": ben.user_id(), "role": "primary", "reason": "Today", "immediate": immediate});
+            sam.post(&format!("/cases/{case}/assignments"), to).await.ok();
+            world.pass_secs(1);
+        }
+        let page = phone.asks("&pending=1").await.ok();
+        assert_eq!(deleted(&page, "persons").contains(&json!(person)), last_at_once, "at once: {last_at_once}");
     }
 }
 

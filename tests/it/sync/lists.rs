@@ -4,9 +4,15 @@ use serde_json::{Value, json};
 
 use super::reach::{issues, natively, with_person};
 use super::rules::opens_case;
+use super::told::{a_goal, told};
 use crate::support::{Phone, World, on_both};
 
-on_both!(what_two_phones_add_to_one_list_both_stays, what_was_taken_out_of_a_list_elsewhere_stays_out,);
+on_both!(
+    what_two_phones_add_to_one_list_both_stays,
+    what_was_taken_out_of_a_list_elsewhere_stays_out,
+    what_another_made_of_an_item_stays_so,
+    a_list_as_long_as_a_body_holds_nobody_up,
+);
 
 async fn what_two_phones_add_to_one_list_both_stays(world: World) {
     let ana = world.ana().await;
@@ -122,4 +128,53 @@ async fn what_was_taken_out_of_a_list_elsewhere_stays_out(world: World) {
     phone.syncs().await;
     phone.pulls().await;
     assert_eq!(list(&phone).as_array().map(Vec::len), Some(4), "{}", list(&phone));
+}
+
+async fn what_another_made_of_an_item_stays_so(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let (_, person) = with_person(&mut phone, "Pia").await;
+    let says = |items: &Value| json!({"contact_points": items.to_string()});
+    let list = |phone: &Phone| -> Value {
+        serde_json::from_str(phone.column("persons", &person, "contact_points").as_str().unwrap_or("[]")).expect("JSON")
+    };
+    let mobile = |digits: &str, voicemail: bool| json!({"id": "c1", "value": digits, "ok_voicemail": voicemail});
+    let mail = json!({"id": "c2", "value": "pia@home.example"});
+    phone.edits("persons", &person, says(&json!([mobile("555-1", true)])));
+    phone.syncs().await;
+    phone.syncs().await;
+    phone.edits("persons", &person, json!({"preferred_name": "Pi"}));
+    phone.syncs().await;
+    let other = ana.on_another_device();
+    other.logs_in().await;
+    let mut tablet = Phone::of(&other);
+    tablet.pulls().await;
+    tablet.edits("persons", &person, says(&json!([mobile("555-2", false)])));
+    tablet.syncs().await;
+    // The phone has not heard of it and adds an address.
+    phone.edits("persons", &person, says(&json!([mobile("555-1", true), mail])));
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(list(&phone), json!([mobile("555-2", false), mail]), "nobody leaves a voicemail");
+    assert_eq!(issues(&phone).iter().filter(|issue| issue["about_id"] == json!(person)).count(), 1);
+    // What somebody says who knows is said.
+    phone.edits("persons", &person, says(&json!([mobile("555-1", true), mail])));
+    phone.syncs().await;
+    phone.pulls().await;
+    assert_eq!(list(&phone), json!([mobile("555-1", true), mail]));
+}
+
+async fn a_list_as_long_as_a_body_holds_nobody_up(world: World) {
+    let (phone, _, goal) = a_goal(&world).await;
+    let ana = &phone.person;
+    ana.patch(&format!("/goals/{goal}"), json!({"strengths": ["draws"]})).await.ok();
+    let items: Vec<String> = (0..60_000).map(|at| format!("strength {at}")).collect();
+    let row = json!({"id": goal, "_changed": "strengths", "strengths": json!(items).to_string()});
+    let watermelon = json!({"goals": {"created": [], "updated": [row], "deleted": []}});
+    let native = json!([{"id": "mutation-0001", "op": "update", "table": "goals", "row_id": goal,
+        "set": {"strengths": {"from": ["draws"], "to": items}}}]);
+    ana.post(&format!("/sync?last_pulled_at={}", phone.cursor.expect("a cursor")), watermelon).await.ok();
+    natively(ana, native).await;
+    assert_eq!(ana.get(&format!("/goals/{goal}")).await.ok()["strengths"], json!(["draws"]), "it is too long to keep");
+    assert_eq!(told(ana, &goal).await.iter().filter(|(kind, _)| kind == "cleaned").count(), 2);
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod agency;
 mod bad_input;
+mod behind;
 mod bounds;
 mod crowd;
 mod custody;

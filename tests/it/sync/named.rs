@@ -152,7 +152,7 @@ async fn what_names_a_row_that_is_kept_is_kept_beside_it(world: World) {
     let better =
         json!({"case_id": case, "goal_id": goal, "rated_on": "2027-03-01", "level": 1, "replaces": "rating-0001"});
     let body = json!({
-        "notes": {"created": [document("note-00000001", hidden), document("note-00000002", correction)], "updated": [], "deleted": []},
+        "notes": {"created": [document("note-00000002", correction), document("note-00000001", hidden)], "updated": [], "deleted": []},
         "goal_ratings": {"created": [document("rating-0001", blank), document("rating-0002", better)], "updated": [], "deleted": []}});
     ana.post(&format!("/sync?last_pulled_at={}", phone.cursor.expect("a cursor")), body).await.ok();
     for (table, id) in [("notes", "note-00000001"), ("notes", "note-00000002"), ("goal_ratings", "rating-0002")] {

@@ -25,6 +25,8 @@ on_both!(
     what_the_first_of_two_restores_took_comes_back_after_the_second,
     what_was_lost_under_a_clock_that_ran_ahead_comes_back,
     an_app_that_only_asks_to_wait_keeps_what_nobody_else_has,
+    what_was_taken_out_of_a_list_in_the_lost_time_stays_out,
+    a_state_that_was_never_sent_comes_with_its_push,
 );
 
 const STAMPS: [&str; 3] = ["created_at", "updated_at", "updated_by"];
@@ -522,4 +524,49 @@ async fn an_edit_since_does_not_make_a_row_its_editors(world: World) {
     }
     ben.post("/sync/salvage", offers("notes", row)).await.ok();
     assert_eq!(fresh(&ana).await.column("notes", &note, "author_id"), json!(ana.user_id()));
+}
+
+async fn what_was_taken_out_of_a_list_in_the_lost_time_stays_out(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let path = format!("/persons/{}", case.person);
+    let number = |digits: &str| json!({"kind": "phone", "value": digits});
+    ana.patch(&path, json!({"contact_points": [number("555-1"), number("555-2")]})).await.ok();
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    ana.patch(&path, json!({"contact_points": [number("555-1")]})).await.ok();
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    goes_back(&world, &bytes, &[&ana]).await;
+    assert_eq!(ana.get(&path).await.ok()["contact_points"], json!([number("555-1"), number("555-2")]));
+    salvages(&phone).await;
+    assert_eq!(ana.get(&path).await.ok()["contact_points"], json!([number("555-1")]));
+}
+
+async fn a_state_that_was_never_sent_comes_with_its_push(world: World) {
+    let ana = world.ana().await;
+    let mut phone = Phone::of(&ana);
+    let case = opens_case(&mut phone).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    let vague = phone.creates("goals", goal(&case, "Vague"));
+    let blank = phone.creates("notes", json!({"case_id": case, "kind": "progress", "body": ""}));
+    phone.syncs().await;
+    phone.pulls().await;
+    phone.edits("goals", &vague, json!({"lifecycle": "completed"}));
+    phone.edits("notes", &blank, json!({"status": "signed"}));
+    goes_back(&world, &bytes, &[&ana]).await;
+    let held = phone.once_synced().into_iter();
+    let offer: Value =
+        held.map(|(table, rows)| (table, json!({"created": [], "updated": rows, "deleted": []}))).collect();
+    assert_eq!(ana.post("/sync/salvage", offer).await.ok()["stored"], json!(2));
+    for (path, column) in [(format!("/goals/{vague}"), "lifecycle"), (format!("/notes/{blank}"), "status")] {
+        assert_eq!(ana.get(&path).await.ok()[column], "draft", "{path}");
+    }
+    phone.syncs().await;
+    phone.pulls().await;
+    for (table, id, column) in [("goals", &vague, "lifecycle"), ("notes", &blank, "status")] {
+        assert_eq!(phone.column(table, id, column), json!("draft"), "as it would have been refused before");
+    }
+    assert!(kinds(&phone).contains(&json!("illegal_move")), "{:?}", kinds(&phone));
 }

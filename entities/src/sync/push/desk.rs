@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 
 use super::intake::{Incoming, Op};
 use super::merge::Elsewhere;
@@ -14,7 +14,7 @@ use crate::access::Actor;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
-use crate::registry::{Checked, Row, Table, ask, table};
+use crate::registry::{Checked, Face, Merge, Row, Table, ask, is_rested_on, table};
 use crate::sync::custody::WAITING;
 use crate::sync::device::{self, Device};
 use crate::sync::feed;
@@ -272,7 +272,13 @@ impl<'a> Desk<'a> {
         let columns =
             if before.edit_seq() > self.since { self.changed_elsewhere(incoming).await? } else { BTreeSet::new() };
         let (taken_out, left_out) = self.taken_out(incoming, before).await?;
-        let elsewhere = Elsewhere { columns, taken_out };
+        let states = || incoming.table.columns.iter().filter(|column| column.field.merge == Merge::State);
+        let moves = states().any(|column| {
+            let sent = incoming.raw.get(column.name).and_then(Json::as_str);
+            sent.is_some() && sent != before.text(column.name) && incoming.speaks_for(column.name)
+        });
+        let moved = if moves { self.changed_unknown(incoming).await? } else { BTreeSet::new() };
+        let elsewhere = Elsewhere { columns, moved, taken_out };
         let mut merged = merge::merge(incoming, Some(before), &elsewhere, now, &actor)?;
         if !merged.conflicts.is_empty() && self.sends_back().await? {
             self.conflicts.push(Conflict {
@@ -340,14 +346,31 @@ impl<'a> Desk<'a> {
             return Ok(());
         }
         let actor = Arc::clone(&self.author);
-        if before.table.may_delete(before, &actor)? {
+        let said = if !before.table.may_delete(before, &actor)? || is_rested_on(self.write.conn(), before).await? {
+            "This cannot be deleted; it has been put back. Void or withdraw it instead."
+        } else if self.changed_unknown(incoming).await?.is_empty() {
             self.applied += 1;
             return self.write.delete(before).await;
-        }
+        } else {
+            "It was changed elsewhere, perhaps after it was deleted here, so it has been put back."
+        };
         device::resend(self.write, before.table.name, before.id()).await?;
-        let said = "This cannot be deleted; it has been put back. Void or withdraw it instead.";
         self.refuse_deletion(incoming, before, said);
         Ok(())
+    }
+
+    /// Columns that others changed and of which the device may not have known when it wrote. A WatermelonDB app pulls
+    /// before it pushes, so what it wrote on is the pull of the push before (`taken_out` in refused.rs); where there was
+    /// none, this one's.
+    async fn changed_unknown(&self, incoming: &Incoming) -> Result<BTreeSet<String>> {
+        if incoming.face != Face::Watermelon || self.since == i64::MAX {
+            return Ok(BTreeSet::new());
+        }
+        let known = match Device::pushed_since(self.write.conn(), &self.author).await? {
+            0 => self.since,
+            pushed => pushed.min(self.since),
+        };
+        history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, known, &self.author).await
     }
 
     /// A row that is deleted or not the author's to see. When it says only what is stored already
@@ -365,7 +388,7 @@ impl<'a> Desk<'a> {
                 return device::resend(self.write, name, id).await;
             }
         }
-        let named = incoming.raw.get("case_id").and_then(serde_json::Value::as_str);
+        let named = incoming.raw.get("case_id").and_then(Json::as_str);
         let reason = if before.is_deleted() && self.visible_before(before) {
             DELETED
         } else if incoming.op == Op::Created && named.is_some_and(|case| !self.cases.contains(case)) {

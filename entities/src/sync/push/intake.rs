@@ -137,6 +137,10 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
                     (Op::Created | Op::Updated, Value::Object(raw)) => {
                         (raw.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(), raw)
                     }
+                    (Op::Created | Op::Updated, item) if !item.is_null() => {
+                        // No row, but somebody may have meant something by it.
+                        (item.to_string(), Map::from_iter([("row".to_owned(), item)]))
+                    }
                     // Nothing a person wrote can be in it.
                     _ => continue,
                 };
@@ -165,7 +169,36 @@ pub(crate) fn read(body: Value) -> Result<Intake, PushRefusal> {
     if intake.rows.len() + unfit > MAX_ROWS {
         return Err(PushRefusal::TooManyRows);
     }
-    // Parents before children, whatever order the device listed them in (H18).
-    intake.rows.sort_by_key(|row| (row.table.rank, row.table.name));
+    // Parents before children, whatever order the device listed them in (H18), and of one table what is named before what
+    // names it: what becomes of a correction hangs on what becomes of its note.
+    let mut rows: Vec<(usize, Incoming)> = depths(&intake.rows).into_iter().zip(intake.rows).collect();
+    rows.sort_by_key(|(depth, row)| (row.table.rank, row.table.name, *depth));
+    intake.rows = rows.into_iter().map(|(_, row)| row).collect();
     Ok(intake)
+}
+
+/// How many rows of its own table, of those that came, each row names one after the other.
+fn depths(rows: &[Incoming]) -> Vec<usize> {
+    let places: HashMap<(&str, &str), usize> =
+        rows.iter().enumerate().map(|(at, row)| ((row.table.name, row.id.as_str()), at)).collect();
+    let names = |row: &Incoming| -> Vec<usize> {
+        let own = row.table.columns.iter().filter(|column| column.field.refers == Some(row.table.name));
+        own.filter_map(|column| places.get(&(row.table.name, row.raw.get(column.name)?.as_str()?)).copied()).collect()
+    };
+    let named: Vec<Vec<usize>> = rows.iter().map(names).collect();
+    let (mut depths, mut entered) = (vec![0; rows.len()], vec![false; rows.len()]);
+    for first in 0..rows.len() {
+        let mut way = vec![first];
+        while let Some(&at) = way.last() {
+            entered[at] = true;
+            // A ring is broken where it was entered.
+            if let Some(below) = named[at].iter().find(|below| !entered[**below]) {
+                way.push(*below);
+            } else {
+                depths[at] = named[at].iter().map(|below| depths[*below] + 1).max().unwrap_or(0);
+                way.pop();
+            }
+        }
+    }
+    depths
 }

@@ -62,6 +62,8 @@ fn blank(incoming: &Incoming) -> Row {
 pub(crate) struct Elsewhere {
     /// Columns that were changed since the device pulled.
     pub(crate) columns: BTreeSet<String>,
+    /// Columns that may have been changed since it wrote, though it has pulled them since.
+    pub(crate) moved: BTreeSet<String>,
     /// Items of lists that were taken out since it wrote, and that it still sends, by column.
     pub(crate) taken_out: BTreeMap<&'static str, Vec<Value>>,
 }
@@ -160,7 +162,8 @@ pub(crate) fn merge(
         }
         let cell = way.flatten().map_or(cell, |way| way.to.into());
         // A face that sends states sends the last of an offline spell: agreed and started on one visit.
-        let far = verb.is_none() && !elsewhere.columns.contains(column.name);
+        let moved = elsewhere.columns.contains(column.name) || elsewhere.moved.contains(column.name);
+        let far = verb.is_none() && !moved;
         if let Err(against) = step(&mut merged.row, (at, column, &cell), way, (before.is_none(), far), now, actor)? {
             merged.illegal = true;
             merged.against.extend(against);

@@ -90,6 +90,7 @@ impl Desk<'_> {
             let telling = Telling::to_author("ignored", table, &incoming.id, before.case_id(), said, sent);
             let since = Device::pushed_since(conn, author).await?;
             let mut out = history::taken_out(conn, before, name, since, author).await?;
+            let strangers: HashSet<&Value> = strangers.iter().collect();
             out.retain(|item| strangers.contains(item));
             if !out.is_empty() {
                 gone.insert(name, out);
