@@ -92,9 +92,15 @@ pub async fn ask(
 pub(crate) async fn is_rested_on(conn: &impl ConnectionTrait, row: &Row) -> Result<bool> {
     for table in TABLES.iter() {
         let columns = table.columns.iter().filter(|column| column.field.refers == Some(row.table.name));
-        for column in columns.filter(|column| column.field.required) {
-            let text = format!("select 1 from {} where {} = $1 and deleted_at is null", table.name, column.name);
-            if sql::one(conn, &text, vec![row.id().into()]).await?.is_some() {
+        for column in columns.filter(|column| column.field.required && column.name != "case_id") {
+            let mut text = format!("select 1 from {} where {} = $1 and deleted_at is null", table.name, column.name);
+            let mut values = vec![row.id().into()];
+            // A row names only rows of its own case, and those of a case are found by an index.
+            if let Some(case) = row.case_id().filter(|_| table.has_case()) {
+                text.push_str(" and case_id = $2");
+                values.push(case.into());
+            }
+            if sql::one(conn, &text, values).await?.is_some() {
                 return Ok(true);
             }
         }

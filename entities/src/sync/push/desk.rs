@@ -370,7 +370,11 @@ impl<'a> Desk<'a> {
             0 => self.since,
             pushed => pushed.min(self.since),
         };
-        history::changed_elsewhere(self.write.conn(), incoming.table, &incoming.id, known, &self.author).await
+        let conn = self.write.conn();
+        let mut changed = history::changed_elsewhere(conn, incoming.table, &incoming.id, known, &self.author).await?;
+        // What only the server sets, nobody wrote.
+        changed.retain(|name| incoming.table.column(name).is_some_and(|column| column.field.writable()));
+        Ok(changed)
     }
 
     /// A row that is deleted or not the author's to see. When it says only what is stored already
