@@ -56,6 +56,9 @@ pub fn operations() -> Vec<Op> {
             .errors(&[401, 403]),
         Op::new(Method::POST, "/auth/logout", "logout", logout)
             .says("sessions", "Sign out: the session ends on every path")
+            .detail(
+                "So does every other session of the same user on the same device, such as one of an earlier sign-in.",
+            )
             .answers(204, "Signed out", None),
         Op::new(Method::GET, "/me", "me", me).says("sessions", "Who am I").gives(
             200,
@@ -82,7 +85,10 @@ async fn login(state: web::Data<State>, req: HttpRequest, body: JsonBody) -> Ans
     if !user::still_signs_in_with(&*side, &user.id, hash.as_deref()).await? {
         return Err(Problem::Unauthorized("sign_in_failed"));
     }
-    if device::by_id(&*side, &user.id, &asked.device_id).await?.is_some_and(|known| known.wipe_requested_at.is_some()) {
+    if device::is_wiped(&*side, &user.agency_id, &user.id, &asked.device_id).await? {
+        // It was the right password: whoever has it must not be shut out of a new phone by the lost one.
+        throttle::succeeded(&*side, &limits, &[]).await?;
+        side.commit().await?;
         return Err(Problem::DeviceWiped);
     }
     let forget: Vec<String> = limits.iter().filter(|limit| limit.forgiven()).map(|limit| limit.key.clone()).collect();
@@ -229,7 +235,8 @@ async fn refresh(state: web::Data<State>, body: JsonBody) -> Answer {
 
 async fn logout(state: web::Data<State>, session: Session) -> Answer {
     let side = state.store.side().await?;
-    sessions::end_one(&*side, &session.session_id, side.now(), "signed_out").await?;
+    // With what is left of earlier sign-ins on this device: whoever signs out leaves nothing of theirs behind.
+    sessions::end_device(&*side, &session.user_id, &session.device_id, side.now(), "signed_out").await?;
     side.commit().await?;
     state.recent.forget();
     Ok(HttpResponse::NoContent().finish())

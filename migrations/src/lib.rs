@@ -28,6 +28,7 @@ mod m0018_pushed_since;
 mod m0019_put_offs;
 mod m0020_planned_by;
 mod m0021_snoozed_times;
+mod m0022_wiped_for_all;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_put_offs::Migration),
             Box::new(m0020_planned_by::Migration),
             Box::new(m0021_snoozed_times::Migration),
+            Box::new(m0022_wiped_for_all::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -31,7 +31,7 @@ pub(super) fn operations() -> Vec<Op> {
             .answers(204, "Signed out", None),
         Op::new(Method::POST, "/devices/{id}/wipe", "wipe_device", wipe)
             .says("people", "Report a device lost")
-            .detail("At its next contact every path answers 403 device_wiped and the app erases itself. There is no way back for that device id.")
+            .detail("At its next contact every path answers 403 device_wiped and the app erases itself. There is no way back for that device id. Somebody's own report reaches them alone, although others share the device; an administrator's reaches everybody of the agency who used it or signs in from it later.")
             .answers(204, "It will be told", None),
     ]
 }
@@ -72,7 +72,8 @@ async fn wipe(state: web::Data<State>, session: Session, id: web::Path<String>) 
     shut(&state, &session, &id, Shut::Wipe).await
 }
 
-/// A person shuts out their own device; an administrator a device, whoever of the agency used it.
+/// A person shuts out what is theirs on a device, and nobody else: who knows a colleague's device id must not wipe their
+/// phone with it. An administrator shuts out the device, whoever of the agency used it.
 async fn shut(state: &State, session: &Session, id: &str, how: Shut) -> Answer {
     let mut write = open_door(state, session).await?;
     let user = (session.actor.role != Role::Administrator).then_some(session.user_id.as_str());

@@ -66,6 +66,14 @@ pub async fn seen(conn: &impl ConnectionTrait, device: Model) -> Result<()> {
     Ok(())
 }
 
+/// Whether the device must erase what it holds, whoever signs in from it: its user reported it lost, or an administrator
+/// did, who speaks for everybody of the agency, for those who never used it too.
+pub async fn is_wiped(conn: &impl ConnectionTrait, agency_id: &str, user_id: &str, id: &str) -> Result<bool> {
+    let text = "select 1 from devices where agency_id = $1 and id = $2 \
+                and (wiped_for_all or user_id = $3 and wipe_requested_at is not null) limit 1";
+    Ok(sql::one(conn, text, vec![agency_id.into(), id.into(), user_id.into()]).await?.is_some())
+}
+
 /// How a device is shut out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shut {
@@ -75,14 +83,15 @@ pub enum Shut {
     Wipe,
 }
 
-/// Shuts a device out for one user, or for everyone of the agency who used it. `NotFound` when
-/// nobody did.
+/// Shuts a device out for one user, or for everyone of the agency who used it; once it is wiped for everyone, nobody
+/// else of the agency signs in from it either. `NotFound` when nobody ever did.
 pub async fn shut(write: &mut Write, id: &str, user_id: Option<&str>, how: Shut) -> Result<()> {
     let now = write.now();
     let column = match how {
         Shut::Revoke => "revoked_at",
         Shut::Wipe => "wipe_requested_at",
     };
+    let for_all = if how == Shut::Wipe && user_id.is_none() { ", wiped_for_all = true" } else { "" };
     let theirs = "id = $1 and agency_id = $2 and ($3 = '' or user_id = $3)";
     let agency = write.actor().agency_id.clone();
     let values = || vec![id.into(), agency.as_str().into(), user_id.unwrap_or_default().into()];
@@ -95,7 +104,7 @@ pub async fn shut(write: &mut Write, id: &str, user_id: Option<&str>, how: Shut)
         let user: String = row.try_get_by_index(0)?;
         session::end_device(write.conn(), &user, id, now, column).await?;
     }
-    let text = format!("update devices set {column} = $4 where {theirs}");
+    let text = format!("update devices set {column} = $4{for_all} where {theirs}");
     sql::exec(write.conn(), &text, [values(), vec![now.0.into()]].concat()).await?;
     let action = if how == Shut::Wipe { "device_wipe_requested" } else { "device_revoked" };
     write.note(action, audit::object("devices", id));

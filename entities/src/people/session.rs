@@ -320,11 +320,6 @@ pub async fn received(conn: &impl ConnectionTrait, session_id: &str, generation:
     Ok(())
 }
 
-/// Ends one session; nothing happens when it is over already.
-pub async fn end_one(conn: &impl ConnectionTrait, session_id: &str, now: Instant, why: &str) -> Result<()> {
-    end(conn, "id = $3", session_id, now, why).await
-}
-
 /// Ends every session of a user.
 pub async fn end_all(conn: &impl ConnectionTrait, user_id: &str, now: Instant, why: &str) -> Result<()> {
     end(conn, "user_id = $3", user_id, now, why).await

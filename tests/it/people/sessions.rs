@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Person, World, mails_queued, on_both};
+use crate::support::{Answer, PASSWORD, Person, World, mails_queued, on_both};
 
 on_both!(
     a_lost_answer_is_given_again_to_the_same_device,
@@ -22,6 +22,9 @@ on_both!(
     a_wiped_device_that_calls_months_later_is_still_told,
     a_wiped_device_is_told_after_a_restore_too,
     nobody_else_can_shut_out_a_device,
+    whoever_reports_a_shared_phone_wipes_what_is_theirs_alone,
+    an_administrators_report_reaches_whoever_signs_in_from_the_device_later,
+    signing_out_ends_earlier_sign_ins_on_the_device_too,
 );
 
 struct Held {
@@ -243,4 +246,51 @@ async fn nobody_else_can_shut_out_a_device(world: World) {
     let listed = ana.get("/devices").await.ok();
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
     ana.get("/me").await.ok();
+}
+
+async fn whoever_reports_a_shared_phone_wipes_what_is_theirs_alone(world: World) {
+    let ana = world.ana().await;
+    let ben = ana.hands_the_phone_to("ben@demo.example");
+    ben.logs_in().await;
+    let tablet = ana.on_another_device();
+    tablet.logs_in().await;
+    assert_eq!(tablet.post(&format!("/devices/{}/wipe", ana.device_id), json!({})).await.status, 204);
+    assert_eq!(ana.get("/me").await.refused(403)["code"], "device_wiped");
+    ben.get("/me").await.ok();
+    ben.tries_to_log_in(PASSWORD).await.ok();
+    ana.hands_the_phone_to("sam@demo.example").logs_in().await;
+}
+
+async fn an_administrators_report_reaches_whoever_signs_in_from_the_device_later(world: World) {
+    let (ana, ada) = (world.ana().await, world.ada().await);
+    let ben = ana.hands_the_phone_to("ben@demo.example");
+    ben.logs_in().await;
+    assert_eq!(ada.post(&format!("/devices/{}/wipe", ana.device_id), json!({})).await.status, 204);
+    for person in [&ana, &ben] {
+        assert_eq!(person.get("/me").await.refused(403)["code"], "device_wiped");
+    }
+    for email in ["cleo@demo.example", "sam@demo.example", "ada@demo.example"] {
+        let later = ana.hands_the_phone_to(email);
+        assert_eq!(later.tries_to_log_in(PASSWORD).await.refused(403)["code"], "device_wiped", "{email}");
+        later.tries_to_log_in("not the password").await.refused(401);
+    }
+    let listed = ada.get("/devices").await.ok();
+    let users: Vec<&Value> = listed["items"].as_array().expect("devices").iter().map(|one| &one["user_name"]).collect();
+    assert!(!users.contains(&&json!("Cleo Clark")), "nobody has a device that they never came in from: {users:?}");
+    // Another agency has ids of its own.
+    ana.hands_the_phone_to("omar@other.example").logs_in().await;
+}
+
+async fn signing_out_ends_earlier_sign_ins_on_the_device_too(world: World) {
+    let (ana, earlier) = signed_in(&world).await;
+    let (tablet, ben) = (ana.on_another_device(), ana.hands_the_phone_to("ben@demo.example"));
+    tablet.logs_in().await;
+    ben.logs_in().await;
+    ana.logs_in().await;
+    assert_eq!(ana.post("/auth/logout", json!({})).await.status, 204);
+    assert_eq!(me(&world.url, &earlier.access).await, 401);
+    refresh(&world, &earlier.refresh, &ana.device_id).await.refused(401);
+    for other in [tablet, ben] {
+        assert_eq!(me(&world.url, &other.token()).await, 200, "{}", other.email);
+    }
 }

@@ -15,6 +15,7 @@ on_both!(
     one_house_counts_as_one_address,
     one_password_tried_on_many_accounts_is_stopped,
     success_does_not_use_up_tries,
+    a_wiped_phone_with_the_right_password_uses_up_no_tries,
     a_flood_from_one_address_is_told_to_wait,
     what_one_process_let_through_counts_in_the_others,
     one_address_holds_so_many_connections_and_no_more,
@@ -186,4 +187,17 @@ async fn one_address_holds_so_many_connections_and_no_more(world: World) {
     });
     let (one, two) = (connects(&proxied).await, connects(&proxied).await);
     assert!(one.is_some() && two.is_some(), "everybody is behind the proxy");
+}
+
+async fn a_wiped_phone_with_the_right_password_uses_up_no_tries(world: World) {
+    let (ana, ada) = (world.ana().await, world.ada().await);
+    assert_eq!(ada.post(&format!("/devices/{}/wipe", ana.device_id), serde_json::json!({})).await.status, 204);
+    for _ in 0..12 {
+        ana.tries_to_log_in(PASSWORD).await.refused(403);
+    }
+    ana.on_another_device().logs_in().await;
+    for at in 0..10 {
+        ana.tries_to_log_in(&format!("guess {at}")).await.refused(401);
+        ana.tries_to_log_in(PASSWORD).await.refused(if at < 9 { 403 } else { 429 });
+    }
 }
