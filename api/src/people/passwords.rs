@@ -152,11 +152,16 @@ async fn change(state: web::Data<State>, session: Session, body: JsonBody) -> An
     refuse_weak("new_password", &new, &user.email)?;
     let key = format!("device:{}:{}", session.user_id, session.device_id);
     let limits = [Limit { key: key.clone(), allowed: 10, window_secs: 900 }];
-    if !try_password(&state, &limits, current, user.password_hash).await? {
-        return Err(Problem::invalid("current_password", "wrong_value", "is not your password"));
+    let wrong = || Problem::invalid("current_password", "wrong_value", "is not your password");
+    if !try_password(&state, &limits, current, user.password_hash.clone()).await? {
+        return Err(wrong());
     }
     let hash = state.passwords.hash(new).await?;
     let mut write = open_door(&state, &session).await?;
+    // Of several changes at once each found the password right; it is so for the first one only.
+    if !user::still_signs_in_with(write.conn(), &session.user_id, user.password_hash.as_deref()).await? {
+        return Err(wrong());
+    }
     throttle::succeeded(write.conn(), &limits, &[key]).await?;
     store(&mut write, &session.user_id, &hash, Some(&session.session_id)).await?;
     super::close_door(&state, write).await?;

@@ -1,6 +1,7 @@
 //! Invitations, forgotten passwords and changed ones.
 
 use entities::people::link::{self, Kind};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Person, World, mails_queued, on_both};
@@ -13,6 +14,7 @@ on_both!(
     links_run_out,
     asking_for_a_link_tells_nothing_about_the_account,
     a_changed_password_ends_every_other_session,
+    of_changes_made_at_once_with_one_password_one_is_made,
     a_weak_password_is_refused_with_its_reason,
     a_letter_is_completed_with_the_configured_address_when_it_is_sent,
 );
@@ -169,4 +171,22 @@ async fn a_letter_is_completed_with_the_configured_address_when_it_is_sent(world
     let link = done["link"].as_str().expect("a link");
     let secret = link.strip_prefix("https://help.example/password/").expect("under the public URL");
     assert_eq!(choose(&world, secret, NEW).await, 204);
+}
+
+async fn of_changes_made_at_once_with_one_password_one_is_made(world: World) {
+    let ana = world.ana().await;
+    let changes = (0..4).map(|at| {
+        let ana = ana.clone();
+        async move {
+            let new = format!("{NEW}, number {at}");
+            let body = json!({"current_password": PASSWORD, "new_password": new});
+            (ana.post("/auth/change_password", body).await, new)
+        }
+    });
+    let (made, refused): (Vec<_>, Vec<_>) = join_all(changes).await.into_iter().partition(|(one, _)| one.status == 204);
+    assert_eq!(made.len(), 1);
+    for (answer, _) in refused {
+        assert_eq!(answer.refused(422)["errors"][0]["pointer"], "/current_password");
+    }
+    ana.tries_to_log_in(&made[0].1).await.ok();
 }
