@@ -25,7 +25,7 @@ use crate::problem::Answer;
 use crate::session::Session;
 use crate::state::State;
 
-/// A comment is sent this often, so that proxies keep the line open; the session is checked then.
+/// A comment is sent this often, so that proxies keep the line open; the session is checked then, and before each poke.
 const HEARTBEAT: Duration = Duration::from_secs(25);
 /// How often the clocks are read where commits are not heard, and as a safety net where they are.
 const POLL: Duration = Duration::from_secs(1);
@@ -145,6 +145,8 @@ impl Listener {
             changed = self.heads.changed() => {
                 changed.ok()?;
                 let head = *self.heads.borrow_and_update();
+                // Whoever was shut out meanwhile hears nothing more, not even that something happened.
+                self.session.confirm_lately(&self.state).await.ok()?;
                 // Streams that break off together are opened again apart.
                 let retry = pace::reconnect_ms(&self.state.store.clock().mint());
                 Some(format!("event: poke\ndata: {}\nretry: {retry}\n\n", json!({"head": head})).into())

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::rules::opens_case;
 use crate::rest::scene::{opens_a_case, smart, text};
-use crate::support::{Person, Phone, Town, fieldstone, on_both};
+use crate::support::{Person, Phone, Town, World, fieldstone, on_both};
 
 on_both!(
     a_commit_of_one_process_is_heard_through_another_within_two_seconds,
     what_a_worker_asks_is_heard_at_once_and_comes_with_the_next_pull,
+    whoever_was_shut_out_hears_nothing_more,
 );
 
 /// What is promised. Where commits are heard, clocks are read only every five seconds as a safety net: what that finds
@@ -40,6 +41,18 @@ impl<S: Stream<Item = reqwest::Result<B>> + Unpin, B: AsRef<[u8]>> Listener<S> {
             }
         };
         tokio::time::timeout(limit, poke).await.unwrap_or_else(|_| panic!("no poke within {limit:?}"))
+    }
+
+    /// How much it still hears; its stream ends within what is promised.
+    async fn hears_before_it_ends(&mut self) -> usize {
+        let rest = async {
+            let mut heard = 0;
+            while self.0.next().await.is_some() {
+                heard += 1;
+            }
+            heard
+        };
+        tokio::time::timeout(PROMISED, rest).await.expect("the stream ends")
     }
 
     /// Waits for a poke that was brought about by this commit or a later one.
@@ -115,4 +128,22 @@ async fn head(town: &Town) -> i64 {
     let ana = user::by_email(&*snapshot, "ana@demo.example").await.expect("users").expect("Ana");
     drop(snapshot);
     entities::sync::timeline(town.store.connection(), &ana.agency_id).await.expect("a timeline").head
+}
+
+async fn whoever_was_shut_out_hears_nothing_more(mut world: World) {
+    let (ada, other) = (world.ada().await, world.another_server().await);
+    for url in [world.url.clone(), other] {
+        let (wiped, left) = (world.ana().await, world.ana().await);
+        let (mut lost, mut out) = (listens(wiped.through(&url)).await, listens(left.through(&url)).await);
+        assert_eq!(left.post("/auth/logout", json!({})).await.status, 204);
+        assert_eq!(ada.post(&format!("/devices/{}/wipe", wiped.device_id), json!({})).await.status, 204);
+        if url == world.url {
+            assert_eq!((lost.hears_before_it_ends().await, out.hears_before_it_ends().await), (0, 0));
+            continue;
+        }
+        // Another process may believe for a second what it has seen; a commit after that finds them gone.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        ada.post("/teams", json!({"name": "West"})).await.ok();
+        assert!(lost.hears_before_it_ends().await < 3 && out.hears_before_it_ends().await < 3);
+    }
 }
