@@ -272,6 +272,12 @@ impl Synced for Entity {
             let detail = "stands once it was requested; cancel it and make a new one";
             faults.push(Fault::field("partner_org_id", "sent", detail));
         }
+        if before
+            .is_some_and(|before| before.status != "draft" && !is_part(&after.packet_fields, &before.packet_fields))
+        {
+            let detail = "only becomes less once it was requested; for more make a new referral";
+            faults.push(Fault::field("packet_fields", "sent", detail));
+        }
         if before.is_none_or(|before| before.client_consent != after.client_consent) {
             if let Some(detail) = after.client_consent.as_ref().and_then(unreadable) {
                 faults.push(Fault::field("client_consent", "wrong_value", detail));
@@ -404,6 +410,13 @@ pub fn agrees(record: Option<&Doc>, on: Day) -> bool {
     let Some(record) = record.filter(|record| !is_withdrawn(record)) else { return false };
     let until = record.0["until"].as_str().and_then(|text| text.parse::<Day>().ok());
     until.is_some_and(|until| until >= on)
+}
+
+/// Whether a packet holds nothing that the other does not.
+fn is_part(packet: &Option<Doc>, whole: &Option<Doc>) -> bool {
+    let names = |packet: &Option<Doc>| packet.as_ref().and_then(|list| list.0.as_array().cloned()).unwrap_or_default();
+    let whole = names(whole);
+    names(packet).iter().all(|name| whole.contains(name))
 }
 
 /// What is wrong with a record of an agreement, as far as it says anything.

@@ -9,6 +9,7 @@ on_both!(
     nothing_is_shared_before_the_client_has_chosen_and_agreed,
     a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed,
     an_agreement_is_a_record_that_can_be_read,
+    what_the_partner_reads_only_becomes_less_once_it_was_requested,
     a_withdrawn_agreement_cancels_what_has_not_begun_and_hides_the_need,
     what_the_client_agreed_to_stays_whole_until_it_is_withdrawn,
     a_referral_goes_from_request_to_a_closed_loop_and_tells_each_step,
@@ -64,21 +65,26 @@ async fn a_partner_sees_a_referral_from_the_request_on_and_only_what_was_agreed(
     write.commit().await.expect("a commit");
     let eve = partner(&world, &other, "eve@partner.example").await;
     let case = opens_a_case(&ana).await;
+    // That the reason may be shared, the client agrees to before it is asked.
+    let without = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    verb(&ana, &without, "request", json!({})).await;
+    assert!(pat.get(&format!("/referrals/{without}")).await.ok().get("reason").is_none());
+    verb(&ana, &without, "mark_error", json!({"status_reason": "twice"})).await;
     let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
     let path = format!("/referrals/{id}");
+    ana.patch(&path, json!({"packet_fields": ["reason"]})).await.ok();
     pat.get(&path).await.refused(404);
     verb(&ana, &id, "request", json!({})).await;
     eve.get(&path).await.refused(404);
     let seen = pat.get(&path).await.ok();
     assert_eq!(seen["need_category"], "food_insecurity");
-    for hidden in ["case_id", "person_id", "reason", "client_choice", "client_consent", "created_by", "updated_by"] {
+    for hidden in ["case_id", "person_id", "client_choice", "client_consent", "created_by", "updated_by"] {
         assert!(seen.get(hidden).is_none(), "{hidden} in {seen}");
     }
     let listed = pat.get("/referrals").await.ok();
     assert_eq!(listed["items"], json!([seen]));
     assert_eq!(pat.get(&format!("/referrals?case_id={}", case.id)).await.ok()["items"], json!([]));
     assert_eq!(eve.get("/referrals").await.ok()["items"], json!([]));
-    ana.patch(&path, json!({"packet_fields": ["reason"]})).await.ok();
     assert!(text(&pat.get(&path).await.ok()["reason"]).contains("secret-reason"));
     let until =
         |on: &str| json!({"client_consent": {"by": "client", "on": "2027-03-01", "how": "signed", "until": on}});
@@ -310,4 +316,28 @@ async fn a_confirmation_is_of_the_outcome_that_was_confirmed(world: World) {
         (&json!("partner"), true),
         "{done}"
     );
+}
+
+async fn what_the_partner_reads_only_becomes_less_once_it_was_requested(world: World) {
+    let ana = world.ana().await;
+    let (org, pat) = harbor(&world).await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    let path = format!("/referrals/{id}");
+    ana.patch(&path, json!({"packet_fields": ["reason", "x"]})).await.ok();
+    verb(&ana, &id, "request", json!({"packet_fields": ["reason"]})).await;
+    let reads = async || pat.get(&path).await.ok().get("reason").is_some();
+    assert!(reads().await);
+    ana.patch(&path, json!({"packet_fields": ["reason"], "priority": "urgent"})).await.ok();
+    for less in [json!([]), Value::Null] {
+        ana.patch(&path, json!({"packet_fields": less})).await.ok();
+        assert!(!reads().await);
+        let problem = ana.patch(&path, json!({"packet_fields": ["reason"]})).await.refused(422);
+        assert_eq!(
+            (&problem["errors"][0]["pointer"], &problem["errors"][0]["code"]),
+            (&json!("/packet_fields"), &json!("sent"))
+        );
+    }
+    assert!(!reads().await);
+    ana.patch(&path, json!({"reason": "said anew"})).await.ok();
 }

@@ -25,6 +25,7 @@ on_both!(
     discarding_a_stale_copy_leaves_what_hangs_on_the_stored_row,
     what_the_holder_took_out_does_not_come_back_with_kept_work,
     a_withdrawal_is_not_taken_back_by_an_edit_made_before_it,
+    what_a_partner_reads_is_made_no_more_by_a_push,
 );
 
 fn mutation(id: &str, op: &str, table: &str, row: &str, set: Value) -> Value {
@@ -524,4 +525,26 @@ async fn who_reads_kept_work_leaves_a_trail(world: World) {
     for case in [theirs.as_str(), "case-of-nobody-here"] {
         sam.post(&format!("/cases/{case}/status"), odd.clone()).await.refused(404);
     }
+}
+
+async fn what_a_partner_reads_is_made_no_more_by_a_push(world: World) {
+    let (org, pat) = harbor(&world).await;
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let id = text(&ana.post("/referrals", ready(&case, &org)).await.ok()["id"]);
+    let mut phone = Phone::of(&ana);
+    phone.pulls().await;
+    ana.post(&format!("/referrals/{id}/request"), json!({})).await.ok();
+    phone.edits("referrals", &id, json!({"packet_fields": r#"["reason"]"#, "priority": "urgent"}));
+    phone.syncs().await;
+    phone.pulls().await;
+    let stored = ana.get(&format!("/referrals/{id}")).await.ok();
+    assert_eq!((&stored["packet_fields"], &stored["priority"]), (&json!([]), &json!("urgent")));
+    assert_eq!(phone.column("referrals", &id, "packet_fields"), json!("[]"), "the phone hears of it");
+    assert!(!issues(&ana, &id).await.is_empty(), "and its user");
+    let more =
+        mutation("m-more-00001", "update", "referrals", &id, json!({"packet_fields": {"from": [], "to": ["reason"]}}));
+    let told = mutates(&ana, json!([more])).await;
+    assert_ne!(told[0]["status"], "applied", "{told:?}");
+    assert!(!pat.get(&format!("/referrals/{id}")).await.text.contains("secret-reason"));
 }
