@@ -310,7 +310,7 @@ const IS_PRIMARY_OR_SUPERVISES: &str = "select 1 from case_assignments where cas
     union all select 1 from sync_access where user_id = $2 and scope = $4 and visible";
 const HAS_PRIMARY: &str = "select 1 from case_assignments a join users u on u.id = a.user_id \
                            where a.case_id = $1 and a.role = 'primary' and a.to_ts is null and a.deleted_at is null \
-                           and u.active";
+                           and u.active and u.role in ('caseworker', 'supervisor')";
 const OPEN_GOAL: &str = "select 1 from goals where case_id = $1 and deleted_at is null \
                          and lifecycle in ('proposed', 'agreed', 'active', 'on_hold')";
 const OPEN_REFERRAL: &str = "select 1 from referrals where case_id = $1 and deleted_at is null \
@@ -338,7 +338,7 @@ fn status_needs(before: &Model, after: &Model, now: Instant, actor: &Actor) -> V
         "active" | "on_hold" | "closing" => needs.push(Need::some(HAS_PRIMARY, vec![id()]).or_fault(
             "status",
             "no_primary",
-            "a case needs a primary worker first, whose account is active",
+            "a case needs a primary worker first, who sees it: a caseworker or supervisor whose account is active",
         )),
         "closed" => {
             needs.push(Need::none(OPEN_GOAL, vec![id()]).or_fault(

@@ -264,6 +264,11 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     let gone = sam.post(&format!("/cases/{id}/status"), json!({"to": "active"})).await.refused(422);
     assert_eq!(gone["errors"][0]["code"], "no_primary");
 }
+    // Nor with one who manages the agency by now and sees no case.
+    let id = text(&ben.post("/cases", json!({})).await.ok()["id"]);
+    world.ada().await.patch(&format!("/users/{}", ben.user_id()), json!({"role": "administrator"})).await.ok();
+    let unseen = sam.post(&format!("/cases/{id}/status"), json!({"to": "active"})).await.refused(422);
+    assert_eq!(unseen["errors"][0]["code"], "no_primary");
 
 async fn a_case_rests_until_a_day_to_come_and_long_only_as_the_supervisor_says(world: World) {
     let (ana, sam) = (world.ana().await, world.sam().await);
