@@ -9,11 +9,14 @@
 
 use std::collections::BTreeSet;
 
+use actix_web::http::StatusCode;
 use entities::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::columns::SOON;
 use crate::operation::{ANYONE, Access, Content, Link, Op, Param};
+use crate::pace;
+use crate::problem::MOST_FAULTS;
 
 /// The whole document, with examples of requests that can be sent on this day.
 pub fn document(operations: &[Op], today: Instant) -> Value {
@@ -48,6 +51,8 @@ pub fn document(operations: &[Op], today: Instant) -> Value {
                 "RequestId": {"schema": {"type": "string"}, "description": "Finds the request in the log."},
                 "ETag": {"schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
                     "description": "The version of what is in the body, for If-Match."},
+                "SyncAfter": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": true,
+                    "description": "Seconds after which the next sync is welcome, unless a poke or the person asks sooner."},
                 "Location": {"schema": {"type": "string"}, "description": "Where it can be read."}
             },
             "responses": refusals(operations),
@@ -75,6 +80,9 @@ fn operation(op: &Op, all: &[Op], today: Instant) -> Value {
         response["headers"] = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
         for name in reply.headers {
             response["headers"][*name] = json!({"$ref": format!("#/components/headers/{name}")});
+        }
+        if StatusCode::from_u16(reply.status).is_ok_and(|status| pace::says_when(&op.id, status)) {
+            response["headers"]["Sync-After"] = json!({"$ref": "#/components/headers/SyncAfter"});
         }
         responses.insert(reply.status.to_string(), response);
     }
@@ -295,7 +303,12 @@ fn members_of(status: u16) -> (Value, Value) {
             let fault = json!({"type": "object", "required": ["pointer", "code", "detail"],
                 "properties": {"pointer": text, "code": text, "detail": text}});
             (
-                with(json!({"errors": {"type": "array", "minItems": 1, "items": fault}}), &["errors"]),
+                with(
+                    json!({"errors": {"type": "array", "minItems": 1, "maxItems": MOST_FAULTS, "items": fault},
+                        "more_errors": {"type": "integer", "minimum": 1,
+                            "description": "How many faults there are beside those listed; absent where all are"}}),
+                    &["errors"],
+                ),
                 problem(
                     "invalid",
                     "some parts are missing or wrong; errors lists them all",
@@ -314,7 +327,7 @@ fn members_of(status: u16) -> (Value, Value) {
 }
 
 fn title(status: u16) -> &'static str {
-    let status = actix_web::http::StatusCode::from_u16(status).ok();
+    let status = StatusCode::from_u16(status).ok();
     status.and_then(|status| status.canonical_reason()).unwrap_or("Refused")
 }
 
@@ -335,7 +348,7 @@ fn says(status: u16) -> &'static str {
         412 => "The row has changed since it was read.",
         413 => "Too large; max_bytes and max_rows say the limits.",
         415 => "Unknown or doubled Content-Encoding.",
-        422 => "Parts are missing or wrong; errors lists them all with JSON pointers.",
+        422 => "Parts are missing or wrong; errors lists them with JSON pointers, 100 at most.",
         426 => "The app is too old; min_schema says the oldest version served.",
         428 => "If-Match is missing.",
         429 => "Too many requests; Retry-After says how long to wait.",

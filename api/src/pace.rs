@@ -58,10 +58,15 @@ impl Pace {
 
     /// Puts it on the answer of a sync operation.
     pub fn dress(&self, headers: &mut HeaderMap, status: StatusCode, operation: &str, request_id: &str) {
-        if status.is_success() && OPERATIONS.contains(&operation) {
+        if says_when(operation, status) {
             headers.insert(HeaderName::from_static(SYNC_AFTER), HeaderValue::from(self.after(request_id)));
         }
     }
+}
+
+/// Whether an answer of this operation says when to come back.
+pub fn says_when(operation: &str, status: StatusCode) -> bool {
+    status.is_success() && OPERATIONS.contains(&operation)
 }
 
 /// Seconds to wait for one who was asked to wait so long: never less, and a little more for some. A wait of

@@ -54,7 +54,7 @@ pub enum Problem {
     },
     /// 415: an unknown or doubled Content-Encoding, or a media type that is not understood.
     Unsupported(&'static str),
-    /// 422: well formed and wrong; every fault found is listed with its pointer.
+    /// 422: well formed and wrong; every fault found is listed with its pointer, up to [`MOST_FAULTS`].
     Invalid(Vec<Fault>),
     /// 426: the app's schema is older than the oldest that is served.
     SchemaTooOld {
@@ -80,6 +80,9 @@ pub enum Problem {
     /// Any other status the framework itself answers with.
     Other(StatusCode),
 }
+
+/// Faults that an answer lists; of more it says how many there are.
+pub const MOST_FAULTS: usize = 100;
 
 /// The result of a handler.
 pub type Answer<T = HttpResponse> = Result<T, Problem>;
@@ -165,6 +168,9 @@ impl Problem {
             Problem::Stale => "the row has changed since it was read; read it again".into(),
             Problem::TooLarge { .. } => "the request is larger than allowed; send it in parts".into(),
             Problem::Unsupported(_) => "only identity and gzip bodies are understood, encoded once".into(),
+            Problem::Invalid(faults) if faults.len() > MOST_FAULTS => {
+                format!("some parts are missing or wrong; errors lists the first {MOST_FAULTS} of {}", faults.len())
+            }
             Problem::Invalid(_) => "some parts are missing or wrong; errors lists them all".into(),
             Problem::SchemaTooOld { .. } => "the app must be updated before it can sync".into(),
             Problem::PreconditionRequired => "send If-Match with the ETag of the row you read".into(),
@@ -187,7 +193,11 @@ impl Problem {
         body.insert("code".into(), self.code().into());
         match self {
             Problem::Invalid(faults) => {
-                body.insert("errors".into(), json!(faults));
+                let (listed, more) = faults.split_at(faults.len().min(MOST_FAULTS));
+                body.insert("errors".into(), json!(listed));
+                if !more.is_empty() {
+                    body.insert("more_errors".into(), json!(more.len()));
+                }
             }
             Problem::Conflict { conflicts, .. } if !conflicts.is_empty() => {
                 body.insert("conflicts".into(), json!(conflicts));
@@ -334,6 +344,15 @@ mod tests {
         assert_eq!(document["status"], 422);
         assert_eq!(document["errors"][0]["pointer"], "/email");
         assert_eq!(document["errors"][1]["pointer"], "/password");
+    }
+
+    #[test]
+    fn of_many_faults_some_are_listed_and_the_others_counted() {
+        let faults = (0..250).map(|at| Fault::field(&format!("m{at}"), "unknown_field", "is not known here")).collect();
+        let document = Problem::Invalid(faults).document("r1");
+        assert_eq!(document["errors"].as_array().map(Vec::len), Some(MOST_FAULTS));
+        assert_eq!(document["more_errors"], 150);
+        assert!(document["detail"].as_str().is_some_and(|detail| detail.ends_with("the first 100 of 250")));
     }
 
     #[test]

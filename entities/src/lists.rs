@@ -10,7 +10,7 @@ use crate::access::visible_sql;
 use crate::clock::Instant;
 use crate::error::{Fault, Result};
 use crate::read;
-use crate::registry::{Kind, Row, Table, is_id};
+use crate::registry::{Column, Kind, Row, Table, is_id};
 use crate::sql;
 
 /// What a reader asks for.
@@ -26,16 +26,20 @@ pub struct Wanted {
     pub only: Vec<(&'static str, Vec<String>)>,
 }
 
+/// The columns that a list of the table can be narrowed by: codes, and ids, its own and those of other rows.
+pub fn filters(table: &'static Table) -> impl Iterator<Item = &'static Column> {
+    table.columns.iter().filter(|column| column.field.wire && matches!(column.field.kind, Kind::Code(_) | Kind::Id))
+}
+
 impl Wanted {
     /// The first rows, unfiltered.
     pub fn first(limit: usize) -> Wanted {
         Wanted { limit, after: None, updated_since: None, only: Vec::new() }
     }
 
-    /// Adds a filter from a query string: a code column, or a column that names another row, with
-    /// one value or several between commas.
+    /// Adds a filter from a query string: one of [`filters`], with one value or several between commas.
     pub fn filter(&mut self, table: &'static Table, name: &str, values: &str) -> Result<(), Fault> {
-        let column = table.columns.iter().find(|column| column.name == name && column.field.wire);
+        let column = filters(table).find(|column| column.name == name);
         let values: Vec<String> = values.split(',').map(str::to_owned).collect();
         match column.map(|column| (column.name, column.field.kind)) {
             Some((name, Kind::Code(words))) => {

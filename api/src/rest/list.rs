@@ -33,17 +33,15 @@ pub(super) fn operation(table: &'static Table) -> Op {
         .query("limit", "Rows in a page", number)
         .query("cursor", "next_cursor of the page before", json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}))
         .query("updated_since", "Only rows changed at this instant or later", instant);
-    for (_, column) in table.wire_columns() {
-        match column.field.kind {
+    for column in lists::filters(table) {
+        op = match column.field.kind {
             Kind::Code(words) => {
                 let one = format!("({})", words.join("|"));
-                op = op.query(column.name, "Only these", several(&one, "*", words));
+                op.query(column.name, "Only these", several(&one, "*", words))
             }
-            Kind::Id if column.field.refers.is_some() => {
-                op = op.query(column.name, "Only rows that name one of these", several(AN_ID, "{0,99}", &[]));
-            }
-            _ => (),
-        }
+            _ if column.name == "id" => op.query("id", "Only these rows", several(AN_ID, "{0,99}", &[])),
+            _ => op.query(column.name, "Only rows that name one of these", several(AN_ID, "{0,99}", &[])),
+        };
     }
     let example = json!({"items": [document::example(table)], "next_cursor": null});
     op.gives(200, "A page", document::page(table), example).errors(&[422]).link(

@@ -128,7 +128,7 @@ impl Synced for Entity {
     const NAME: &'static str = "cases";
     const RANK: u8 = 10;
     const MOVES: &'static [Move<Model>] = &[
-        Move { who: BOTH, ..Move::plain("activate", &["intake"], "active") },
+        Move { who: BOTH, takes: &["status_reason"], ..Move::plain("activate", &["intake"], "active") },
         Move { takes: &["status_reason"], guard: reason, ..Move::plain("screen_out", &["intake"], "screened_out") },
         Move { takes: &["status_reason"], guard: reason, ..Move::plain("withdraw", &["intake"], "withdrawn") },
         Move {

@@ -250,7 +250,8 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     sam.post(&format!("/cases/{id}/assignments"), help).await.ok();
     let status = format!("/cases/{id}/status");
     ben.post(&status, json!({"to": "active"})).await.refused(403);
-    assert_eq!(sam.post(&status, json!({"to": "active"})).await.ok()["status"], "active");
+    let begun = sam.post(&status, json!({"to": "active", "reason": "She asks for help"})).await.ok();
+    assert_eq!((&begun["status"], &begun["status_reason"]), (&json!("active"), &json!("She asks for help")));
     let rest = |on: &str| json!({"to": "on_hold", "reason": "in hospital", "resume_on": on});
     assert_eq!(
         ana.post(&status, json!({"to": "on_hold", "reason": "x"})).await.refused(422)["errors"][0]["pointer"],
@@ -263,12 +264,12 @@ async fn a_case_without_a_worker_does_not_become_active(world: World) {
     world.ada().await.post(&format!("/users/{}/deactivate", ana.user_id()), json!({})).await.ok();
     let gone = sam.post(&format!("/cases/{id}/status"), json!({"to": "active"})).await.refused(422);
     assert_eq!(gone["errors"][0]["code"], "no_primary");
-}
     // Nor with one who manages the agency by now and sees no case.
     let id = text(&ben.post("/cases", json!({})).await.ok()["id"]);
     world.ada().await.patch(&format!("/users/{}", ben.user_id()), json!({"role": "administrator"})).await.ok();
     let unseen = sam.post(&format!("/cases/{id}/status"), json!({"to": "active"})).await.refused(422);
     assert_eq!(unseen["errors"][0]["code"], "no_primary");
+}
 
 async fn a_case_rests_until_a_day_to_come_and_long_only_as_the_supervisor_says(world: World) {
     let (ana, sam) = (world.ana().await, world.sam().await);

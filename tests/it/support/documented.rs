@@ -13,7 +13,7 @@ struct Operation {
     statuses: BTreeMap<u16, BTreeSet<String>>,
 }
 
-const HEADERS: [&str; 2] = ["etag", "location"];
+const HEADERS: [&str; 3] = ["etag", "location", "sync-after"];
 
 static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let today = entities::Instant::parse("2027-03-01T15:00:00Z").expect("an instant");

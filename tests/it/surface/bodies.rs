@@ -15,6 +15,7 @@ use crate::support::{Answer, Person, World, on_both};
 on_both!(
     a_body_that_cannot_be_read_is_malformed,
     a_body_that_lacks_parts_names_them_all,
+    of_thousands_of_faults_some_are_listed_and_the_others_counted,
     text_with_a_nul_is_refused_with_its_place,
     a_body_that_never_comes_ends_the_connection,
     a_body_that_nobody_reads_ends_the_connection,
@@ -149,4 +150,18 @@ async fn a_body_that_nobody_reads_ends_the_connection(world: World) {
     let mut said = String::new();
     line.read_to_string(&mut said).await.expect("text");
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("HTTP/1.1 200 "), "{said}");
+}
+
+async fn of_thousands_of_faults_some_are_listed_and_the_others_counted(world: World) {
+    let document = crate::support::Document::of(&world).await;
+    let made_up: serde_json::Map<String, serde_json::Value> =
+        (0..80_000).map(|at| (format!("m{at}"), json!(1))).collect();
+    let answer = world.stranger().post("/auth/login", json!(made_up)).await;
+    assert!(answer.text.len() < 20_000, "{}", answer.text.len());
+    let problem = answer.refused(422);
+    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(100));
+    assert_eq!(problem["more_errors"], 80_003 - 100);
+    document.describes("login", 422, &problem);
+    let nul = json!({"name": vec!["\0"; 3000]});
+    assert_eq!(world.ada().await.post("/teams", nul).await.refused(422)["more_errors"], 2900);
 }

@@ -12,6 +12,7 @@ on_both!(
     the_refusals_of_sync_fit_what_the_document_says,
     what_only_the_server_makes_is_not_offered,
     a_page_that_is_too_long_is_refused_as_documented,
+    a_list_takes_the_filters_that_the_document_names_and_no_others,
 );
 
 /// Ana, and a case of hers with a goal in it.
@@ -132,4 +133,22 @@ async fn a_page_that_is_too_long_is_refused_as_documented(world: World) {
         let problem = ada.get(&format!("{path}?limit=201")).await.refused(422);
         document.describes(id, 422, &problem);
     }
+}
+
+async fn a_list_takes_the_filters_that_the_document_names_and_no_others(world: World) {
+    let document = Document::of(&world).await;
+    let (ana, case, _) = a_goal(&world).await;
+    for table in entities::registry::TABLES.iter().filter(|table| table.readers.contains(&entities::Role::Caseworker)) {
+        let list = document.operations()[format!("list_{}", table.name).as_str()];
+        let named =
+            |name: &str| list["parameters"].as_array().expect("parameters").iter().any(|one| one["name"] == name);
+        for column in table.columns.iter().map(|column| column.name) {
+            // What is no value is refused otherwise than what is no filter.
+            let answer = ana.get(&format!("/{}?{column}=%20", table.name)).await;
+            let code = answer.refused(422)["errors"][0]["code"].clone();
+            assert_eq!(named(column), code != "unknown_filter", "{} {column}: {code}", table.name);
+        }
+    }
+    let listed = ana.get(&format!("/cases?id={case}&created_by={}", ana.user_id())).await.ok();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
 }
