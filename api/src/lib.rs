@@ -8,6 +8,7 @@ pub mod body;
 mod columns;
 pub mod demo;
 pub mod docs;
+mod entity_tag;
 pub mod form;
 pub mod front;
 pub mod health;

@@ -24,8 +24,8 @@ pub const STAFF: &[Role] = &[Role::Caseworker, Role::Supervisor, Role::Administr
 /// Those who manage agency, teams and users.
 pub const ADMINISTRATORS: &[Role] = &[Role::Administrator];
 
-/// What may stand in `If-Match` beside a star. Only numbers are versions of ours, but any tag is a tag.
-const ENTITY_TAG: &str = r#"^(W/)?"[!#-~]*"$"#;
+/// What may stand in `If-Match` beside a star: tags between commas. Only numbers are versions of ours, but any tag is a tag.
+const ENTITY_TAGS: &str = r#"^(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*$"#;
 
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug)]
@@ -230,8 +230,8 @@ impl Op {
 
     /// `If-Match`, with the version of the row that the caller read.
     pub fn if_match(mut self, required: bool) -> Op {
-        let says = "ETag of the row you read; * for whatever is stored".into();
-        let schema = serde_json::json!({"anyOf": [{"const": "*"}, {"type": "string", "pattern": ENTITY_TAG}], "examples": ["*"]});
+        let says = "ETag of the row you read, or several; * for whatever is stored".into();
+        let schema = serde_json::json!({"anyOf": [{"const": "*"}, {"type": "string", "pattern": ENTITY_TAGS}], "examples": ["*"]});
         self.params.push(Param { name: "If-Match".into(), place: "header", required, says, schema, json: false });
         self
     }

@@ -17,6 +17,7 @@ use entities::Write;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::entity_tag::Tags;
 use crate::form::{Form, line_shape, or_null};
 use crate::operation::Op;
 use crate::problem::{Answer, Problem};
@@ -74,21 +75,8 @@ async fn close_door(state: &State, write: Write) -> Result<(), Problem> {
 /// # Errors
 /// 428 without the header, 400 when it is no tag, 412 when the row has another version.
 fn precondition(req: &HttpRequest, rev: i64) -> Result<(), Problem> {
-    let sent: Vec<&str> = req
-        .headers()
-        .get_all(header::IF_MATCH)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if sent.is_empty() {
-        return Err(Problem::PreconditionRequired);
-    }
-    if !sent.iter().all(|tag| *tag == "*" || (tag.ends_with('"') && tag.trim_start_matches("W/").starts_with('"'))) {
-        return Err(Problem::malformed("If-Match must be the ETag last read, or *"));
-    }
-    let current = etag(rev);
-    if sent.iter().any(|tag| *tag == "*" || *tag == current) { Ok(()) } else { Err(Problem::Stale) }
+    let tags = Tags::of(req, header::IF_MATCH)?.ok_or(Problem::PreconditionRequired)?;
+    if tags.name(rev) { Ok(()) } else { Err(Problem::Stale) }
 }
 
 fn etag(rev: i64) -> String {

@@ -236,14 +236,22 @@ async fn reopen(
 ) -> Answer {
     let body = members(body.0)?;
     let cases = table("cases").filter(|_| is_id(&id)).ok_or(Problem::NotFound)?;
-    let answer = reopened(&state, &session.actor, &id, rows::expected(&req)?, body).await;
+    let answer = reopened(&state, &session.actor, cases, &id, &req, body).await;
     watched(answer, &state, &session.actor, "reopen", cases, &id).await
 }
 
-async fn reopened(state: &State, actor: &Actor, id: &str, seen: Option<i64>, mut body: Map<String, Value>) -> Answer {
+async fn reopened(
+    state: &State,
+    actor: &Actor,
+    cases: &'static Table,
+    id: &str,
+    req: &HttpRequest,
+    mut body: Map<String, Value>,
+) -> Answer {
     let user = named_user(&mut body)?;
     let mut write = state.store.write(actor).await?;
     write.note("reopen", "cases");
+    let seen = rows::expected(req, &lists::one(write.conn(), cases, actor.user(), id).await?)?;
     let row = case_assignment::reopen(&mut write, id, user, seen, &body).await?;
     write.commit().await?;
     rows::shown(HttpResponse::Ok(), &row, actor, state)

@@ -13,8 +13,6 @@ mod rows;
 
 pub use document::schemas;
 
-use actix_web::HttpRequest;
-use actix_web::http::header;
 use entities::registry::{Row, Table};
 use entities::{Actor, Instant, Result, Role};
 use serde_json::{Map, Value};
@@ -77,30 +75,6 @@ pub(crate) async fn watched(
 /// The version of a row, as `ETag` gives it and `If-Match` takes it.
 fn etag(row: &Row) -> String {
     format!("\"{}\"", row.seq())
-}
-
-/// What `If-Match` asks for.
-enum Match {
-    /// No header.
-    Absent,
-    /// Whatever the version.
-    Any,
-    /// This commit number.
-    Version(i64),
-    /// Something that no version has.
-    Nothing,
-}
-
-/// Reads the header; what is no tag at all is malformed.
-fn if_match(req: &HttpRequest) -> Answer<Match> {
-    let Some(text) = req.headers().get(header::IF_MATCH) else { return Ok(Match::Absent) };
-    let text = text.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(Match::Any);
-    }
-    let inner = text.strip_prefix("W/").unwrap_or(text).strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let inner = inner.ok_or_else(|| Problem::malformed("If-Match must be the ETag of the row, or *"))?;
-    Ok(inner.parse().map_or(Match::Nothing, Match::Version))
 }
 
 /// The members of a JSON object; anything else is a fault of the body as a whole.

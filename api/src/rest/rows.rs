@@ -7,8 +7,9 @@ use entities::{Actor, Role, access, acts, lists};
 use serde_json::Value;
 
 use super::list::witness;
-use super::{Match, document, etag, if_match, members, object, singular, watched};
+use super::{document, etag, members, object, singular, watched};
 use crate::body::{JsonBody, MaybeBody};
+use crate::entity_tag::Tags;
 use crate::operation::{Access, Op};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -153,8 +154,9 @@ async fn get(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequ
     let row = lists::one(&*snapshot, table, actor.user(), named(id)?).await?;
     drop(snapshot);
     let version = etag(&row);
-    let held = req.headers().get(header::IF_NONE_MATCH).and_then(|held| held.to_str().ok());
-    if held.is_some_and(|held| held.split(',').any(|one| one.trim().trim_start_matches("W/") == version)) {
+    // What is no tag names no copy.
+    let held = Tags::of(req, header::IF_NONE_MATCH).unwrap_or_default();
+    if held.is_some_and(|held| held.name(row.seq())) {
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, version)).finish());
     }
     witness(&state.store, actor, std::slice::from_ref(&row)).await?;
@@ -206,18 +208,16 @@ async fn act(
     let mut write = state.store.write(actor).await?;
     write.note(verb, table.name);
     let row = lists::one(write.conn(), table, actor.user(), named(id)?).await?;
-    let row = acts::act(&mut write, table, row.id(), verb, expected(req)?, &body).await?;
+    let row = acts::act(&mut write, table, row.id(), verb, expected(req, &row)?, &body).await?;
     write.commit().await?;
     shown(HttpResponse::Ok(), &row, actor, state)
 }
 
-/// The version that a move asks for, where it asks for one.
-pub(super) fn expected(req: &HttpRequest) -> Result<Option<i64>, Problem> {
-    Ok(match if_match(req)? {
-        Match::Absent | Match::Any => None,
-        Match::Version(seen) => Some(seen),
-        Match::Nothing => Some(-1),
-    })
+/// The version that a move asks for, where it asks for one: the row's own where that is among them, or one that no row
+/// has.
+pub(super) fn expected(req: &HttpRequest, row: &Row) -> Result<Option<i64>, Problem> {
+    let tags = Tags::of(req, header::IF_MATCH)?;
+    Ok(tags.map(|tags| if tags.name(row.seq()) { row.seq() } else { -1 }))
 }
 
 async fn remove(table: &'static Table, actor: &Actor, state: &State, req: &HttpRequest, id: &str) -> Answer {
@@ -239,12 +239,7 @@ async fn seen(
     req: &HttpRequest,
 ) -> Answer<i64> {
     let row = lists::one(write.conn(), table, actor.user(), id).await?;
-    match if_match(req)? {
-        Match::Absent => Err(Problem::PreconditionRequired),
-        Match::Any => Ok(row.seq()),
-        Match::Version(seen) => Ok(seen),
-        Match::Nothing => Ok(-1),
-    }
+    expected(req, &row)?.ok_or(Problem::PreconditionRequired)
 }
 
 /// What cannot be an id names nothing.

@@ -14,6 +14,7 @@ on_both!(
     what_only_the_server_sets_is_refused,
     a_text_with_nul_is_refused_wherever_it_stands,
     a_change_needs_the_version_that_was_read,
+    a_change_may_name_several_versions,
     null_takes_a_column_back,
     a_patch_reaches_into_an_object_and_a_restore_brings_it_back_whole,
     what_is_brought_back_has_to_be_there_and_the_newest_that_was_lost_is,
@@ -348,4 +349,24 @@ async fn the_document_names_every_table(world: World) {
             assert!(verb["responses"]["409"].is_object(), "{path} {}", step.verb);
         }
     }
+}
+
+async fn a_change_may_name_several_versions(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let path = format!("/cases/{}", case.id);
+    let version = ana.get(&path).await.header("etag").to_owned();
+    let change = |summary: &str| json!({"summary": summary});
+    ana.patch_at(&path, "\"1,5\", \"7\"", change("one")).await.refused(412);
+    ana.patch_at(&path, &format!("\"1,5\" , W/{version}"), change("two")).await.ok();
+    ana.patch_at(&path, &format!("{version} *"), change("three")).await.refused(400);
+    let version = ana.get(&path).await.header("etag").to_owned();
+    let held = format!("\"1,5\", {version}");
+    let read = ana.request(reqwest::Method::GET, &path).header("if-none-match", held.as_str());
+    assert_eq!(ana.send("GET with If-None-Match", read).await.status, 304);
+    let hold = json!({"status_reason": "in hospital", "resume_on": "2027-03-20"});
+    let moves =
+        |tags: &str| ana.request(reqwest::Method::POST, &format!("{path}/hold")).header("if-match", tags).json(&hold);
+    ana.send("hold", moves("\"1,5\"")).await.refused(412);
+    ana.send("hold", moves(&held)).await.ok();
 }
