@@ -5,6 +5,7 @@
 //! ignoring them would hide a misspelt name, and a field that only the server sets.
 
 use entities::Fault;
+use entities::people::name::{can_be_seen, is_one_line};
 use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
@@ -22,8 +23,11 @@ pub(crate) fn text_shape(min: usize, max: usize) -> Value {
 
 /// The schema of what [`Form::line`] takes.
 pub(crate) fn line_shape(max: usize) -> Value {
-    const PLAIN: &str = "\\u0000-\\u001f\\u007f-\\u009f";
-    json!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{PLAIN}]*[^\\s{PLAIN}][^{PLAIN}]*$")})
+    const BREAKS: &str = "\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069";
+    const UNSEEN: &str = "\\s\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2060-\\u206f\\u2800\
+                          \\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb";
+    let pattern = format!("^[^{BREAKS}]*[^{UNSEEN}{BREAKS}][^{BREAKS}]*$");
+    json!({"type": "string", "minLength": 1, "maxLength": max, "pattern": pattern})
 }
 
 /// The same, or null.
@@ -111,9 +115,9 @@ impl Form {
     /// A name or heading on one line: control characters are refused, outer blanks dropped.
     pub fn maybe_line(&mut self, name: &str, max: usize) -> Option<String> {
         let text = self.maybe_text(name, 1, max)?;
-        if text.chars().any(char::is_control) {
+        if !is_one_line(&text) {
             self.fault(name, "control_character", "must be one line without control characters");
-        } else if text.trim().is_empty() {
+        } else if !can_be_seen(&text) {
             self.fault(name, "required", "must not be blank");
         }
         Some(text.trim().to_owned())

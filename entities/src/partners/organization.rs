@@ -5,6 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::access::{Role, Stand};
 use crate::clock::{Day, Instant};
 use crate::error::Fault;
+use crate::people::name::{can_be_seen, is_one_line};
 use crate::people::user::is_email;
 use crate::registry::{Field, Synced, Touch};
 
@@ -109,10 +110,13 @@ impl Synced for Entity {
 
     fn check(before: Option<&Model>, after: &Model) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if after.name.chars().any(char::is_control) {
-            faults.push(Fault::field("name", "line_break", "a name has no line breaks"));
-        }
         // What was stored before a rule was made stays as it is until somebody changes it.
+        let named = before.is_none_or(|before| before.name != after.name);
+        if named && !is_one_line(&after.name) {
+            faults.push(Fault::field("name", "line_break", "a name has no line breaks"));
+        } else if named && !can_be_seen(&after.name) {
+            faults.push(Fault::field("name", "required", "must not be blank"));
+        }
         let changed =
             |of: fn(&Model) -> &Option<String>| of(after).as_deref().filter(|_| before.map(of) != Some(of(after)));
         if changed(|row| &row.email).is_some_and(|email| !is_email(email)) {

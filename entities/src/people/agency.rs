@@ -6,6 +6,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, IntoActiveModel};
 use serde_json::json;
 
+use super::name::is_name;
 use crate::access::Actor;
 use crate::clock::{Clock, Instant};
 use crate::doc::Doc;
@@ -75,7 +76,7 @@ impl Model {
     /// What is wrong with it, each fault under its column's name.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+        if !is_name(&self.name) {
             faults.push(Fault::field("name", "wrong_value", "must be one line and not blank"));
         }
         if !is_zone(&self.tz) {
@@ -165,7 +166,11 @@ pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<Model>> {
 pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<Model> {
     let mut faults = after.faults();
     // What was stored under other rules is no reason to refuse another change.
-    faults.retain(|fault| fault.pointer != "/work_days" || before.work_days != after.work_days);
+    faults.retain(|fault| match fault.pointer.as_str() {
+        "/work_days" => before.work_days != after.work_days,
+        "/name" => before.name != after.name,
+        _ => true,
+    });
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }

@@ -9,6 +9,7 @@ pub mod device;
 pub mod holiday;
 pub mod letters;
 pub mod link;
+pub mod name;
 pub mod rates;
 pub mod secret;
 pub mod session;

@@ -7,6 +7,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbBackend, IntoActiveModel, QueryOrder, QuerySelect};
 use serde_json::json;
 
+use super::name::is_name;
 use super::{agency, link, session, staff, team};
 use crate::access::{Role, settle_user};
 use crate::clock::{Day, Instant};
@@ -103,7 +104,7 @@ impl Model {
         if !is_email(&self.email) {
             faults.push(Fault::field("email", "wrong_value", "must be an e-mail address"));
         }
-        if self.display_name.trim().is_empty() || self.display_name.chars().any(char::is_control) {
+        if !is_name(&self.display_name) {
             faults.push(Fault::field("display_name", "wrong_value", "must be one line and not blank"));
         }
         if Role::parse(&self.role).is_none() {
@@ -326,7 +327,11 @@ async fn check(write: &Write, before: Option<&Model>, user: &Model) -> Result<()
     let mut faults = user.faults();
     // What was stored under other rules is no reason to refuse another change.
     faults.retain(|fault| {
-        fault.pointer != "/languages" || before.is_none_or(|before| before.languages != user.languages)
+        before.is_none_or(|before| match fault.pointer.as_str() {
+            "/languages" => before.languages != user.languages,
+            "/display_name" => before.display_name != user.display_name,
+            _ => true,
+        })
     });
     if let Some(id) = &user.team_id
         && before.is_none_or(|before| before.team_id != user.team_id)

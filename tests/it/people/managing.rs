@@ -18,6 +18,8 @@ on_both!(
     a_holiday_stands_once_and_can_be_taken_out,
     staff_follow_their_users,
     a_team_cannot_stand_above_itself,
+    a_name_is_one_line_that_can_be_seen,
+    a_change_may_name_several_versions,
 );
 
 async fn administrators_make_teams_and_users(world: World) {
@@ -220,4 +222,42 @@ async fn a_team_cannot_stand_above_itself(world: World) {
     let problem = ada.patch(&path, json!({"parent_team_id": lower["id"]})).await.refused(422);
     assert_eq!(problem["errors"][0]["code"], "circle");
     ada.patch(&path, json!({"parent_team_id": upper["id"]})).await.refused(422);
+}
+
+async fn a_name_is_one_line_that_can_be_seen(world: World) {
+    let ada = world.ada().await;
+    let agency = format!("/agencies/{}", world.riverbend);
+    let user = format!("/users/{}", world.id_of("ana@demo.example").await);
+    let team =
+        format!("/teams/{}", ada.post("/teams", json!({"name": "West"})).await.ok()["id"].as_str().expect("an id"));
+    let org = ada.post("/organizations", json!({"name": "Harbor"})).await.ok();
+    let org = format!("/organizations/{}", org["id"].as_str().expect("an id"));
+    for wrong in
+        ["\u{200b}", " \u{feff}", "\u{3164}", "Ana\u{2028}Ortiz", "Ana\u{202e}zitrO", "Ana\u{2066}Ortiz", "Ana\nOrtiz"]
+    {
+        for (path, field) in [(&agency, "name"), (&user, "display_name"), (&team, "name"), (&org, "name")] {
+            let problem = ada.patch(path, json!({field: wrong})).await.refused(422);
+            assert_eq!(problem["errors"][0]["pointer"], json!(format!("/{field}")), "{wrong:?}: {problem}");
+            assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1), "{problem}");
+        }
+        let new = json!({"display_name": wrong, "email": "wes@demo.example", "role": "caseworker"});
+        ada.post("/users", new).await.refused(422);
+        ada.post("/teams", json!({"name": wrong})).await.refused(422);
+    }
+    for right in ["Zoë O\u{2019}Neil", "\u{645}\u{6cc}\u{200c}\u{62f}"] {
+        ada.patch(&user, json!({"display_name": right})).await.ok();
+        ada.patch(&org, json!({"name": right})).await.ok();
+    }
+}
+
+async fn a_change_may_name_several_versions(world: World) {
+    let ada = world.ada().await;
+    let path = format!("/agencies/{}", world.riverbend);
+    let version = async || ada.get(&path).await.header("etag").to_owned();
+    let change = json!({"name": "Riverbend"});
+    let now = version().await;
+    ada.patch_at(&path, &format!("\"a,b\", {now}"), change.clone()).await.ok();
+    for (tags, status) in [("\"a,b\"", 412), ("\"a\" \"b\"", 400), ("a", 400), ("\"a", 400), ("", 400)] {
+        ada.patch_at(&path, tags, change.clone()).await.refused(status);
+    }
 }
