@@ -6,7 +6,7 @@
 
 use futures_util::TryStreamExt;
 use ring::digest::{SHA256, digest};
-use sea_orm::{ConnectionTrait, Statement, StreamTrait};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, StreamTrait};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -133,40 +133,87 @@ pub struct Head {
     pub hash: String,
 }
 
-/// Walks every agency's chain and answers what it found, or the agency and commit number of the first event that is
-/// not what was written. Holds one event at a time.
-pub async fn verify(conn: &impl StreamTrait) -> Result<std::result::Result<Trail, (String, i64)>> {
-    let text = "select agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash \
-                from audit_event order by agency_id, seq";
-    let rows = conn.stream_raw(Statement::from_string(conn.get_database_backend(), text)).await?;
-    let mut rows = std::pin::pin!(rows);
+/// The first event that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Whose trail.
+    pub agency_id: String,
+    /// The event's commit number.
+    pub seq: i64,
+    /// Nothing is left of the trail at all, which begins with the making of the agency.
+    pub gone: bool,
+}
+
+/// Walks every agency's chain and answers what it found, or the first event that is not what was written. Holds one
+/// event at a time.
+pub async fn verify(conn: &(impl ConnectionTrait + StreamTrait)) -> Result<std::result::Result<Trail, Broken>> {
+    // SQLite keeps what a column is not for; the event is named all the same.
+    let text = "select agency_id, seq, at, user_id, role, device_id, action, reason, objects, previous, hash, \
+                cast(agency_id as text), cast(seq as bigint) from audit_event order by agency_id, seq";
     let mut trail = Trail::default();
-    let mut last: Option<Head> = None;
-    while let Some(row) = rows.try_next().await? {
-        let event = Event {
-            agency_id: row.try_get_by_index(0)?,
-            seq: row.try_get_by_index(1)?,
-            at: row.try_get_by_index(2)?,
-            user_id: row.try_get_by_index(3)?,
-            role: row.try_get_by_index(4)?,
-            device_id: row.try_get_by_index(5)?,
-            action: row.try_get_by_index(6)?,
-            reason: row.try_get_by_index(7)?,
-            objects: row.try_get_by_index(8)?,
-        };
-        if last.as_ref().is_some_and(|head| head.agency_id != event.agency_id) {
-            trail.heads.extend(last.take());
+    {
+        let rows = conn.stream_raw(Statement::from_string(ConnectionTrait::get_database_backend(conn), text)).await?;
+        let mut rows = std::pin::pin!(rows);
+        let mut last: Option<Head> = None;
+        while let Some(row) = rows.try_next().await? {
+            let follows = match written(&row) {
+                Ok(written) => written.follows(&mut last, &mut trail.heads),
+                Err(_) => false,
+            };
+            if !follows {
+                let agency_id = row.try_get_by_index(11).unwrap_or_default();
+                return Ok(Err(Broken { agency_id, seq: row.try_get_by_index(12).unwrap_or_default(), gone: false }));
+            }
+            trail.events += 1;
         }
-        let previous = last.as_ref().map_or("", |head| head.hash.as_str());
-        let (named, hash): (String, String) = (row.try_get_by_index(9)?, row.try_get_by_index(10)?);
-        if named != previous || hash != event.hash(previous) {
-            return Ok(Err((event.agency_id, event.seq)));
-        }
-        last = Some(Head { agency_id: event.agency_id, seq: event.seq, hash });
-        trail.events += 1;
+        trail.heads.extend(last);
     }
-    trail.heads.extend(last);
-    Ok(Ok(trail))
+    let text = "select id from agencies where id not in (select agency_id from audit_event) order by id limit 1";
+    Ok(match sql::one(conn, text, vec![]).await? {
+        Some(row) => Err(Broken { agency_id: row.try_get_by_index(0)?, seq: 0, gone: true }),
+        None => Ok(trail),
+    })
+}
+
+/// An event as it stands, with the hashes that stand beside it.
+struct Written {
+    event: Event,
+    previous: String,
+    hash: String,
+}
+
+/// Reads an event; fails where a column holds what no event has.
+fn written(row: &QueryResult) -> Result<Written, DbErr> {
+    let event = Event {
+        agency_id: row.try_get_by_index(0)?,
+        seq: row.try_get_by_index(1)?,
+        at: row.try_get_by_index(2)?,
+        user_id: row.try_get_by_index(3)?,
+        role: row.try_get_by_index(4)?,
+        device_id: row.try_get_by_index(5)?,
+        action: row.try_get_by_index(6)?,
+        reason: row.try_get_by_index(7)?,
+        objects: row.try_get_by_index(8)?,
+    };
+    Ok(Written { event, previous: row.try_get_by_index(9)?, hash: row.try_get_by_index(10)? })
+}
+
+impl Written {
+    /// Whether it is what was written after the `last` event, in whose place it comes. The last of an agency goes to
+    /// `heads` when the next agency's first one comes.
+    fn follows(self, last: &mut Option<Head>, heads: &mut Vec<Head>) -> bool {
+        let Written { event, previous, hash } = self;
+        if last.as_ref().is_some_and(|head| head.agency_id != event.agency_id) {
+            heads.extend(last.take());
+        }
+        // Nobody is written as nothing, and never as an empty name: the hash does not tell the two apart.
+        let named = |id: &Option<String>| id.as_deref() != Some("");
+        let expected = last.as_ref().map_or("", |head| head.hash.as_str());
+        let follows =
+            named(&event.user_id) && named(&event.device_id) && previous == expected && hash == event.hash(expected);
+        *last = Some(Head { agency_id: event.agency_id, seq: event.seq, hash });
+        follows
+    }
 }
 
 /// Whether an event that was noted down stands where it stood. A trail whose end was cut off, or that was written anew

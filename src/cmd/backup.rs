@@ -154,9 +154,12 @@ async fn walk(store: &Store, json: bool, noted: &[audit::Head]) -> Result<(), Fa
     let snapshot = store.read_at_length().await?;
     let trail = match audit::verify(&*snapshot).await? {
         Ok(trail) => trail,
-        Err((agency, seq)) => {
-            let why = "is not what was written, or one before it is gone";
-            return unsound(json, &agency, seq, why);
+        Err(audit::Broken { agency_id, seq, gone }) => {
+            let why = match gone {
+                true => "is gone, and all that came after it",
+                false => "is not what was written, or one before it is gone",
+            };
+            return unsound(json, &agency_id, seq, why);
         }
     };
     for head in noted {
