@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use api::state::Network;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, unusable};
 use crate::settings::{KEYS, Key, Kind, literal};
 
 /// A value and where it came from.
@@ -120,7 +120,8 @@ impl Config {
             self.put(key, value, from.clone())?;
         }
         if holds_secret {
-            closed(path, "holds a password")?;
+            let unread = |error| Failure::config(unusable(path, "--config", &error));
+            closed(path, "holds a password", std::fs::metadata(path).map_err(unread)?.permissions().mode())?;
         }
         Ok(())
     }
@@ -162,8 +163,14 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        self.listen()?;
-        self.admin_listen()?;
+        let listen = self.listen()?;
+        let apart = |other: &SocketAddr| {
+            let everywhere = listen.ip().is_unspecified() || other.ip().is_unspecified();
+            other.port() != listen.port() || other.port() == 0 || !everywhere && other.ip() != listen.ip()
+        };
+        if self.admin_listen()?.is_some_and(|admin| !apart(&admin)) {
+            return self.wrong("admin_listen", "must have another port than listen: both cannot listen on one");
+        }
         self.trusted_proxies()?;
         let url = self.database_url();
         if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
@@ -188,6 +195,9 @@ impl Config {
             host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '?' || c == '#')
         }) {
             return self.wrong("public_url", "must be http:// or https:// and a host");
+        }
+        if host.is_some_and(|host| host.split('/').next().is_some_and(|authority| authority.contains('@'))) {
+            return self.wrong("public_url", "must hold neither user nor password: it stands in every mail");
         }
         if let Some(url) = self.smtp_url()
             && let Err(why) = worker::mail::Server::parse(url.expose_secret())
@@ -421,12 +431,13 @@ fn find(name: &str, from: &str) -> Result<&'static Key, Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| Failure::config(unusable(path, "--config", &error)))
 }
 
 fn secret_file(name: &str, path: &Path) -> Result<String, Failure> {
-    closed(path, &format!("is named by {name}"))?;
-    let text = read(path)?;
+    let unread = |error| Failure::config(format!("the file that {name} names, {}", unusable(path, name, &error)));
+    closed(path, &format!("is named by {name}"), std::fs::metadata(path).map_err(unread)?.permissions().mode())?;
+    let text = std::fs::read_to_string(path).map_err(unread)?;
     if text.trim().is_empty() {
         let why = "is empty: write the value into it, or take the setting out";
         return Err(Failure::config(format!("{} is named by {name} and {why}", path.display())));
@@ -435,9 +446,8 @@ fn secret_file(name: &str, path: &Path) -> Result<String, Failure> {
 }
 
 /// A file with a secret in it must not be open to every user of the machine.
-fn closed(path: &Path, why: &str) -> Result<(), Failure> {
-    let about = std::fs::metadata(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
-    let mode = about.permissions().mode() & 0o777;
+fn closed(path: &Path, why: &str, mode: u32) -> Result<(), Failure> {
+    let mode = mode & 0o777;
     if mode & 0o007 == 0 {
         return Ok(());
     }
@@ -499,6 +509,9 @@ mod tests {
             ("rate_burst = 0", "rate_burst must be a number"),
             ("listen = \"nowhere\"", "listen must be an address"),
             ("public_url = \"ftp://x\"", "public_url must be http"),
+            ("public_url = \"https://me:PLANTED@x.example/a\"", "public_url must hold neither user nor password"),
+            ("admin_listen = \"127.0.0.1:8080\"", "admin_listen must have another port than listen"),
+            ("admin_listen = \"0.0.0.0:8080\"", "admin_listen must have another port than listen"),
             ("database_url = \"mysql://x\"", "database_url must begin"),
             ("smtp_url = \"http://x\"", "smtp_url must begin"),
             ("trusted_proxies = [\"x\"]", "trusted_proxies must be an address"),
@@ -510,6 +523,7 @@ mod tests {
         ] {
             let said = complaint(file(text));
             assert!(said.contains(part) && said.starts_with("fieldstone.toml: "), "{text}: {said}");
+            assert!(!said.contains("PLANTED"), "{said}");
         }
     }
 

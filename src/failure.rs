@@ -1,6 +1,9 @@
 //! How a command ends when it does not end well.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Why a command did not do what it was asked, and the exit code that says so.
 #[derive(Debug)]
@@ -59,7 +62,12 @@ impl From<entities::Error> for Failure {
 
 /// What the database said, without the driver's trimmings, or what it means and what to do where that is known.
 pub(crate) fn plainly(error: &entities::Error) -> String {
-    let (entities::Error::Busy(why) | entities::Error::Internal(why)) = error else { return error.to_string() };
+    let why = match error {
+        entities::Error::Busy(why) | entities::Error::Internal(why) => why,
+        // The kind of an error is for programs.
+        entities::Error::Conflict { detail: said, .. } | entities::Error::Forbidden(said) => return said.clone(),
+        other => return other.to_string(),
+    };
     let said = why.rsplit_once("database: ").map_or(why.as_str(), |(_, said)| said);
     let known = [
         ("file is not a database", "it is no SQLite database: database_url names another file, or it is damaged"),
@@ -78,6 +86,43 @@ pub(crate) fn plainly(error: &entities::Error) -> String {
     said.to_owned()
 }
 
+/// Why a file cannot be used, and what to do where that is known; `setting` is what names the file.
+pub(crate) fn unusable(path: &Path, setting: &str, error: &std::io::Error) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let why = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory if !folder.is_dir() => {
+            format!("there is no folder {}; make it, or name another in {setting}", folder.display())
+        }
+        ErrorKind::PermissionDenied => {
+            // What can be read and not replaced stands in a folder that cannot be written.
+            let (user, what) =
+                (user(), if path.exists() && std::fs::File::open(path).is_err() { path } else { folder });
+            format!(
+                "{user}, whom this runs as, may not: `chown {user} {}`, or name another in {setting}",
+                what.display()
+            )
+        }
+        ErrorKind::ReadOnlyFilesystem => format!("nothing can be written there; name another in {setting}"),
+        ErrorKind::IsADirectory => format!("it is a folder; name a file in {setting}"),
+        ErrorKind::NotFound => format!("there is no such file; make it, or name another in {setting}"),
+        _ => error.to_string(),
+    };
+    format!("{}: {why}", path.display())
+}
+
+/// Who runs this, by name where it is known.
+fn user() -> String {
+    let Ok(own) = std::fs::metadata("/proc/self") else { return "the user".to_owned() };
+    let id = own.uid().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Failure::Failed(error.to_string())
@@ -86,6 +131,11 @@ impl From<std::io::Error> for Failure {
 
 impl From<api::tokens::KeyError> for Failure {
     fn from(error: api::tokens::KeyError) -> Self {
-        Failure::Config(error.to_string())
+        Failure::Config(match error {
+            api::tokens::KeyError::File(path, why) => {
+                format!("the signing key file {}", unusable(&path, "signing_key_file", &why))
+            }
+            other => other.to_string(),
+        })
     }
 }

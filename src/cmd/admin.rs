@@ -1,9 +1,10 @@
 //! `admin`: what has to work before anyone can sign in. Passwords come from a prompt or from
 //! standard input, never from an argument, where every user of the machine could read them.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, ErrorKind, IsTerminal};
 use std::path::Path;
 
+use api::operation::ANYONE;
 use entities::people::{agency, team, user};
 use entities::sync::purge;
 use entities::workflow::refused;
@@ -154,7 +155,14 @@ async fn does(store: &Store, config: &Config, errand: Errand, json: bool) -> Res
             json!({"id": made.id, "name": made.name, "tz": made.tz})
         }
         Errand::CreateUser { agency, email, name, role, team, partner_org } => {
-            let role = Role::parse(&role).ok_or_else(|| Failure::Misuse(format!("there is no role {role}")))?;
+            let role = ANYONE.iter().copied().find(|one| one.as_str() == role).ok_or_else(|| {
+                let all = ANYONE.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
+                Failure::Misuse(format!("there is no role {role}: choose one of {all}"))
+            })?;
+            if (role == Role::Partner) != partner_org.is_some() {
+                let why = "--partner-org names the organisation that a partner answers for: give it for partners, and nobody else";
+                return Err(Failure::Misuse(why.into()));
+            }
             let new =
                 user::Model { team_id: team, partner_org_id: partner_org, ..user::Model::new(&name, &email, role) };
             create_user(store, &agency, new).await?
@@ -246,7 +254,12 @@ pub(crate) fn new_password(email: &str) -> Result<String, Failure> {
         first.into()
     } else {
         let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line)?;
+        std::io::stdin().lock().read_line(&mut line).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => {
+                Failure::Misuse("the password is not UTF-8, as every app sends it: choose another".into())
+            }
+            _ => error.into(),
+        })?;
         line.trim_end_matches(['\r', '\n']).to_owned().into()
     };
     if let Some((_, why)) = api::password::objection(password.expose_secret(), email) {

@@ -1,7 +1,7 @@
 //! `backup`, `restore` and `audit verify`.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::{closing, open, open_current, open_or_make, say};
 use crate::config::Config;
-use crate::failure::{Failure, plainly};
+use crate::failure::{Failure, plainly, unusable};
+
+/// What the command line calls the backup file.
+const FILE: &str = "FILE";
 
 /// Flags of `backup`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +86,7 @@ async fn write_from(store: &Store, args: &Args) -> Result<backup::Summary, Failu
     let folder = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = args.path.file_name().unwrap_or_default().to_string_lossy();
     let partial = tempfile::Builder::new().prefix(&format!("{name}.partial-")).tempfile_in(folder);
-    let partial = partial.map_err(|error| failed(&error))?;
+    let partial = partial.map_err(|error| Failure::failed(unusable(&args.path, FILE, &error)))?;
     let mut out = BufWriter::new(partial.as_file());
     let bar = bar("rows written");
     let done = backup::write(store, &mut out, |rows| bar.set_position(rows)).await;
@@ -91,7 +94,7 @@ async fn write_from(store: &Store, args: &Args) -> Result<backup::Summary, Failu
     let summary = done.map_err(|error| Failure::failed(format!("the backup was not written: {}", plainly(&error))))?;
     out.into_inner().map_err(|error| failed(&error))?.sync_all().map_err(|error| failed(&error))?;
     backup::check(BufReader::new(File::open(partial.path()).map_err(|error| failed(&error))?))
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(&plainly(&error)))?;
     // Replaces nothing that has come to be there meanwhile, but where a filesystem knows no other way than to do so.
     if let Err(refused) = partial.persist_noclobber(&args.path) {
         if args.path.exists() {
@@ -111,8 +114,12 @@ pub(crate) async fn restore(file: Option<&Path>, args: RestoreArgs) -> Result<()
     let RestoreArgs { file: args, clock_is_right } = args;
     let config = Config::load(file, &[])?;
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", args.path.display()));
-    let input = File::open(&args.path).map_err(|error| failed(&error))?;
-    let whole = backup::check(BufReader::new(input)).map_err(|error| failed(&error))?;
+    let unread = |error| Failure::failed(unusable(&args.path, FILE, &error));
+    let input = File::open(&args.path).map_err(unread)?;
+    if input.metadata().map_err(unread)?.is_dir() {
+        return Err(unread(ErrorKind::IsADirectory.into()));
+    }
+    let whole = backup::check(BufReader::new(input)).map_err(|error| failed(&plainly(&error)))?;
     let store = open_or_make(&config).await?;
     let done = restore_into(&store, &args.path, whole.rows, clock_is_right).await;
     tell(&args, "restored", &closing(store, done).await?)?;
@@ -176,7 +183,7 @@ async fn walk(store: &Store, json: bool, noted: &[audit::Head]) -> Result<(), Fa
 /// The last events, as `--json` told them.
 fn noted(path: &Path) -> Result<Vec<audit::Head>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| Failure::failed(unusable(path, "--against", &error)))?;
     let told: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
     let heads =
         told.get("heads").ok_or_else(|| failed(&"this is not what `audit verify --json` says: heads is missing"))?;

@@ -19,10 +19,11 @@ use entities::{Clock, Pool, Store, instance};
 use migrations::Standing;
 use sea_orm::DbErr;
 use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 
 use crate::config::Config;
-use crate::failure::{Failure, plainly};
+use crate::failure::{Failure, plainly, unusable};
 
 /// Writes a line to standard output.
 ///
@@ -174,7 +175,9 @@ pub(crate) async fn closing<T>(store: Store, done: Result<T, Failure>) -> Result
 pub(crate) fn own_file(file: &Path) -> Result<(), Failure> {
     in_a_folder(file)?;
     let opened = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
-    opened.map(drop).map_err(|error| Failure::failed(format!("the database {}: {error}", file.display())))
+    opened
+        .map(drop)
+        .map_err(|error| Failure::failed(format!("the database {}", unusable(file, "database_url", &error))))
 }
 
 /// Looks whether the folder of a SQLite file is there.
@@ -291,20 +294,30 @@ fn newer(unknown: &[String]) -> String {
     )
 }
 
-/// Completes when the process is asked to stop, by SIGTERM or by Ctrl-C.
+/// Completes when the process is asked to stop: by SIGTERM, by Ctrl-C, or because its terminal is closed, which would end
+/// it at once in the middle of what it does.
 pub(crate) async fn asked_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            // Without the signal only Ctrl-C stops it.
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        () = terminated => {}
+        () = hears(SignalKind::terminate()) => {}
+        () = hears(SignalKind::hangup()), if !outlives_its_terminal() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Whether whoever started it wants it to go on without a terminal, as `nohup` does: SIGHUP came ignored.
+fn outlives_its_terminal() -> bool {
+    let about = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = about.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|signals| signals & 1 == 1)
+}
+
+async fn hears(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        // Without this one the others stop it.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `up` and `serve`: the api, with the worker beside it or alone.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -103,5 +104,12 @@ async fn run(config: &Config, keys: api::Keys, store: Store) -> Result<(), Failu
 /// # Errors
 /// When it is in use or not this machine's.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}")))
+    TcpListener::bind(address).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => "something listens there already; stop it, or choose another address".to_owned(),
+            ErrorKind::AddrNotAvailable => "this machine has no such address; choose another".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::failed(format!("cannot listen on {address}: {why}"))
+    })
 }

@@ -141,7 +141,11 @@ fn read_file(path: &Path) -> Result<KeyFile, KeyError> {
         std::io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
         _ => fail(error),
     })?;
-    let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
+    let about = file.metadata().map_err(fail)?;
+    if about.is_dir() {
+        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let mode = about.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(KeyError::Open(path.to_owned(), mode));
     }

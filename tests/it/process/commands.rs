@@ -283,3 +283,71 @@ fn every_command_explains_itself() {
         assert!(done.status.success() && done.stdout.len() > 100, "{args:?}");
     }
 }
+
+/// Each complaint says what it is about and what to do, and none says what programs call it.
+#[test]
+fn whoever_is_refused_is_told_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let says = |args: &[&str], settings: &[(&str, &str)], code: i32, parts: &[&str]| {
+        let (ended, said) = in_a_folder(folder.path(), args, settings);
+        assert!(ended == Some(code) && parts.iter().all(|part| said.contains(part)), "{args:?} {settings:?}: {said}");
+        for never in ["os error", "conflict:", "internal:", "invalid input", ".partial", "PLANTED"] {
+            assert!(!said.contains(never), "{args:?} {settings:?}: {said}");
+        }
+    };
+    says(&["migrate", "up"], &[], 0, &[]);
+    says(&["admin", "create-agency", "Riverbend", "--tz", "Europe/London"], &[], 0, &[]);
+    says(&["admin", "create-agency", "\u{200b}", "--tz", "Europe/London"], &[], 2, &["name must be one line"]);
+    says(&["backup", "monday.backup"], &[], 0, &[]);
+    // Nobody may write there, whoever they are.
+    let nowhere =
+        [("FIELDSTONE_DATABASE_URL", "sqlite:///sys/fieldstone.db"), ("FIELDSTONE_SIGNING_KEY_FILE", "x.json")];
+    says(&["up"], &nowhere, 1, &["/sys/fieldstone.db: ", "whom this runs as", "`chown ", " /sys`", "database_url"]);
+    says(&["up"], &nowhere[..1], 78, &["/sys/fieldstone.signing.json: ", "whom this runs as", "signing_key_file"]);
+    let key = |file: &str| [("FIELDSTONE_SIGNING_KEY_FILE", file.to_owned())];
+    for (file, part) in
+        [("nowhere/x.json", "there is no folder nowhere; make it"), (".", "it is a folder; name a file")]
+    {
+        let key = key(file);
+        says(&["up"], &[(key[0].0, &key[0].1)], 78, &[part, "signing_key_file"]);
+    }
+    for name in ["FIELDSTONE_SMTP_URL_FILE", "FIELDSTONE_DATABASE_URL_FILE"] {
+        says(&["up"], &[(name, "/nowhere/at/all")], 78, &[name, "/nowhere/at/all", "there is no folder"]);
+        says(&["up"], &[(name, "/dev/null/x")], 78, &[name, "/dev/null/x"]);
+    }
+    says(&["up", "--config", "none.toml"], &[], 78, &["none.toml: there is no such file", "--config"]);
+    let both = [("FIELDSTONE_LISTEN", "127.0.0.1:9090"), ("FIELDSTONE_ADMIN_LISTEN", "127.0.0.1:9090")];
+    says(&["config", "print"], &both, 78, &["admin_listen must have another port than listen"]);
+    let public = [("FIELDSTONE_PUBLIC_URL", "https://me:PLANTED@x.example")];
+    says(&["config", "print"], &public, 78, &["public_url must hold neither user nor password"]);
+    says(&["backup", "none/x.backup"], &[], 1, &["none/x.backup: there is no folder none; make it"]);
+    let whole = std::fs::read(at("monday.backup")).expect("a backup");
+    std::fs::write(at("cut.backup"), &whole[..whole.len() / 2]).expect("written");
+    let fresh = [("FIELDSTONE_DATABASE_URL", "sqlite://fresh.db")];
+    says(&["restore", "cut.backup"], &fresh, 1, &["cut.backup: the file is"]);
+    says(&["restore", "."], &fresh, 1, &[".: it is a folder; name a file"]);
+    says(&["restore", "none.backup"], &fresh, 1, &["none.backup: there is no such file"]);
+    says(&["audit", "verify", "--against", "none.json"], &[], 1, &["none.json: there is no such file"]);
+    let user =
+        ["admin", "create-user", "--agency", "Riverbend", "--name", "Ana", "--email", "ana@demo.example", "--role"];
+    let user = |role: &'static [&'static str]| [&user[..], role].concat();
+    says(&user(&["boss"]), &[], 2, &["caseworker, supervisor, administrator, partner, auditor"]);
+    says(&user(&["partner"]), &[], 2, &["--partner-org"]);
+    says(&user(&["caseworker", "--partner-org", "x"]), &[], 2, &["--partner-org"]);
+    let typed = |password: &[u8]| {
+        let file = at("typed");
+        std::fs::write(&file, password).expect("written");
+        let typed = std::fs::File::open(&file).expect("there");
+        let mut command = fieldstone(&user(&["caseworker"]));
+        let done = command.current_dir(folder.path()).stdin(typed).output().expect("it runs");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(
+        typed(b"caf\xe9 au lait, please\n").1,
+        "fieldstone: the password is not UTF-8, as every app sends it: choose another\n"
+    );
+    assert_eq!(typed(b"a long sentence of my own\n").0, Some(0));
+    let twice = "fieldstone: a user with this address exists already\n";
+    assert_eq!(typed(b"a long sentence of my own\n"), (Some(1), twice.to_owned()));
+}

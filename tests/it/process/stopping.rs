@@ -10,6 +10,7 @@ use crate::support::{Kind, Phone, Town, on_both};
 
 on_both!(
     a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered,
+    a_server_whose_terminal_is_closed_stops_as_one_that_is_asked_to,
     what_strangers_send_wrong_writes_no_line_that_asks_for_a_person,
     a_database_that_everybody_can_read_is_told_of_at_the_start,
 );
@@ -50,6 +51,13 @@ async fn a_push_that_is_under_way_when_the_server_is_asked_to_stop_is_answered(t
     let mut fresh = Phone::of(&ana.through(&again.url));
     fresh.pulls().await;
     assert!(fresh.row("cases", &case).is_some(), "what was answered is there");
+}
+
+async fn a_server_whose_terminal_is_closed_stops_as_one_that_is_asked_to(town: Town) {
+    let mut server = town.server().await;
+    server.is_told("HUP");
+    server.says("stopped").await;
+    assert!(server.ends().await.success());
 }
 
 async fn what_strangers_send_wrong_writes_no_line_that_asks_for_a_person(town: Town) {

@@ -103,8 +103,13 @@ impl Server {
 
     /// SIGTERM.
     pub fn is_asked_to_stop(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        self.is_told("TERM");
+    }
+
+    /// A signal by its name.
+    pub fn is_told(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Waits until it has written this; gives up after 20 s.
