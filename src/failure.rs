@@ -139,3 +139,21 @@ impl From<api::tokens::KeyError> for Failure {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_not_use_a_file_is_told_who_they_are_and_what_to_hand_over() {
+        let denied = std::io::Error::from(ErrorKind::PermissionDenied);
+        let said = unusable(Path::new("/usr/no-such.json"), "signing_key_file", &denied);
+        let name = user();
+        assert!(!name.is_empty() && !name.contains(char::is_whitespace), "{name}");
+        let expected = format!(
+            "/usr/no-such.json: {name}, whom this runs as, may not: `chown {name} /usr`, or name another in \
+             signing_key_file"
+        );
+        assert_eq!(said, expected);
+    }
+}

@@ -303,8 +303,8 @@ fn whoever_is_refused_is_told_what_to_do() {
     // Nobody may write there, whoever they are.
     let nowhere =
         [("FIELDSTONE_DATABASE_URL", "sqlite:///sys/fieldstone.db"), ("FIELDSTONE_SIGNING_KEY_FILE", "x.json")];
-    says(&["up"], &nowhere, 1, &["/sys/fieldstone.db: ", "whom this runs as", "`chown ", " /sys`", "database_url"]);
-    says(&["up"], &nowhere[..1], 78, &["/sys/fieldstone.signing.json: ", "whom this runs as", "signing_key_file"]);
+    says(&["up"], &nowhere, 1, &["the database /sys/fieldstone.db: ", "name another in database_url"]);
+    says(&["up"], &nowhere[..1], 78, &["file /sys/fieldstone.signing.json: ", "name another in signing_key_file"]);
     let key = |file: &str| [("FIELDSTONE_SIGNING_KEY_FILE", file.to_owned())];
     for (file, part) in
         [("nowhere/x.json", "there is no folder nowhere; make it"), (".", "it is a folder; name a file")]
