@@ -10,8 +10,8 @@ mod settle;
 
 pub(crate) use reach::{OPENS, opens};
 pub use reach::{has_open, sees, visible_sql};
-pub(crate) use settle::settle_windows;
 pub use settle::{settle_case, settle_due, settle_team, settle_user, settled_view};
+pub(crate) use settle::{settle_windows, wake_at};
 
 use serde::{Deserialize, Serialize};
 

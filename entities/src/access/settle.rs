@@ -4,7 +4,8 @@
 //! that is or was open, with the commit number of the last change. That number is what brings a
 //! whole case to a phone that gained it, and takes it from one that lost it (rules S1 and S2).
 //! Windows of time (a cover that begins on Monday) leave an alarm in `sync_due`, so that a pull
-//! first settles what the clock alone has changed (S3).
+//! first settles what the clock alone has changed (S3). The plan of a case leaves its own there
+//! (`workflow/timers.rs`): an absence that begins, an agreement that ends.
 
 use std::collections::BTreeSet;
 
@@ -55,16 +56,25 @@ pub async fn settle_case(write: &mut Write, case_id: &str) -> Result<()> {
     if is_no_case && !before.is_empty() {
         restand_persons(write, case_id).await?;
     }
-    sql::exec(write.conn(), "delete from sync_due where case_id = $1", vec![case_id.into()]).await?;
-    if let Some(at) = next {
-        let agency = write.actor().agency_id.clone();
-        sql::exec(
-            write.conn(),
-            "insert into sync_due (case_id, agency_id, at) values ($1, $2, $3)",
-            vec![case_id.into(), agency.into(), at.into()],
-        )
-        .await?;
+    let over = "delete from sync_due where case_id = $1 and at <= $2";
+    sql::exec(write.conn(), over, vec![case_id.into(), now.0.into()]).await?;
+    match next {
+        Some(at) => wake_at(write, case_id, Instant(at)).await,
+        None => Ok(()),
     }
+}
+
+/// Has a case settled and planned again at an instant at which time alone changes something of it, unless it is woken
+/// before: one alarm for all, and what wakes it asks for the next.
+pub(crate) async fn wake_at(write: &Write, case_id: &str, at: Instant) -> Result<()> {
+    let agency = write.actor().agency_id.as_str();
+    sql::exec(
+        write.conn(),
+        "insert into sync_due (case_id, agency_id, at) values ($1, $2, $3) on conflict (case_id) do update \
+         set at = excluded.at where excluded.at < sync_due.at",
+        vec![case_id.into(), agency.into(), at.0.into()],
+    )
+    .await?;
     Ok(())
 }
 

@@ -407,9 +407,15 @@ fn is_withdrawn(record: &Doc) -> bool {
 
 /// Whether the client agrees on a day: there is a record, and it has neither ended nor been withdrawn.
 pub fn agrees(record: Option<&Doc>, on: Day) -> bool {
-    let Some(record) = record.filter(|record| !is_withdrawn(record)) else { return false };
-    let until = record.0["until"].as_str().and_then(|text| text.parse::<Day>().ok());
-    until.is_some_and(|until| until >= on)
+    record.and_then(agreed_until).is_some_and(|until| until >= on)
+}
+
+/// The last day of an agreement that has not been withdrawn.
+pub fn agreed_until(record: &Doc) -> Option<Day> {
+    if is_withdrawn(record) {
+        return None;
+    }
+    record.0["until"].as_str()?.parse().ok()
 }
 
 /// Whether a packet holds nothing that the other does not.

@@ -90,8 +90,30 @@ pub struct ReferralFact {
     pub requested_at: Instant,
     /// Mail can reach somebody at the partner.
     pub reachable: bool,
+    /// The last day of the client's agreement to its being shared; none where it was never given or is withdrawn.
+    pub agreed_until: Option<Day>,
     /// The client agrees to its being shared: the agreement has neither ended nor been withdrawn.
     pub agreed: bool,
+}
+
+impl ReferralFact {
+    /// Whether the client agrees at an instant to its being shared.
+    pub fn agreed_at(&self, at: Instant) -> bool {
+        self.agreed_until.is_some_and(|until| Zone::utc().day(at) <= until)
+    }
+}
+
+/// Somebody's part in a case, from an instant to another.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Whose.
+    pub person: Person,
+    /// They have the case; otherwise they cover it.
+    pub primary: bool,
+    /// Its first instant.
+    pub from: Instant,
+    /// The first instant after it.
+    pub to: Option<Instant>,
 }
 
 /// One case with all that rules look at.
@@ -109,6 +131,8 @@ pub struct CaseFacts {
     pub reopened_at: Option<Instant>,
     /// The case's zone, where it has one of its own.
     pub zone: Option<Zone>,
+    /// Who has and who covers the case now or later, by when they begin.
+    pub parts: Vec<Part>,
     /// Who has the case.
     pub caseworker: Option<Person>,
     /// Who cover it, the latest last.
@@ -124,6 +148,35 @@ pub struct CaseFacts {
 }
 
 impl CaseFacts {
+    /// The same facts at another instant, if nothing else happens: what time alone changes is worked out here.
+    pub fn as_of(&self, at: Instant) -> CaseFacts {
+        let mut then = self.clone();
+        let parts = self.parts.iter().filter(|part| part.from <= at && part.to.is_none_or(|to| to > at));
+        let (have, cover): (Vec<&Part>, Vec<&Part>) = parts.partition(|part| part.primary);
+        then.caseworker = have.last().map(|part| part.person.clone());
+        then.covering = cover.into_iter().map(|part| part.person.clone()).collect();
+        for referral in &mut then.referrals {
+            referral.agreed = referral.agreed_at(at);
+        }
+        then
+    }
+
+    /// The next instant at which time alone changes something of it: a part in the case or an absence begins or ends, or
+    /// an agreement does.
+    pub fn changes_after(&self, at: Instant) -> Option<Instant> {
+        if !self.is_open() {
+            return None;
+        }
+        let days = |zone: &Zone, first: Day, after: Day| [zone.start_of(first), zone.start_of(after)];
+        let parts = self.parts.iter().flat_map(|part| [Some(part.from), part.to]).flatten();
+        let away = self.parts.iter().filter_map(|part| part.person.away);
+        // Who is away is asked by the day where the case is.
+        let away = away.flat_map(|(from, to)| days(self.case_zone(), from, to.plus_days(1)));
+        let asked = self.referrals.iter().filter(|referral| referral.status == "requested");
+        let agreed = asked.filter_map(|referral| Some(Zone::utc().start_of(referral.agreed_until?.plus_days(1))));
+        parts.chain(away).chain(agreed).filter(|change| *change > at).min()
+    }
+
     /// True while somebody works on the case, a pause included.
     pub fn is_open(&self) -> bool {
         ["intake", "active", "on_hold", "closing"].contains(&self.status.as_str())

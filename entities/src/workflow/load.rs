@@ -8,7 +8,7 @@ use chrono::NaiveTime;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use super::calendar::{Calendar, Quiet};
-use super::facts::{AgencyFacts, CaseFacts, ContactFact, GoalFact, Person, ReferralFact};
+use super::facts::{AgencyFacts, CaseFacts, ContactFact, GoalFact, Part, Person, ReferralFact};
 use super::planner::{Memory, Watch};
 use super::zone::Zone;
 use crate::casework::goal;
@@ -109,6 +109,7 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
             },
             zone: row.try_get_by_index::<Option<String>>(4)?.as_deref().and_then(Zone::named),
             id: id.clone(),
+            parts: Vec::new(),
             caseworker: None,
             covering: Vec::new(),
             supervisor: None,
@@ -153,12 +154,13 @@ async fn chunk(conn: &impl ConnectionTrait, ids: &[String], now: Instant) -> Res
                 partner_org_id: row.try_get_by_index(5)?,
                 requested_at: row.try_get_by_index(6)?,
                 reachable: true,
-                agreed: referral::agrees(row.try_get_by_index::<Option<Doc>>(7)?.as_ref(), Day(now.utc().date_naive())),
+                agreed_until: row.try_get_by_index::<Option<Doc>>(7)?.as_ref().and_then(referral::agreed_until),
+                agreed: false,
             });
         }
     }
     reachable(conn, &mut found).await?;
-    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    Ok(ids.iter().filter_map(|id| found.remove(id)).map(|facts| facts.as_of(now)).collect())
 }
 
 /// When a case that was closed before was opened again.
@@ -222,22 +224,39 @@ async fn assignments(
     found: &mut HashMap<String, CaseFacts>,
 ) -> Result<()> {
     let text = format!(
-        "select a.case_id, a.role, {PERSON} from case_assignments a join users u on u.id = a.user_id \
+        "select a.case_id, a.role, a.from_ts, a.to_ts, {PERSON} from case_assignments a join users u on u.id = a.user_id \
          where a.deleted_at is null and u.active and u.role in ('caseworker', 'supervisor') \
          and a.role in ('primary', 'covering') \
-         and a.from_ts <= $1 and (a.to_ts is null or a.to_ts > $1) and a.case_id in ({}) order by a.from_ts, a.id",
+         and (a.to_ts is null or a.to_ts > $1) and a.case_id in ({}) order by a.from_ts, a.id",
         sql::marks(2, ids.len())
     );
     let bound = std::iter::once(now.0.into()).chain(ids.iter().map(|id| id.as_str().into())).collect();
     for row in sql::all(conn, &text, bound).await? {
         let Some(case) = found.get_mut(&row.try_get_by_index::<String>(0)?) else { continue };
-        let who = person(&row, 2)?;
-        match row.try_get_by_index::<String>(1)?.as_str() {
-            "primary" => case.caseworker = Some(who),
-            _ => case.covering.push(who),
-        }
+        case.parts.push(Part {
+            person: person(&row, 4)?,
+            primary: row.try_get_by_index::<String>(1)? == "primary",
+            from: row.try_get_by_index(2)?,
+            to: row.try_get_by_index(3)?,
+        });
     }
     Ok(())
+}
+
+/// Who reads a digest: the agency's active supervisors.
+pub async fn readers(conn: &impl ConnectionTrait, agency_id: &str) -> Result<Vec<Person>> {
+    let text = format!(
+        "select {PERSON} from users u where u.agency_id = $1 and u.active and u.role = 'supervisor' order by u.id"
+    );
+    sql::all(conn, &text, vec![agency_id.into()]).await?.iter().map(|row| person(row, 0)).collect()
+}
+
+/// The open cases that a person sees.
+pub async fn cases_read_by(conn: &impl ConnectionTrait, user: &str) -> Result<Vec<String>> {
+    let text = "select c.id from sync_access a join cases c on c.id = substr(a.scope, 6) \
+                where a.user_id = $1 and a.visible and a.scope >= 'case:' and a.scope < 'case;' \
+                and c.deleted_at is null and c.status in ('intake', 'active', 'on_hold', 'closing') order by c.id";
+    sql::all(conn, text, vec![user.into()]).await?.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
 /// The supervisor of each team, or of the nearest team above it that has an active one.

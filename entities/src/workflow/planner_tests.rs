@@ -31,6 +31,7 @@ fn case(zone: &str) -> CaseFacts {
         status: "active".into(),
         reopened_at: None,
         zone: None,
+        parts: Vec::new(),
         caseworker: person("ana"),
         covering: Vec::new(),
         supervisor: person("sam"),
@@ -60,6 +61,7 @@ fn referral(status: &str, requested: &str) -> ReferralFact {
         partner_org_id: Some("org-1".into()),
         requested_at: at(requested),
         reachable: true,
+        agreed_until: Some(day("2099-12-31")),
         agreed: true,
     }
 }

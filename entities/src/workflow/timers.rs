@@ -12,6 +12,7 @@ use super::facts::CaseFacts;
 use super::planner::{Chain, Memory, Planned, plan};
 use super::rule::{Audience, Because};
 use super::{load, prompt, refused, rules, snooze};
+use crate::access::wake_at;
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
@@ -34,7 +35,11 @@ pub async fn plan_case(write: &mut Write, case_id: &str) -> Result<()> {
     timers(write, case_id, &chains).await?;
     prompts(write, case_id, facts.as_ref(), &chains).await?;
     snooze::plan(write, case_id, facts.as_ref(), &chains).await?;
-    mail(write, case_id, facts.as_ref(), &chains).await
+    mail(write, case_id, facts.as_ref(), &chains).await?;
+    match facts.and_then(|facts| facts.changes_after(now)) {
+        Some(at) => wake_at(write, case_id, at).await,
+        None => Ok(()),
+    }
 }
 
 /// True for a case that no rule has anything to say about, and none ever had: most of what is

@@ -8,7 +8,7 @@ use super::closure_ready;
 use crate::clock::{Day, Instant};
 use crate::workflow::calendar::Calendar;
 use crate::workflow::cron::Cron;
-use crate::workflow::facts::CaseFacts;
+use crate::workflow::facts::{CaseFacts, ReferralFact};
 
 /// Stable name of the digest, as other rules have one.
 pub const ID: &str = "supervisor.digest";
@@ -73,9 +73,9 @@ pub fn key(user: &str, anchor: &str) -> String {
 }
 
 /// What there is to say about these cases at an instant.
-pub fn sections(cases: &[CaseFacts], now: Instant) -> Sections {
+pub fn sections<'a>(cases: impl IntoIterator<Item = &'a CaseFacts>, now: Instant) -> Sections {
     let mut found = Sections::default();
-    for case in cases.iter().filter(|case| case.is_open()) {
+    for case in cases.into_iter().filter(|case| case.is_open()) {
         let today = case.case_zone().day(now);
         let calendar = &case.agency.calendar;
         let line = |on| Line { on, reference: case.reference.clone() };
@@ -88,7 +88,8 @@ pub fn sections(cases: &[CaseFacts], now: Instant) -> Sections {
                 }
             }
         }
-        for referral in case.referrals.iter().filter(|referral| referral.status == "requested") {
+        let asked = |referral: &&ReferralFact| referral.status == "requested" && referral.agreed_at(now);
+        for referral in case.referrals.iter().filter(asked) {
             let asked = case.agency.zone.day(referral.requested_at);
             if calendar.working_day(asked, 3) <= today {
                 found.unanswered.push(line(Some(asked)));
