@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
 use super::facts::CaseFacts;
-use super::planner::{Chain, Standing, plan};
+use super::planner::{Chain, Memory, Standing, plan};
 use super::rule::{Because, Rule};
 use super::rules::{self, digest};
 use super::{load, snooze, timers};
@@ -87,7 +87,7 @@ pub async fn explain(conn: &impl ConnectionTrait, case_id: &str, now: Instant) -
         let mut any = false;
         for chain in chains.iter().filter(|chain| chain.rule.id == rule.id) {
             any = true;
-            said.push(one(chain, &facts, now));
+            said.push(one(chain, &facts, &memory, now));
         }
         if !any {
             said.push(nothing(rule));
@@ -99,13 +99,13 @@ pub async fn explain(conn: &impl ConnectionTrait, case_id: &str, now: Instant) -
             says.because.push(because);
         }
     }
-    said.push(morning(conn, &facts, now).await?);
+    said.extend(mornings(conn, &facts, now).await?);
     dead(conn, case_id, &mut said).await?;
     let messages = messages(conn, case_id).await?;
     Ok(Some(Explained { case_id: case_id.to_owned(), as_of: now.rfc3339(), rules: said, messages }))
 }
 
-fn one(chain: &Chain, facts: &CaseFacts, now: Instant) -> RuleSays {
+fn one(chain: &Chain, facts: &CaseFacts, memory: &Memory, now: Instant) -> RuleSays {
     let mut because = Vec::new();
     if let Some(on) = chain.on {
         because.push(Because::of("fact", format!("counts from {on}")));
@@ -137,16 +137,26 @@ fn one(chain: &Chain, facts: &CaseFacts, now: Instant) -> RuleSays {
         .iter()
         .find(|planned| matches!(planned.standing, Standing::Due | Standing::Waiting))
         .filter(|_| chain.stops.is_empty() && !chain.waits_for_somebody());
+    let mut stops = chain.stops.clone();
     if let Some(next) = coming {
+        // Until then, time alone may change who is told, or whether anybody is.
+        let at = next.due_at.max(now);
+        let then = facts.as_of(at);
+        let day = then.case_zone().day(at);
         because.extend(next.moved.clone());
-        let today = facts.case_zone().day(now);
-        because.extend(next.step.to.iter().filter_map(|role| facts.holder(*role, today).1));
+        because.extend(next.step.to.iter().filter_map(|role| then.holder(*role, day).1));
+        let chains = plan(&[chain.rule], &then, memory, at);
+        stops = chains.into_iter().find(|later| later.id() == chain.id()).map_or_else(Vec::new, |later| later.stops);
+        if !stops.is_empty() {
+            because.push(Because::of("fact", format!("{} would come at {}", next.step.id, next.due_at.rfc3339())));
+        }
     }
+    let coming = coming.filter(|_| stops.is_empty());
     let state = match coming {
         _ if chain.waits_for_somebody() => "blocked",
         Some(_) => "pending",
-        None if !chain.stops.is_empty() => {
-            because.extend(chain.stops.iter().cloned());
+        None if !stops.is_empty() => {
+            because.extend(stops);
             "blocked"
         }
         None if fired => "fired",
@@ -183,36 +193,42 @@ fn nothing(rule: &Rule) -> RuleSays {
     }
 }
 
-async fn morning(conn: &impl ConnectionTrait, facts: &CaseFacts, now: Instant) -> Result<RuleSays> {
-    let said = digest::sections(std::slice::from_ref(facts), now);
-    let mut because = Vec::new();
-    let mut next = None;
-    match &facts.supervisor {
-        None => because.push(Because::of("fallback", "the team has no supervisor: nobody reads a digest")),
-        Some(supervisor) => {
-            let text = "select step, nominal_local, zone, due_at from wf_timer \
-                        where rule_id = $1 and subject_id = $2 and state = 'pending'";
-            let bound = vec![digest::ID.into(), supervisor.user_id.as_str().into()];
-            if let Some(row) = sql::one(conn, text, bound).await? {
-                next = Some(Next {
-                    step: row.try_get_by_index(0)?,
-                    nominal_local: row.try_get_by_index(1)?,
-                    zone: row.try_get_by_index(2)?,
-                    due_at: row.try_get_by_index::<Instant>(3)?.rfc3339(),
-                });
-            }
-            because.push(Because::of("fact", format!("{} lines of this case would stand in it now", said.count())));
-        }
-    }
-    Ok(RuleSays {
+/// The digests that the case stands in: one for each supervisor who sees it.
+async fn mornings(conn: &impl ConnectionTrait, facts: &CaseFacts, now: Instant) -> Result<Vec<RuleSays>> {
+    let text = "select u.id, t.step, t.nominal_local, t.zone, t.due_at from users u \
+                join sync_access a on a.user_id = u.id and a.scope = $2 and a.visible \
+                left join wf_timer t on t.rule_id = $1 and t.subject_id = u.id and t.state = 'pending' \
+                where u.active and u.role = 'supervisor' order by u.id";
+    let bound = vec![digest::ID.into(), format!("case:{}", facts.id).into()];
+    let says = |user: Option<String>, next: Option<Next>, because: Because| RuleSays {
         rule: digest::ID.into(),
         version: digest::VERSION,
         subject_kind: "user".into(),
-        subject_id: facts.supervisor.as_ref().map(|supervisor| supervisor.user_id.clone()),
+        subject_id: user,
         state: if next.is_some() { "pending" } else { "blocked" },
         next,
-        because,
-    })
+        because: vec![because],
+    };
+    let lines = digest::sections([facts], now).count();
+    let mut said = Vec::new();
+    for row in sql::all(conn, text, bound).await? {
+        let next = match row.try_get_by_index::<Option<String>>(1)? {
+            Some(step) => Some(Next {
+                step,
+                nominal_local: row.try_get_by_index(2)?,
+                zone: row.try_get_by_index(3)?,
+                due_at: row.try_get_by_index::<Instant>(4)?.rfc3339(),
+            }),
+            None => None,
+        };
+        let because = Because::of("fact", format!("{lines} lines of this case would stand in it now"));
+        said.push(says(Some(row.try_get_by_index(0)?), next, because));
+    }
+    if said.is_empty() {
+        let why = "no supervisor sees the case: nobody reads a digest";
+        said.push(says(None, None, Because::of("fallback", why)));
+    }
+    Ok(said)
 }
 
 /// Timers that failed too often and wait for a person.

@@ -1,9 +1,10 @@
 //! What would be told from one day to another if nothing else happened. Writes nothing.
 //!
 //! It walks the same planner from one due instant to the next and keeps the outcomes in memory,
-//! so for the same facts it says what a worker that never sleeps would do.
+//! so for the same facts it says what a worker that never sleeps would do. What time alone changes, such as who covers
+//! the case or whether an agreement has ended, is asked at each instant of the walk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
@@ -74,7 +75,15 @@ pub async fn simulate(
         let text = "select key from wf_ledger where agency_id = $1 and case_id is null";
         let rows = sql::all(conn, text, vec![facts.id.as_str().into()]).await?;
         let told: HashSet<String> = rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect::<Result<_>>()?;
-        mornings(&facts, &cases, &told, span, &mut lines);
+        // What is past is told, or will not be.
+        let ahead = (span.0.max(now), span.1);
+        for reader in load::readers(conn, &facts.id).await? {
+            let seen: HashSet<String> = load::cases_read_by(conn, &reader.user_id).await?.into_iter().collect();
+            let seen: Vec<&CaseFacts> = cases.iter().filter(|case| seen.contains(&case.id)).collect();
+            if !seen.is_empty() {
+                mornings(&facts, &reader, &seen, &told, ahead, &mut lines);
+            }
+        }
     }
     lines.sort_by(|a, b| (&a.due_at, &a.rule, &a.subject_id).cmp(&(&b.due_at, &b.rule, &b.subject_id)));
     Ok(lines)
@@ -86,7 +95,9 @@ fn walk(facts: &CaseFacts, mut memory: Memory, today: Instant, (from, to): (Inst
     let mut unheard = HashSet::new();
     // A chain has a handful of steps, so the walk ends; the bound is for a rule that breaks that.
     for _ in 0..10_000 {
-        let mut soonest: Option<Instant> = None;
+        let asked = now.max(today);
+        let facts = &facts.as_of(asked);
+        let mut soonest = facts.changes_after(asked);
         for chain in plan(rules::ALL, facts, &memory, now) {
             let key = (chain.rule.id.to_owned(), chain.subject_id.clone(), chain.watched.clone());
             memory.watches.insert(key, chain.watch);
@@ -179,52 +190,46 @@ fn tell(
     }
 }
 
-/// The digests of the supervisors of these cases, but for those that have come to their end.
+/// The digests of somebody who reads these cases, but for those that have come to their end.
 fn mornings(
     agency: &AgencyFacts,
-    cases: &[CaseFacts],
+    reader: &Person,
+    cases: &[&CaseFacts],
     told: &HashSet<String>,
     (from, to): (Instant, Instant),
     lines: &mut Vec<Line>,
 ) {
-    let mut readers: HashMap<&str, (&Person, Vec<CaseFacts>)> = HashMap::new();
-    for case in cases {
-        if let Some(supervisor) = &case.supervisor {
-            readers.entry(&supervisor.user_id).or_insert((supervisor, Vec::new())).1.push(case.clone());
+    let user = reader.user_id.as_str();
+    let zone = reader.zone.as_ref().unwrap_or(&agency.zone);
+    let schedule = digest::schedule(reader.hour);
+    // Quiet hours may put a morning off, past the instant from which is asked.
+    let mut at = zone.wall(from.plus_secs(-86_400));
+    while let Some(wall) = schedule.next_after(at) {
+        at = wall;
+        let due = zone.instant(digest::open_moment(&agency.calendar, wall));
+        if due >= to {
+            break;
         }
-    }
-    for (user, (reader, cases)) in readers {
-        let zone = reader.zone.as_ref().unwrap_or(&agency.zone);
-        let schedule = digest::schedule(reader.hour);
-        let mut at = zone.wall(from.plus_ms(-1));
-        while let Some(wall) = schedule.next_after(at) {
-            at = wall;
-            let due = zone.instant(digest::open_moment(&agency.calendar, wall));
-            if due >= to {
-                break;
-            }
-            if !agency.calendar.is_working(Day(wall.date()))
-                || told.contains(&digest::key(user, &wall.date().to_string()))
-            {
-                continue;
-            }
-            let count = digest::sections(&cases, due).count();
-            lines.push(Line {
-                rule: digest::ID.into(),
-                step: "digest".into(),
-                subject_kind: "user".into(),
-                subject_id: user.to_owned(),
-                case_id: None,
-                to_role: "supervisor".into(),
-                to_user: Some(user.to_owned()),
-                channel: "mail",
-                nominal_local: wall.format("%Y-%m-%dT%H:%M").to_string(),
-                zone: zone.name().into(),
-                due_at: due.rfc3339(),
-                outcome: if count > 0 { "fires" } else { "suppressed" },
-                why: if count > 0 { format!("{count} lines") } else { "there is nothing to say".into() },
-            });
+        let is_over = due < from || told.contains(&digest::key(user, &wall.date().to_string()));
+        if is_over || !agency.calendar.is_working(Day(wall.date())) {
+            continue;
         }
+        let count = digest::sections(cases.iter().copied(), due).count();
+        lines.push(Line {
+            rule: digest::ID.into(),
+            step: "digest".into(),
+            subject_kind: "user".into(),
+            subject_id: user.to_owned(),
+            case_id: None,
+            to_role: "supervisor".into(),
+            to_user: Some(user.to_owned()),
+            channel: "mail",
+            nominal_local: wall.format("%Y-%m-%dT%H:%M").to_string(),
+            zone: zone.name().into(),
+            due_at: due.rfc3339(),
+            outcome: if count > 0 { "fires" } else { "suppressed" },
+            why: if count > 0 { format!("{count} lines") } else { "there is nothing to say".into() },
+        });
     }
 }
 
