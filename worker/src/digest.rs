@@ -1,8 +1,9 @@
 //! The supervisors' digests: one timer for each person, one mail each working morning.
 
 use entities::access::Actor;
+use entities::people::agency;
 use entities::sql;
-use entities::workflow::facts::AgencyFacts;
+use entities::workflow::facts::{AgencyFacts, Person};
 use entities::workflow::load;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
 use entities::workflow::rules::digest::{self, ID, VERSION, WINDOW_HOURS, key};
@@ -20,33 +21,39 @@ struct Reader {
 }
 
 impl Reader {
+    fn of(person: &Person, agency: &AgencyFacts) -> Reader {
+        Reader { zone: person.zone.clone().unwrap_or_else(|| agency.zone.clone()), hour: person.hour }
+    }
+
+    /// A morning as its timer says it.
+    fn planned(&self, agency: &AgencyFacts, wall: chrono::NaiveDateTime) -> Planned {
+        (wall.format("%Y-%m-%dT%H:%M").to_string(), self.zone.name().to_owned(), self.told_at(agency, wall))
+    }
+
     /// The instant of a morning that has this wall time, out of the agency's quiet hours.
     fn told_at(&self, agency: &AgencyFacts, wall: chrono::NaiveDateTime) -> Instant {
         self.zone.instant(digest::open_moment(&agency.calendar, wall))
     }
 }
 
-/// Gives every active supervisor a timer for their next digest, and moves the timers of those who
-/// changed their hour or zone. Says how many were set.
+/// A morning that is planned: its wall time, the zone of that, and the instant.
+type Planned = (String, String, Instant);
+
+/// Gives every active supervisor a timer for their next digest, and moves the timers that the hour or zone of their
+/// reader, the agency's working days, its holidays or its quiet hours have left behind. Says how many were set.
 pub(crate) async fn arm(store: &Store, due: Instant) -> Result<usize> {
-    let text = "select u.id, u.agency_id, t.nominal_local, t.zone from users u left join wf_timer t \
-                on t.rule_id = $1 and t.subject_id = u.id and t.state = 'pending' \
-                where u.role = 'supervisor' and u.active order by u.agency_id, u.id";
-    let mut wanted: Vec<(String, String, Option<Day>)> = Vec::new();
-    for row in sql::all(store.connection(), text, vec![ID.into()]).await? {
-        let (user, agency): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        let held: Option<String> = row.try_get_by_index(2)?;
-        let zone: Option<String> = row.try_get_by_index(3)?;
-        let day = held.as_deref().and_then(|local| local.get(..10)?.parse::<Day>().ok());
-        let stands = match (&held, zone) {
-            (Some(local), Some(zone)) => match reader(store.connection(), &user).await? {
-                Some((_, reader)) => zone == reader.zone.name() && local.ends_with(&clock_text(reader.hour)),
-                None => true,
-            },
-            _ => false,
-        };
-        if !stands {
-            wanted.push((agency, user, day));
+    let mut wanted: Vec<(String, String)> = Vec::new();
+    for agency in agency::all(store.connection()).await? {
+        let Some(facts) = load::agency(store.connection(), &agency.id).await? else { continue };
+        for person in load::readers(store.connection(), &agency.id).await? {
+            let held = pending(store.connection(), &person.user_id).await?;
+            let reader = Reader::of(&person, &facts);
+            let user = person.user_id;
+            let coming =
+                coming(store.connection(), &user, &facts, &reader, awaited(held.as_ref(), &reader, due)).await?;
+            if held != coming.map(|wall| reader.planned(&facts, wall)) {
+                wanted.push((agency.id.clone(), user));
+            }
         }
     }
     let mut ended = Ok(wanted.len());
@@ -59,19 +66,33 @@ pub(crate) async fn arm(store: &Store, due: Instant) -> Result<usize> {
     ended
 }
 
-async fn arm_some(store: &Store, some: &[(String, String, Option<Day>)], due: Instant) -> Result<()> {
-    let Some((agency, ..)) = some.first() else { return Ok(()) };
+async fn arm_some(store: &Store, some: &[(String, String)], due: Instant) -> Result<()> {
+    let Some((agency, _)) = some.first() else { return Ok(()) };
     let write = store.write(&Actor::system(agency)).await?;
-    for (_, user, held) in some {
+    for (_, user) in some {
         if let Some((agency, reader)) = reader(write.conn(), user).await? {
+            let from = awaited(pending(write.conn(), user).await?.as_ref(), &reader, due);
             clear(&write, user, "planned again").await?;
-            // A morning that has not been told yet is told at its new hour, even one that is over.
-            let from = held.map_or(chrono::NaiveDateTime::MAX, before).min(reader.zone.wall(due));
             next(&write, user, &agency, &reader, from).await?;
         }
     }
     write.commit().await?;
     Ok(())
+}
+
+/// The morning that somebody's timer stands for.
+async fn pending(conn: &impl ConnectionTrait, user: &str) -> Result<Option<Planned>> {
+    let text = "select nominal_local, zone, due_at from wf_timer \
+                where rule_id = $1 and subject_id = $2 and state = 'pending'";
+    let row = sql::one(conn, text, vec![ID.into(), user.into()]).await?;
+    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?))).transpose()
+}
+
+/// After which wall time the next morning is looked for: now, or before the morning that is awaited. One that has not
+/// been told yet is told at its new hour, even one that is over.
+fn awaited(held: Option<&Planned>, reader: &Reader, due: Instant) -> chrono::NaiveDateTime {
+    let now = reader.zone.wall(due);
+    held.and_then(|(local, ..)| day_of(local)).map_or(now, |day| before(day).min(now))
 }
 
 /// Fires one person's digest, under the agency's lock. What was missed is sent once, and only on
@@ -86,7 +107,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     let Some((agency, reader)) = reader(write.conn(), user).await? else {
         return clear(write, user, "no active supervisor any more").await;
     };
-    let day = local.get(..10).and_then(|day| day.parse::<Day>().ok()).unwrap_or_default();
+    let day = day_of(&local).unwrap_or_default();
     // The latest morning up to now: a timer that waited through an outage stands for it.
     let mut latest = None;
     let mut at = before(day);
@@ -113,7 +134,7 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
         ledger(write, &key, None, VERSION, "missed", "the morning was over").await?;
         return next(write, user, &agency, &reader, wall).await;
     }
-    let cases = cases_of(write.conn(), user).await?;
+    let cases = load::cases_read_by(write.conn(), user).await?;
     if digest::sections(&load::readable_cases(write.conn(), &cases, due).await?, due).is_empty() {
         ledger(write, &key, None, VERSION, "skipped", "nothing to say").await?;
         return next(write, user, &agency, &reader, wall).await;
@@ -144,31 +165,23 @@ pub(crate) async fn fire(write: &Write, user: &str, due: Instant) -> Result<()> 
     next(write, user, &agency, &reader, wall).await
 }
 
-/// The open cases that a person sees.
-pub(crate) async fn cases_of(conn: &impl ConnectionTrait, user: &str) -> Result<Vec<String>> {
-    let text = "select c.id from sync_access a join cases c on c.id = substr(a.scope, 6) \
-                where a.user_id = $1 and a.visible and a.scope >= 'case:' and a.scope < 'case;' \
-                and c.deleted_at is null and c.status in ('intake', 'active', 'on_hold', 'closing') order by c.id";
-    sql::all(conn, text, vec![user.into()]).await?.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
-}
-
 /// A wall time before any hour of this day and after any of the day before.
 fn before(day: Day) -> chrono::NaiveDateTime {
     day.0.and_time(chrono::NaiveTime::MIN) - chrono::TimeDelta::minutes(1)
 }
 
-fn clock_text(hour: u32) -> String {
-    format!("T{hour:02}:00")
+/// The day of a wall time as it is stored.
+fn day_of(local: &str) -> Option<Day> {
+    local.get(..10)?.parse().ok()
 }
 
 async fn reader(conn: &impl ConnectionTrait, user: &str) -> Result<Option<(AgencyFacts, Reader)>> {
-    let text = "select agency_id, tz, digest_hour from users where id = $1 and active and role = 'supervisor'";
+    let text = "select agency_id from users where id = $1";
     let Some(row) = sql::one(conn, text, vec![user.into()]).await? else { return Ok(None) };
-    let Some(agency) = load::agency(conn, &row.try_get_by_index::<String>(0)?).await? else { return Ok(None) };
-    let own = row.try_get_by_index::<Option<String>>(1)?.as_deref().and_then(Zone::named);
-    let hour: i64 = row.try_get_by_index(2)?;
-    let zone = own.unwrap_or_else(|| agency.zone.clone());
-    Ok(Some((agency, Reader { zone, hour: u32::try_from(hour.clamp(0, 23)).unwrap_or(8) })))
+    let id: String = row.try_get_by_index(0)?;
+    let Some(agency) = load::agency(conn, &id).await? else { return Ok(None) };
+    let person = load::readers(conn, &id).await?.into_iter().find(|person| person.user_id == user);
+    Ok(person.map(|person| (agency.clone(), Reader::of(&person, &agency))))
 }
 
 /// The next working morning after a wall time.
@@ -184,6 +197,26 @@ fn following(agency: &AgencyFacts, reader: &Reader, after: chrono::NaiveDateTime
     None
 }
 
+/// The same, but for those whose digest is out already: the hour may have been moved back on such a day.
+async fn coming(
+    conn: &impl ConnectionTrait,
+    user: &str,
+    agency: &AgencyFacts,
+    reader: &Reader,
+    after: chrono::NaiveDateTime,
+) -> Result<Option<chrono::NaiveDateTime>> {
+    let mut at = after;
+    while let Some(wall) = following(agency, reader, at) {
+        let ended =
+            sql::one(conn, "select 1 from wf_ledger where key = $1", vec![key(user, &wall.date().to_string()).into()]);
+        if ended.await?.is_none() {
+            return Ok(Some(wall));
+        }
+        at = wall;
+    }
+    Ok(None)
+}
+
 async fn next(
     write: &Write,
     user: &str,
@@ -191,14 +224,10 @@ async fn next(
     reader: &Reader,
     after: chrono::NaiveDateTime,
 ) -> Result<()> {
-    let Some(wall) = following(agency, reader, after) else { return Ok(()) };
+    let Some(wall) = coming(write.conn(), user, agency, reader, after).await? else { return Ok(()) };
     let anchor = wall.date().to_string();
     let key = key(user, &anchor);
-    let ended = "select 1 from wf_ledger where key = $1";
-    if sql::one(write.conn(), ended, vec![key.as_str().into()]).await?.is_some() {
-        // The hour was moved back on a day whose digest is out already.
-        return Box::pin(next(write, user, agency, reader, wall)).await;
-    }
+    let (local, zone, told_at) = reader.planned(agency, wall);
     sql::exec(
         write.conn(),
         "insert into wf_timer (id, agency_id, case_id, rule_id, rule_version, subject_kind, subject_id, anchor, step, \
@@ -215,9 +244,9 @@ async fn next(
             user.into(),
             anchor.into(),
             key.into(),
-            wall.format("%Y-%m-%dT%H:%M").to_string().into(),
-            reader.zone.name().into(),
-            reader.told_at(agency, wall).0.into(),
+            local.into(),
+            zone.into(),
+            told_at.0.into(),
             write.now().0.into(),
         ],
     )

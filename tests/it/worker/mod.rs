@@ -1,6 +1,7 @@
 //! What the worker tells whom and when, read back from a mail server that nobody here wrote.
 
 mod all_rules;
+mod by_time_alone;
 mod changes;
 mod five_rules;
 mod housekeeping;

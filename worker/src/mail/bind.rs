@@ -377,7 +377,7 @@ async fn morning(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url: &
             return Ok(Bound::Nobody("the quiet hours have begun".into()));
         }
     }
-    let cases = crate::digest::cases_of(&**snapshot, &user).await?;
+    let cases = load::cases_read_by(&**snapshot, &user).await?;
     let said = digest::sections(&load::readable_cases(&**snapshot, &cases, due).await?, due);
     if said.is_empty() {
         return Ok(Bound::Nobody("there is nothing to say any more".into()));
