@@ -263,15 +263,15 @@ fn times(chain: &Chain, steps: &'static [Step], base: Base, facts: &CaseFacts) -
     planned
 }
 
-/// Out of quiet hours and days off: the next open moment, but never past the step's own anchor
-/// unless the anchor itself lies on a closed day; then the last open moment before it.
+/// Out of quiet hours and days off: the next open moment. A step that leads up to a day comes at the last open moment
+/// before it rather than after it; that of the day itself may come after it where the day is a day off.
 fn open_moment(nominal: NaiveDateTime, offset: Offset, base: Base, zone: &Zone, facts: &CaseFacts) -> NaiveDateTime {
     let calendar = &facts.agency.calendar;
     let next = calendar.next_open(nominal);
-    let leads_up = offset.counts_down() || matches!(offset, Offset::Days(0) | Offset::WorkingDays(0));
     let anchor = base.day(zone);
+    let of_the_day = matches!(offset, Offset::Days(0) | Offset::WorkingDays(0)) && calendar.is_working(anchor);
     let is_date = matches!(base, Base::Day(_));
-    if is_date && leads_up && next.date() > anchor.0 && calendar.is_working(anchor) {
+    if is_date && (offset.counts_down() || of_the_day) && next.date() > anchor.0 {
         return calendar.last_open(nominal);
     }
     next
@@ -343,12 +343,22 @@ fn stand(
 }
 
 /// A step gives way to a later one that reaches all its people and is due as well, or so soon
-/// after it that the two would arrive together.
+/// after it that the two would arrive together. What comes with the event itself says all that a reminder of it does, and
+/// gives way to none: they do to it.
 fn supersede(steps: &mut [Planned], policy: CatchUp) {
     for at in 0..steps.len() {
         let (head, tail) = steps.split_at_mut(at + 1);
         let Some(this) = head.last_mut() else { continue };
         let late = matches!(this.standing, Standing::Missed(_)) && policy == CatchUp::Latest;
+        if this.step.is_at_once() && this.standing == Standing::Due {
+            for later in tail.iter_mut().filter(|_| policy == CatchUp::Latest) {
+                let said = later.step.to.iter().all(|role| this.step.to.contains(role));
+                if said && later.standing == Standing::Due {
+                    later.standing = Standing::Superseded(this.step.id);
+                }
+            }
+            continue;
+        }
         if !late && !matches!(this.standing, Standing::Due | Standing::Waiting) {
             continue;
         }

@@ -416,11 +416,12 @@ fn quiet_hours_and_days_off_move_a_step_but_not_past_its_anchor() {
     facts.goals = vec![goal("2027-03-20")];
     let times = due(&facts, GOAL[0]);
     assert!(times.contains(&"d7 2027-03-15T12:00Z".to_owned()), "{times:?}");
-    // The due day is a Saturday itself: the next open moment is allowed, and d1 with d0 are one.
+    // The due day is a Sunday itself: what leads up to it comes before it, and what is of the day on Monday.
     facts.goals = vec![goal("2027-03-21")];
     let mut walk = Walk::default();
-    walk.tick(GOAL, &facts, "2027-03-16T00:00:00Z").tick(GOAL, &facts, "2027-03-22T12:00:00Z");
-    assert_eq!(walk.fired, ["d0 2027-03-22T12:00Z"]);
+    walk.tick(GOAL, &facts, "2027-03-16T00:00:00Z").tick(GOAL, &facts, "2027-03-19T22:59:00Z");
+    walk.tick(GOAL, &facts, "2027-03-22T12:00:00Z");
+    assert_eq!(walk.fired, ["d1 2027-03-19T22:59Z", "d0 2027-03-22T12:00Z"]);
     // Told at eight in the evening, due on a Friday: moved back to the last open minute.
     facts.caseworker = Some(Person { hour: 20, ..person("ana").unwrap() });
     facts.goals = vec![goal("2027-03-19")];

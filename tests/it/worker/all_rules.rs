@@ -122,7 +122,8 @@ const RULES: &[Rule] = &[
             ("2027-03-16T12:00:00Z", ANA, "A referral has no answer"),
             ("2027-03-17T12:00:00Z", SAM, "A referral has no answer"),
         ],
-        late: &[(PAT, "A referral waits for your answer")],
+        // Nobody has told them of it yet.
+        late: &[(PAT, "A new referral for you")],
         ends: Some(Fact::ReferralIs("rejected")),
     },
     // Fourteen days are days of the calendar: an hour less than 14 times 24.

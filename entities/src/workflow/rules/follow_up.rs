@@ -12,7 +12,7 @@ const STEPS: &[Step] =
 /// The rule.
 pub static RULE: Rule = Rule {
     id: "contact.follow_up",
-    version: 1,
+    version: 2,
     subject_kind: "contact",
     at: None,
     catch_up: CatchUp::Latest,

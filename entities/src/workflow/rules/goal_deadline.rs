@@ -31,7 +31,7 @@ fn left_out(wanted: &[i64]) -> Vec<(&'static str, Because)> {
 
 /// The rule.
 pub static RULE: Rule =
-    Rule { id: "goal.deadline", version: 2, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
+    Rule { id: "goal.deadline", version: 3, subject_kind: "goal", at: None, catch_up: CatchUp::Latest, occurrences };
 
 /// The versions that led to this one, the newest first. What one of them was reminded of, the next is not.
 fn earlier_versions(facts: &CaseFacts, goal: &GoalFact) -> Vec<String> {

@@ -40,7 +40,7 @@ const UNREACHABLE_URGENT: &[Step] = &[
 /// The rule.
 pub static RULE: Rule = Rule {
     id: "referral.answer",
-    version: 2,
+    version: 3,
     subject_kind: "referral",
     at: None,
     catch_up: CatchUp::Latest,
