@@ -6,6 +6,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use entities::instance;
 use entities::people::agency;
+use entities::workflow::gauges;
 use serde_json::json;
 
 use crate::operation::{Access, Op};
@@ -44,7 +45,13 @@ async fn ready(state: web::Data<State>) -> Answer {
 pub async fn ready_in_detail(state: web::Data<State>) -> HttpResponse {
     match probe(&state).await {
         Ok((agencies, sends)) => {
-            let mail = if sends { "goes out" } else { "held until `fieldstone admin confirm-instance`" };
+            // What cannot be asked is told by the probe the next time.
+            let unreached = gauges::unreached(state.store.connection()).await.unwrap_or_default();
+            let mail = match unreached {
+                _ if !sends => "held until `fieldstone admin confirm-instance`".to_owned(),
+                Some((since, said)) => format!("no mail server is reached since {}: {said}", since.rfc3339()),
+                None => "goes out".to_owned(),
+            };
             let storage = if state.room.is_full(state.now()) { "full: writes are refused" } else { "ok" };
             HttpResponse::Ok().json(json!({
                 "ready": true, "database": "ok", "storage": storage, "agencies": agencies, "mail": mail

@@ -20,7 +20,8 @@ pub struct Gauges {
     pub oldest_timer_ms: i64,
     /// Mail by state: `queued`, `uncertain`, `sending`, and `held` and `dead`, which wait for a person.
     pub mail: Vec<(&'static str, i64)>,
-    /// Milliseconds for which the oldest mail that may go out has been due.
+    /// Milliseconds for which the oldest mail that may go out has been due: since it was to go, however often it was
+    /// tried since.
     pub oldest_mail_ms: i64,
     /// Addresses that a mail server refused for good.
     pub addresses_refused: i64,
@@ -46,11 +47,26 @@ pub async fn read(conn: &impl ConnectionTrait, now: Instant) -> Result<Gauges> {
         oldest_mail_ms: age(
             conn,
             now,
-            "select min(next_at) from outbound_message where state in ('queued', 'uncertain')",
+            // Each try puts the next one off, which must not pass for there being nothing due.
+            &format!(
+                "select min(since) from (select case when attempts > 0 then not_before else next_at end as since \
+                 from outbound_message where state in ('queued', 'uncertain') order by next_at limit {COUNTED}) waiting"
+            ),
         )
         .await?,
         addresses_refused: count(conn, "refused_addresses", "true").await?,
     })
+}
+
+/// Why a mail waits that no mail server has heard of.
+pub const UNREACHED: &str = "no mail server was reached, or it would not have us; tried again later";
+
+/// Since when mail waits because no mail server is reached, and what was said at the last try of the oldest of it.
+pub async fn unreached(conn: &impl ConnectionTrait) -> Result<Option<(Instant, String)>> {
+    let text = "select not_before, coalesce(last_error, '') from outbound_message \
+                where state in ('queued', 'uncertain') and state = 'queued' and reason = $1 order by not_before limit 1";
+    let row = sql::one(conn, text, vec![UNREACHED.into()]).await?;
+    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
 }
 
 async fn count(conn: &impl ConnectionTrait, table: &str, of: &str) -> Result<i64> {

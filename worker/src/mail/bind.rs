@@ -39,6 +39,8 @@ pub(super) enum Bound {
     To(Letter),
     /// Do not, for this reason.
     Nobody(String),
+    /// Do not: its time is over.
+    TooLate,
     /// Do not: the mail server has refused every address that it could go to.
     Refused,
     /// Do not, for good: another mail of its chain says it.
@@ -51,7 +53,7 @@ pub(super) enum Bound {
 
 pub(super) async fn bind(store: &Store, row: &Claimed, due: Instant, public_url: &str) -> Result<Bound> {
     if row.expires_at.is_some_and(|until| until <= due) {
-        return Ok(Bound::Nobody("it could not be sent before it was too late".into()));
+        return Ok(Bound::TooLate);
     }
     // Never a second connection while one is held: eight messages that each hold one and wait for
     // another would stop a pool of eight for good.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use entities::sql;
+use entities::workflow::gauges;
 use entities::workflow::outbox::{self, NewMessage, Origin, Recipient, ResendPolicy};
 use entities::workflow::refused::{KNOWN, MET};
 use entities::workflow::rules::{self, digest};
@@ -24,6 +25,9 @@ use super::words::Words;
 pub const LEASE_SECS: i64 = 60;
 /// How long after an attempt without an answer the message is sent once more.
 pub const RESEND_AFTER_SECS: i64 = 15 * 60;
+/// Why a mail that the server put off waits.
+const PUT_OFF: &str = "the mail server could not take it; tried again later";
+const TOO_LATE: &str = "it could not be sent before it was too late";
 /// Waits after the first, second, … attempt that a server put off; then it is dead.
 const BACK_OFF_SECS: [i64; 5] = [60, 300, 1800, 7200, 21_600];
 
@@ -264,6 +268,10 @@ pub(super) async fn finish(
         Outcome::Later { code, said: text } | Outcome::Unreached { code, said: text } => {
             (said.code, said.error) = (*code, Some(text.clone()));
             said.put_off = matches!(attempt.outcome, Outcome::Later { .. });
+            if !said.put_off {
+                // No message had been named, so what was said is about us and holds no address.
+                tracing::warn!(said = text, code, "no mail server was reached, or it would not have us");
+            }
             let tried = if said.put_off { row.put_offs } else { row.attempts };
             let tried = usize::try_from(tried).unwrap_or(usize::MAX);
             // What is wrong with the server or with our settings is no fault of the message: it waits on, and however
@@ -272,7 +280,7 @@ pub(super) async fn finish(
             match BACK_OFF_SECS.get(tried).or(last) {
                 Some(wait) => {
                     said.state = "queued";
-                    said.reason = "the mail server could not take it; tried again later".into();
+                    said.reason = if said.put_off { PUT_OFF } else { gauges::UNREACHED }.into();
                     said.next_at = Some(due.plus_secs(jitter(*wait, row)));
                 }
                 None => {
@@ -341,12 +349,32 @@ pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
     withhold(store, row, KNOWN.to_owned()).await
 }
 
+/// Its time is over. Where it was tried, a person is to hear that it never went; a digest is of no use to anybody then.
+pub(super) async fn too_late(store: &Store, row: &Claimed) -> Result<Verdict> {
+    if row.attempts == 0 || row.rule_id.as_deref() == Some(digest::ID) {
+        return suppress(store, row, TOO_LATE).await;
+    }
+    let side = store.side().await?;
+    // What the server said last stays: it is why.
+    sql::exec(
+        &*side,
+        "update outbound_message set state = 'dead', reason = $3, finished_at = $4, lease_owner = null, \
+         lease_until = null where id = $1 and fence = $2 and state = 'sending'",
+        vec![row.id.as_str().into(), row.fence.into(), TOO_LATE.into(), side.now().0.into()],
+    )
+    .await?;
+    side.commit().await?;
+    tracing::warn!(message = row.id, attempts = row.attempts, "a mail could not be sent before it was too late");
+    metrics::counter!("fieldstone_mail_total", "state" => "dead").increment(1);
+    Ok(Verdict::Troubled)
+}
+
 /// It has to wait, as where it is night for its reader: it goes back, as if it had not been looked at.
 pub(super) async fn put_back(store: &Store, row: &Claimed, until: Instant, why: &str) -> Result<Verdict> {
     let side = store.side().await?;
     sql::exec(
         &*side,
-        "update outbound_message set state = 'queued', next_at = $3, reason = $4, \
+        "update outbound_message set state = 'queued', next_at = $3, not_before = $3, reason = $4, \
          expires_at = case when expires_at <= $3 + 86400000 then $3 + 86400000 else expires_at end, \
          lease_owner = null, lease_until = null where id = $1 and fence = $2 and state = 'sending'",
         vec![row.id.as_str().into(), row.fence.into(), until.0.into(), why.into()],

@@ -202,6 +202,7 @@ impl Mailer {
             Bound::To(letter) => letter,
             Bound::Nobody(why) => return claim::suppress(store, row, &why).await,
             Bound::SpokenFor(why) => return claim::withhold(store, row, why).await,
+            Bound::TooLate => return claim::too_late(store, row).await,
             Bound::Refused => return claim::spare(store, row).await,
             Bound::NotBefore(then, why) => return claim::put_back(store, row, then, why).await,
             Bound::Passed(to) => return claim::pass_on(store, row, &to).await,
