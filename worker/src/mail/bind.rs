@@ -140,8 +140,12 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let own = place(chain, step).unwrap_or_default();
     let at_once = chain.steps.get(own).is_some_and(|planned| planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
-    if !at_once && spoken_for(&**snapshot, row, chain, own, due).await? {
-        return Ok(Bound::SpokenFor("another one says it".into()));
+    let another = if at_once { None } else { another(&**snapshot, row, chain, own, due).await? };
+    match another.as_deref() {
+        None => (),
+        Some("sent") => return Ok(Bound::SpokenFor("another one says it".into())),
+        // It may come to nothing yet.
+        Some(_) => return Ok(Bound::NotBefore(due.plus_secs(ANOTHER_SECS), "another one says it and goes first")),
     }
     let on = |zone: &Zone| chain.on.or_else(|| chain.at.map(|at| zone.day(at)));
     if role == Audience::Partner {
@@ -173,7 +177,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
             None => (),
             Some("sent") => return Ok(Bound::SpokenFor("they are told of it in their other role".into())),
             // It may go to somebody else yet.
-            Some(_) => return Ok(Bound::NotBefore(due.plus_secs(OTHER_ROLE_SECS), "their other role comes first")),
+            Some(_) => return Ok(Bound::NotBefore(due.plus_secs(ANOTHER_SECS), "their other role comes first")),
         }
     }
     let why = match (moved, fallback) {
@@ -186,7 +190,7 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
         return Ok(Bound::NotBefore(morning, QUIET));
     }
     let mut data = values(row, &facts, (on(zone), zone.day(due)), public_url);
-    sent_before(&**snapshot, row, &mut data).await?;
+    sent_before(&**snapshot, row, chain, &mut data).await?;
     let counts_only = facts.agency.counts_only;
     Ok(Bound::To(Letter { user_id: Some(holder.user_id.clone()), addresses: vec![address], why, data, counts_only }))
 }
@@ -196,49 +200,50 @@ fn place(chain: &Chain, step: &str) -> Option<usize> {
     chain.steps.iter().position(|planned| planned.step.id == step)
 }
 
-/// Whether a mail that never went out, of the step at `own`, is not sent after an outage: the same person is told of a
-/// later step of its chain, or of the event itself, which says all that a reminder does.
-async fn spoken_for(
+/// What became of another mail that says all that one of the step at `own` does, which never went out: to the same
+/// person of a later step of its chain, or of the event itself. `sent`, or what it is while it may still go.
+async fn another(
     conn: &impl ConnectionTrait,
     row: &Claimed,
     chain: &Chain,
     own: usize,
     due: Instant,
-) -> Result<bool> {
+) -> Result<Option<String>> {
     if row.resent || chain.rule.catch_up != CatchUp::Latest {
-        return Ok(false);
+        return Ok(None);
     }
+    let (of_chain, mut bound) = of_chain(row, chain);
+    let at = bound.len();
     let text = format!(
-        "select step, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
-         where id = $4) then 1 else 0 end as bigint) from outbound_message where case_id = $1 and {OF_CHAIN} \
-         and to_role = $3 and id <> $4 and state in ('queued', 'sending', 'uncertain', 'sent') \
-         and (state = 'sent' or expires_at is null or expires_at > $5)"
+        "select step, state, cast(case when state <> 'sent' or finished_at >= (select created_at from outbound_message \
+         where id = ${0}) then 1 else 0 end as bigint) from outbound_message where {of_chain} \
+         and to_role = ${1} and id <> ${0} and state in ('queued', 'sending', 'uncertain', 'sent') \
+         and (state = 'sent' or expires_at is null or expires_at > ${2}) order by state = 'sent' desc",
+        at + 1,
+        at + 2,
+        at + 3
     );
-    let bound = vec![
-        row.case_id.clone().into(),
-        chain_of(row).into(),
-        row.to_role.as_str().into(),
-        row.id.as_str().into(),
-        due.0.into(),
-    ];
+    bound.extend([row.id.as_str().into(), row.to_role.as_str().into(), due.0.into()]);
     for other in sql::all(conn, &text, bound).await? {
         let Some(at) = place(chain, &other.try_get_by_index::<String>(0)?) else { continue };
         // One that went out before this was due says nothing of it.
-        let the_event_itself = chain.steps[at].step.is_at_once() && other.try_get_by_index::<i64>(1)? == 1;
+        let the_event_itself = chain.steps[at].step.is_at_once() && other.try_get_by_index::<i64>(2)? == 1;
         if at > own || the_event_itself {
-            return Ok(true);
+            return Ok(Some(other.try_get_by_index(1)?));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
-/// A condition for the mail of one chain, whose keys begin with `$2`: of all versions of a goal.
-const OF_CHAIN: &str = "substr(timer_key, 1, length(cast($2 as text))) = $2";
-
-/// What the keys of a mail's chain begin with.
-fn chain_of(row: &Claimed) -> String {
-    let key = row.timer_key.as_deref().unwrap_or_default();
-    key.rsplit_once('|').map_or_else(String::new, |(chain, _)| format!("{chain}|"))
+/// A condition for the mail of one chain, of all versions of a goal, and its values.
+fn of_chain(row: &Claimed, chain: &Chain) -> (String, Vec<sea_orm::Value>) {
+    let subjects = std::iter::once(&chain.subject_id).chain(&chain.replaces).map(|subject| subject.as_str().into());
+    let text = format!(
+        "case_id = $1 and rule_id = $2 and anchor = $3 and subject_id in ({})",
+        sql::marks(4, 1 + chain.replaces.len())
+    );
+    let own = [row.case_id.clone().into(), chain.rule.id.into(), chain.anchor.as_str().into()];
+    (text, own.into_iter().chain(subjects).collect())
 }
 
 /// What somebody who has come to hold both roles was told of the step in the other: `sent`, or what may still be, where
@@ -271,8 +276,8 @@ fn closed(agency: &AgencyFacts, zone: &Zone, at: Instant) -> Option<Instant> {
 }
 
 const QUIET: &str = "quiet hours or a day off";
-/// How long a mail waits for the one to the same person in their other role.
-const OTHER_ROLE_SECS: i64 = 5 * 60;
+/// How long a mail waits for another one that would make it needless, before it looks again.
+const ANOTHER_SECS: i64 = 5 * 60;
 /// Minutes after an open time in which what was due in it is sent.
 const LAST_MINUTES: i64 = 30;
 
@@ -318,13 +323,15 @@ async fn partner(
 
 /// What a mail up the line may say of those before it: how many of them went out, to the partner
 /// about a referral, to the caseworker about anything else.
-async fn sent_before(conn: &impl ConnectionTrait, row: &Claimed, data: &mut Value) -> Result<()> {
+async fn sent_before(conn: &impl ConnectionTrait, row: &Claimed, chain: &Chain, data: &mut Value) -> Result<()> {
     let to = if row.subject_kind.as_deref() == Some("referral") { Audience::Partner } else { Audience::Caseworker };
+    let (of_chain, mut bound) = of_chain(row, chain);
+    bound.push(to.as_str().into());
     let text = format!(
         "select count(*), coalesce(sum(case when step = 'told' then 0 else 1 end), 0) from outbound_message \
-         where case_id = $1 and {OF_CHAIN} and to_role = $3 and state = 'sent'"
+         where {of_chain} and to_role = ${} and state = 'sent'",
+        bound.len()
     );
-    let bound = vec![row.case_id.clone().into(), chain_of(row).into(), to.as_str().into()];
     let (mut told, mut reminded): (i64, i64) = (0, 0);
     if let Some(found) = sql::one(conn, &text, bound).await? {
         (told, reminded) = (found.try_get_by_index(0)?, found.try_get_by_index(1)?);
