@@ -169,7 +169,17 @@ async fn errand(store: &entities::Store, what: Dead) -> Result<(), Failure> {
             }
             return Ok(());
         }
-        Dead::Retry { id, json, .. } => (dead::retry(&*side, id.as_deref(), side.now()).await?, json),
+        Dead::Retry { id, json, .. } => {
+            let dead::Retried { again, too_late } = dead::retry(&*side, id.as_deref(), side.now()).await?;
+            if too_late > 0 {
+                side.commit().await?;
+                return match json {
+                    true => say(json!({"done": again, "too_late": too_late})),
+                    false => say(format!("{again} done, {too_late} too late: the morning of a digest is over")),
+                };
+            }
+            (again, json)
+        }
         Dead::Drop { id, json } => match dead::case_of(&*side, &id).await? {
             // With what comes after it, under the agency's clock.
             Some((agency, case)) => {

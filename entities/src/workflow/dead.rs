@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::sql;
+use crate::workflow::rules::digest::ID as DIGEST;
 
 /// One thing that waits. Says nothing of what a message is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,21 +56,35 @@ pub async fn list(conn: &impl ConnectionTrait) -> Result<Vec<Waiting>> {
         .collect()
 }
 
-/// Tries one of them again, or all when no id is given; says how many.
-pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) -> Result<u64> {
+/// What trying again came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// How many are tried again.
+    pub again: u64,
+    /// How many were too late for that, and are given up.
+    pub too_late: u64,
+}
+
+/// Tries one of them again, or all when no id is given; says how many. However late, but for a digest: that of a morning
+/// that is over would say what stands now under another day.
+pub async fn retry(conn: &impl ConnectionTrait, id: Option<&str>, now: Instant) -> Result<Retried> {
     let all = id.is_none();
     let id = id.unwrap_or_default();
+    let over = format!(
+        "update outbound_message set state = 'dropped', reason = 'too late: its morning is over', finished_at = $2 \
+         where {MAIL} and ($3 or id = $1) and rule_id = '{DIGEST}' and expires_at <= $2"
+    );
     let mail = format!(
         "update outbound_message set state = 'queued', reason = 'tried again by hand', attempts = 0, put_offs = 0, resent = false, \
-         next_at = $2, finished_at = null, expires_at = null where {MAIL} and ($3 or id = $1)"
+         next_at = $2, finished_at = null, expires_at = case when rule_id = '{DIGEST}' then expires_at end \
+         where {MAIL} and ($3 or id = $1)"
     );
     let timers = "update wf_timer set state = 'pending', reason = '', attempts = 0, try_at = due_at, changed_at = $2 \
                   where state = 'dead' and ($3 or id = $1)";
-    let mut count = 0;
-    for text in [mail.as_str(), timers] {
-        count += sql::exec(conn, text, vec![id.into(), now.0.into(), all.into()]).await?;
-    }
-    Ok(count)
+    let bound = || vec![id.into(), now.0.into(), all.into()];
+    let too_late = sql::exec(conn, &over, bound()).await?;
+    let again = sql::exec(conn, &mail, bound()).await? + sql::exec(conn, timers, bound()).await?;
+    Ok(Retried { again, too_late })
 }
 
 /// The agency and case of a timer that waits: what comes after it is planned when it is given up.

@@ -234,7 +234,7 @@ async fn a_message_that_the_server_will_not_have_dies_with_its_words(world: Worl
     let side = desk.office.store().side().await.expect("a transaction");
     let waits = dead::list(&*side).await.expect("a list");
     assert_eq!(waits.len(), 1);
-    assert_eq!(dead::retry(&*side, Some(&waits[0].id), side.now()).await.expect("a retry"), 1);
+    assert_eq!(dead::retry(&*side, Some(&waits[0].id), side.now()).await.expect("a retry").again, 1);
     side.commit().await.expect("a commit");
     desk.server.tell(ANA, Script::Take);
     desk.works().await;
