@@ -284,8 +284,8 @@ impl Synced for Entity {
     }
 
     /// A no-show counts those in a row before it; a completed contact starts the count anew.
-    fn fills(before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
-        if after.status != "no_show" || before.is_some_and(|before| before.status == "no_show") {
+    fn fills(_before: Option<&Model>, after: &Model, _actor: &Actor) -> Vec<Fill> {
+        if after.status != "no_show" {
             return Vec::new();
         }
         let at = after.occurred_at.or(after.planned_start).unwrap_or(Instant::MAX);
@@ -302,8 +302,14 @@ impl Synced for Entity {
 
     fn touches(before: Option<&Model>, after: &Model) -> Vec<Touch> {
         let mut touches = vec![Touch::Plan(after.case_id.clone())];
-        if after.status == "completed" || before.is_some_and(|before| before.status == "completed") {
+        let is_or_was = |status: &str| after.status == status || before.is_some_and(|before| before.status == status);
+        if is_or_was("completed") {
             touches.push(Touch::Refill("cases", after.case_id.clone()));
+        }
+        if is_or_was("completed") || is_or_was("no_show") {
+            // Those after it may count otherwise, in whatever order they were written down.
+            let (column, id, case_id) = ("status", "no_show".into(), after.case_id.clone());
+            touches.push(Touch::RefillNaming { table: "contacts", column, id, case_id });
         }
         touches
     }

@@ -10,6 +10,7 @@ mod links;
 mod mail_in_trouble;
 mod many_workers;
 pub mod office;
+mod outages;
 mod refused_addresses;
 mod scripted;
 mod snoozed;
