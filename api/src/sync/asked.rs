@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
+use std::num::IntErrorKind;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -48,6 +49,11 @@ pub(super) fn number(query: &Query, name: &str) -> Result<Option<i64>, Problem> 
     word(query.get(name)).map(read).transpose()
 }
 
+/// The epoch a request names; there is none of number 0.
+pub(super) fn epoch(query: &Query) -> Result<Option<i64>, Problem> {
+    Ok(number(query, "epoch")?.filter(|epoch| *epoch > 0))
+}
+
 /// The schema version a request names, the newest when it names none.
 pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
     let version = match word(sent) {
@@ -63,12 +69,13 @@ pub(super) fn schema_version(sent: Option<&str>) -> Result<u32, Problem> {
 /// Rows of a page at most, whatever the face.
 pub(super) const MAX_LIMIT: usize = 2000;
 
-/// The number of rows a request asks for, at most `max`.
+/// The number of rows a request asks for, at most `max`; more than any number is the most.
 pub(super) fn limit(sent: Option<&str>, max: usize) -> Result<Option<usize>, Problem> {
-    match word(sent).map(str::parse::<i64>) {
-        None => Ok(None),
-        Some(Ok(limit)) if limit > 0 => Ok(Some(usize::try_from(limit).unwrap_or(max).min(max))),
-        Some(_) => Err(Problem::malformed("limit must be a whole number of at least 1")),
+    let Some(text) = word(sent) else { return Ok(None) };
+    match text.parse::<usize>() {
+        Ok(limit) if limit > 0 => Ok(Some(limit.min(max))),
+        Err(why) if *why.kind() == IntErrorKind::PosOverflow => Ok(Some(max)),
+        _ => Err(Problem::malformed("limit must be a whole number of at least 1")),
     }
 }
 

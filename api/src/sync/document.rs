@@ -191,7 +191,11 @@ fn mutation() -> Value {
 /// What a field was on the device and what it is to be.
 fn field(column: &Column) -> (String, Value) {
     let to = columns::shape(column, Face::Rest);
-    (column.name.to_owned(), json!({"type": "object", "required": ["to"], "properties": {"from": true, "to": to}}))
+    (
+        column.name.to_owned(),
+        json!({"type": "object", "minProperties": 1, "additionalProperties": false,
+        "properties": {"from": true, "to": to}, "description": "A null may be left out of the two"}),
+    )
 }
 
 fn mutation_result() -> Value {

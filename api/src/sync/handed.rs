@@ -75,6 +75,11 @@ fn handed_over(body: Value) -> Result<HandedOver, Problem> {
 
 async fn salvage(req: HttpRequest, state: web::Data<State>, session: Session, payload: web::Payload) -> Answer {
     let body = asked::body(&req, payload).await?;
+    if body.get("mutations").is_some_and(Value::is_array) {
+        let shape =
+            "offer the rows that the device holds, as {table: {created, updated, deleted}}: mutations are pushed";
+        return Err(Problem::malformed(shape));
+    }
     let stored = sync::salvage(&state.store, &session.actor, body).await.map_err(asked::refused)?;
     Ok(HttpResponse::Ok().json(json!({"stored": stored})))
 }

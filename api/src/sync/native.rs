@@ -74,7 +74,7 @@ async fn pull(req: HttpRequest, state: web::Data<State>, session: Session, query
         told: told::read(&req),
         limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?.or(Some(DEFAULT_LIMIT)),
         schema_version: asked::schema_version(query.get("schema_version"))?,
-        epoch: asked::number(&query, "epoch")?,
+        epoch: asked::epoch(&query)?,
         ..PullRequest::default()
     };
     let sealed = query.get("cursor").filter(|text| !text.is_empty());

@@ -19,7 +19,7 @@ pub(super) async fn pull(req: HttpRequest, state: web::Data<State>, session: Ses
         limit: asked::limit(query.get("limit"), asked::MAX_LIMIT)?,
         schema_version: asked::schema_version(query.get("schema_version"))?,
         migration: migration(query.get("migration"))?,
-        epoch: number(&query, "epoch")?,
+        epoch: asked::epoch(&query)?,
         salvaged: number(&query, "salvaged")?,
         pending: pending(query.get("pending"))?,
     };

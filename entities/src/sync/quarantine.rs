@@ -31,15 +31,17 @@ pub(crate) struct Telling {
 }
 
 impl Telling {
-    /// Tells the author alone. What is more than an issue's message holds is left out of it.
+    /// Tells the author alone. What is more than an issue's message holds is left out of it, and so is what the app or
+    /// the server noted beside what was written.
     pub(crate) fn to_author(
         kind: &'static str,
         table: &'static Table,
         id: &str,
         case_id: Option<&str>,
         message: impl Into<String>,
-        sent: Map<String, Value>,
+        mut sent: Map<String, Value>,
     ) -> Telling {
+        sent.retain(|name, _| !name.starts_with('_'));
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(issue::MESSAGE) {
             message.truncate(end);

@@ -13,6 +13,7 @@ mod held;
 mod kept;
 mod laptop;
 mod lists;
+mod mutations;
 mod named;
 mod native;
 mod native_device;

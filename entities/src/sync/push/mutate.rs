@@ -56,7 +56,7 @@ pub struct Mutation {
     pub row_id: String,
     /// For each field what it was on the device and what it is to be.
     pub set: Map<String, Value>,
-    /// The mutation as sent, for telling a repeat from another mutation under the same id.
+    /// The mutation as sent, by which a repeat was told once from another mutation under the same id.
     pub sent: String,
 }
 
@@ -111,13 +111,15 @@ pub async fn mutate(
     }
     let mut order: Vec<usize> = (0..mutations.len()).filter(|at| answers[*at].is_none()).collect();
     // What is made comes first, parents before children (H18); the rest as sent, since a move may rest on what the app
-    // did just before. Two mutations of one row keep their order.
-    let mut named = HashSet::new();
+    // did just before. What is deleted and made anew keeps its order.
+    let mut made = HashSet::new();
     let places: Vec<u8> = mutations
         .iter()
         .map(|mutation| {
-            let first = named.insert((mutation.table.name, &mutation.row_id));
-            if first && mutation.op == MutationOp::Create { mutation.table.rank } else { u8::MAX }
+            let makes = mutation.op == MutationOp::Create;
+            let first =
+                (makes || mutation.op == MutationOp::Delete) && made.insert((mutation.table.name, &mutation.row_id));
+            if first && makes { mutation.table.rank } else { u8::MAX }
         })
         .collect();
     order.sort_by_key(|at| places[*at]);
@@ -181,15 +183,35 @@ pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming
 }
 
 fn hash(mutation: &Mutation) -> String {
-    // An app that starts again may write the members of the same mutation in another order.
+    let (op, verb) = match &mutation.op {
+        MutationOp::Create => ("create", None),
+        MutationOp::Update => ("update", None),
+        MutationOp::Delete => ("delete", None),
+        MutationOp::Action(verb) => ("action", Some(verb)),
+    };
+    let does = serde_json::json!({
+        "op": op, "table": mutation.table.name, "row_id": mutation.row_id, "verb": verb, "set": mutation.set,
+    });
+    hash_of(&canonical(does))
+}
+
+/// As it was told once, by all that was sent: what was answered then is answered so again.
+fn hash_as_sent(mutation: &Mutation) -> String {
     let sent = serde_json::from_str(&mutation.sent).map_or_else(|_| mutation.sent.clone(), canonical);
-    hex(digest(&SHA256, sent.as_bytes()).as_ref())
+/// Tells a mutation from another under the same id by what it does. An app that starts again may write its members in
+/// another order, and stamp it anew.
+    hash_of(&sent)
+}
+
+fn hash_of(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 async fn known(write: &Write, mutation: &Mutation) -> Result<Option<String>> {
     let row = sql::one(
         write.conn(),
-        "select result from sync_mutation where user_id = $1 and device_id = $2 and id = $3 and hash = $4",
+        "select result from sync_mutation where user_id = $1 and device_id = $2 and id = $3 and hash in ($4, $5) \
+         order by result desc limit 1",
         vec![
             write.actor().user().into(),
             write.actor().device_id.clone().unwrap_or_default().into(),
@@ -198,6 +220,7 @@ async fn known(write: &Write, mutation: &Mutation) -> Result<Option<String>> {
         ],
     )
     .await?;
+            hash_as_sent(mutation).into(),
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
@@ -423,7 +446,7 @@ impl<'a> Desk<'a> {
 
 /// Fields that a deletion knew otherwise than they stand, with what stands there.
 fn differences(mutation: &Mutation, row: &Row) -> Vec<(String, Value)> {
-    let known = mutation.set.iter().filter_map(|(name, pair)| Some((name, pair.get("from")?)));
+    let known = mutation.set.iter().filter_map(|(name, pair)| Some((name, knew(pair)?)));
     let differs = known.filter_map(|(name, from)| {
         let said = |at: &usize| mutation.table.columns[*at].field.wire && mutation.table.columns[*at].field.writable();
         let at = mutation.table.index(name).filter(said)?;
@@ -452,10 +475,23 @@ pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
     raw
 }
 
-/// The new value of a `{from, to}` pair; a bare value stands for itself.
-pub(super) fn to(pair: &Value) -> Value {
-    match pair {
-        Value::Object(object) if object.contains_key("to") => object.get("to").cloned().unwrap_or_default(),
-        bare => bare.clone(),
+/// A `{from, to}` pair. Of an app that writes no nulls one of the two may be missing.
+fn pair(value: &Value) -> Option<&Map<String, Value>> {
+    let members = |object: &&Map<String, Value>| {
+        !object.is_empty() && object.keys().all(|name| matches!(name.as_str(), "from" | "to"))
+    };
+    value.as_object().filter(members)
+}
+
+/// What a pair says that the device knew, where it says so.
+pub(super) fn knew(value: &Value) -> Option<&Value> {
+    pair(value)?.get("from")
+}
+
+/// The new value of a pair; a bare value stands for itself.
+pub(super) fn to(value: &Value) -> Value {
+    match pair(value) {
+        Some(pair) => pair.get("to").cloned().unwrap_or_default(),
+        None => value.clone(),
     }
 }
