@@ -3,13 +3,16 @@
 use serde_json::{Value, json};
 
 use super::native::mutates;
+use super::rxdb::Collection;
 use super::told::{a_goal, action, mutation, one, told};
-use crate::rest::scene::text;
+use crate::rest::scene::{opens_a_case, smart, text};
 use crate::support::{World, on_both};
 
 on_both!(
     a_mutation_stamped_anew_is_the_same_mutation,
     a_null_may_be_left_out_of_a_pair,
+    a_move_is_not_made_over_words_that_its_author_never_saw,
+    a_document_moves_nothing_over_words_that_its_author_never_saw,
     what_makes_a_row_comes_before_what_changes_it,
     what_an_app_notes_for_itself_is_told_to_nobody,
     a_page_of_more_rows_than_there_are_numbers_is_the_largest,
@@ -63,6 +66,74 @@ async fn a_null_may_be_left_out_of_a_pair(world: World) {
     let worded = json!({"by": "client", "on": "2027-03-01", "how": "spoken", "words": "yes"});
     let result = one(ana, mutation(3, "update", "goals", &id, json!({"client_agreement": worded}))).await;
     assert_eq!(result["row"]["client_agreement"], worded, "{result}");
+}
+
+async fn a_move_is_not_made_over_words_that_its_author_never_saw(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let note =
+        text(&ana.post("/notes", json!({"case_id": case.id, "body": "first", "kind": "progress"})).await.ok()["id"]);
+    ana.patch(&format!("/notes/{note}"), json!({"body": "typed on the tablet"})).await.ok();
+    let set =
+        json!({"body": {"from": "first", "to": "said on the phone"}, "client_words": {"from": null, "to": "yes"}});
+    let result = one(&ana, action(1, "sign", "notes", &note, set)).await;
+    assert_eq!(result["status"], json!("conflict"), "{result}");
+    assert_eq!(
+        result["conflicts"],
+        json!([{"field": "body", "stored": "typed on the tablet", "sent": "said on the phone"}])
+    );
+    let stored = ana.get(&format!("/notes/{note}")).await.ok();
+    assert_eq!(
+        ["status", "body", "client_words"].map(|name| stored[name].clone()),
+        [json!("draft"), json!("typed on the tablet"), Value::Null]
+    );
+    let kept = json!({"body": "said on the phone", "client_words": "yes"});
+    assert_eq!(told(&ana, &note).await, [("conflict".to_owned(), kept.clone())]);
+    let history = ana.get(&format!("/notes/{note}/history")).await.ok();
+    let lost = history["items"].as_array().expect("items").iter().find(|kept| kept["op"] == "lost");
+    assert_eq!(lost.expect("kept")["old"], kept);
+    let goal = text(&ana.post("/goals", smart(&case)).await.ok()["id"]);
+    ana.patch(&format!("/goals/{goal}"), json!({"target_value": 3})).await.ok();
+    let result = one(&ana, action(2, "agree", "goals", &goal, json!({"target_value": {"from": 2, "to": 5}}))).await;
+    assert_eq!((&result["status"], &result["row"]["lifecycle"]), (&json!("conflict"), &json!("draft")), "{result}");
+    // An edit that names a state is no other.
+    let set = json!({"lifecycle": {"from": "draft", "to": "proposed"}, "target_value": {"from": 2, "to": 5},
+        "unit": {"from": "walks", "to": "steps"}});
+    let result = one(&ana, mutation(3, "update", "goals", &goal, set)).await;
+    let row = &result["row"];
+    assert_eq!(
+        (&result["status"], &row["lifecycle"], &row["target_value"], &row["unit"]),
+        (&json!("merged"), &json!("draft"), &json!(3.0), &json!("steps")),
+        "{result}"
+    );
+    assert_eq!(result["conflicts"].as_array().map(Vec::len), Some(2), "{result}");
+}
+
+async fn a_document_moves_nothing_over_words_that_its_author_never_saw(world: World) {
+    let ana = world.ana().await;
+    let case = opens_a_case(&ana).await;
+    let id =
+        text(&ana.post("/notes", json!({"case_id": case.id, "body": "first", "kind": "progress"})).await.ok()["id"]);
+    let notes = Collection::of(&ana, "notes");
+    let known = Collection::of(&ana, "notes").pulls(100).await.remove(0);
+    ana.patch(&format!("/notes/{id}"), json!({"body": "typed on the tablet"})).await.ok();
+    let mut wanted = known.clone();
+    for (name, value) in [("body", "said on the phone"), ("status", "signed"), ("client_words", "yes")] {
+        wanted[name] = json!(value);
+    }
+    let answer = notes.pushes(Some(&known), &wanted).await.remove(0);
+    let stands = ["status", "body", "client_words"].map(|name| answer[name].clone());
+    assert_eq!(stands, [json!("draft"), json!("typed on the tablet"), json!("yes")]);
+    assert_eq!(
+        told(&ana, &id).await,
+        [("conflict".to_owned(), json!({"body": "said on the phone", "status": "signed"}))]
+    );
+    // Whoever insists has seen it.
+    for (name, value) in [("body", "said on the phone"), ("status", "signed")] {
+        wanted[name] = json!(value);
+    }
+    assert_eq!(notes.pushes(Some(&answer), &wanted).await, Vec::<Value>::new());
+    assert_eq!(ana.get(&format!("/notes/{id}")).await.ok()["status"], json!("signed"));
 }
 
 async fn what_makes_a_row_comes_before_what_changes_it(world: World) {

@@ -12,7 +12,7 @@ on_both!(
     what_cannot_be_stored_is_told_whatever_stood_there,
     a_mutation_of_a_row_that_cannot_be_is_told,
     a_move_that_cannot_be_made_stores_nothing_of_itself,
-    a_move_keeps_what_another_device_set_meanwhile,
+    a_move_is_made_from_what_another_device_set_meanwhile,
     making_a_row_again_takes_nothing_back,
     a_move_on_a_lost_case_is_made_when_it_is_accepted,
     a_move_on_a_row_that_waits_waits_with_it,
@@ -202,23 +202,34 @@ async fn a_move_that_cannot_be_made_stores_nothing_of_itself(world: World) {
     assert!(why.contains("at least 15 characters") && why.contains("client_agreement"), "{why}");
 }
 
-async fn a_move_keeps_what_another_device_set_meanwhile(world: World) {
+async fn a_move_is_made_from_what_another_device_set_meanwhile(world: World) {
     let ana = world.ana().await;
     let case = opens_a_case(&ana).await;
     let planned = json!({"case_id": case.id, "kind": "visit", "planned_start": "2027-03-03T15:00:00Z"});
     let id = text(&ana.post("/contacts", planned).await.ok()["id"]);
     let day = |from: Value, to: &str| json!({"next_contact_on": {"from": from, "to": to}});
     one(&ana, mutation(1, "update", "contacts", &id, day(Value::Null, "2027-03-24"))).await;
-    let mut set = day(Value::Null, "2027-03-11");
-    set["status_reason"] = json!({"from": null, "to": "was ill"});
-    let result = one(&ana, action(2, "cancel_by_client", "contacts", &id, set)).await;
-    assert_eq!((&result["status"], &result["conflicts"][0]["field"]), (&json!("merged"), &json!("next_contact_on")));
+    let cancels = |from: Value| {
+        let mut set = day(from, "2027-03-11");
+        set["status_reason"] = json!({"from": null, "to": "was ill"});
+        set
+    };
+    let result = one(&ana, action(2, "cancel_by_client", "contacts", &id, cancels(Value::Null))).await;
+    assert_eq!((&result["status"], &result["conflicts"][0]["field"]), (&json!("conflict"), &json!("next_contact_on")));
     let row = ana.get(&format!("/contacts/{id}")).await.ok();
     assert_eq!(
         (&row["status"], &row["next_contact_on"], &row["status_reason"]),
-        (&json!("client_cancelled"), &json!("2027-03-24"), &json!("was ill"))
+        (&json!("planned"), &json!("2027-03-24"), &Value::Null)
     );
-    assert_eq!(told(&ana, &id).await, [("conflict".to_owned(), json!({"next_contact_on": "2027-03-11"}))]);
+    let kept = json!({"next_contact_on": "2027-03-11", "status_reason": "was ill"});
+    assert_eq!(told(&ana, &id).await, [("conflict".to_owned(), kept)]);
+    let result = one(&ana, action(4, "cancel_by_client", "contacts", &id, cancels(json!("2027-03-24")))).await;
+    let row = &result["row"];
+    assert_eq!(
+        (&row["status"], &row["next_contact_on"], &row["status_reason"]),
+        (&json!("client_cancelled"), &json!("2027-03-11"), &json!("was ill")),
+        "{result}"
+    );
     // What goes with a move beside what the move needs is an edit like any other.
     let other = json!({"case_id": case.id, "kind": "visit", "planned_start": "2027-03-04T15:00:00Z"});
     let other = text(&ana.post("/contacts", other).await.ok()["id"]);

@@ -5,16 +5,33 @@ use serde_json::{Map, Value};
 
 use super::desk::Desk;
 use super::merge;
-use super::mutate::{Mutation, MutationOp, MutationResult, answer, incoming, not_done, to};
+use super::mutate::{Mutation, MutationOp, MutationResult, answer, incoming, knew, not_done, to};
 use crate::error::Result;
 use crate::history;
 use crate::registry::{Face, Merge, MoveSpec, Row, items};
 use crate::sync::quarantine::Telling;
 
+/// Takes out of what is to be set all that goes with a move: of an action everything, of an edit the state it leads to.
+fn takes_out_moves(
+    raw: &mut Map<String, Value>,
+    mutation: &Mutation,
+    before: &Row,
+    step: Option<&MoveSpec>,
+) -> Map<String, Value> {
+    let moves = |name: &str| {
+        let at = mutation.table.index(name);
+        let state = at.filter(|at| mutation.table.columns[*at].field.merge == Merge::State);
+        state.is_some_and(|at| raw.get(name) != Some(&before.json(at, Face::Rest)))
+    };
+    let out: Vec<String> = raw.keys().filter(|name| step.is_some() || moves(name)).cloned().collect();
+    raw.retain(|name, _| !out.contains(name));
+    out.into_iter().filter_map(|name| mutation.set.get(&name).map(|pair| (name, to(pair)))).collect()
+}
+
 impl Desk<'_> {
     /// Field by field: set where the stored value is the one the device knew; where it is neither
     /// that nor the new one, the stored value stays and the other is kept in history. A move is made with
-    /// what is set so.
+    /// what is set so, and not at all where something beside it lost: it would lock words that its author never saw.
     pub(super) async fn three_way(
         &mut self,
         mutation: &Mutation,
@@ -31,7 +48,8 @@ impl Desk<'_> {
             if !column.field.wire || !column.field.writable() || step.is_some_and(|step| step.column == name) {
                 continue;
             }
-            let was = pair.get("from").unwrap_or(&Value::Null);
+            let knew = knew(pair);
+            let was = knew.unwrap_or(&Value::Null);
             let (from, _) = merge::clean(column, was, Face::Rest);
             let (new, mended) = merge::clean(column, &to(pair), Face::Rest);
             // The state in which a row begins says nothing against one that is further.
@@ -39,9 +57,9 @@ impl Desk<'_> {
             let begins = begins && mutation.op == MutationOp::Create;
             // Of what goes with a move the device need not have known what stood there before.
             // Why it is done least of all, for that is said anew with each.
-            let unasked = step.is_some() && (pair.get("from").is_none() || name == "status_reason");
+            let unasked = step.is_some() && (knew.is_none() || name == "status_reason");
             // A bare value is from nothing: what stands there may still be something.
-            let told = pair.get("from").is_some() || mutation.op == MutationOp::Create;
+            let told = knew.is_some() || mutation.op == MutationOp::Create;
             if !unasked && told && *was == to(pair) || (begins || from == new && told && !unasked) && !mended {
                 continue;
             }
@@ -63,11 +81,24 @@ impl Desk<'_> {
                 }
             }
         }
+        let names = lost.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let mut said = format!("{names} changed on another device too; that value stayed and yours is kept.");
+        if !result.conflicts.is_empty() {
+            let unmade = takes_out_moves(&mut raw, mutation, before, step);
+            if step.is_some() {
+                said = format!("Not done: {said}");
+            } else if let Some(state) = unmade.keys().next() {
+                said = format!("{said} So {state} was not changed.");
+            }
+            for (name, sent) in unmade.iter().filter(|_| step.is_none()) {
+                let stored = mutation.table.index(name).map(|at| before.json(at, Face::Rest));
+                result.conflicts.push(serde_json::json!({"field": name, "stored": stored, "sent": sent}));
+            }
+            lost.extend(unmade);
+        }
+        let step = step.filter(|_| result.conflicts.is_empty());
         if !lost.is_empty() {
             history::keep_lost(self.write, before, lost.clone()).await?;
-            let names: Vec<&str> = lost.keys().map(String::as_str).collect();
-            let said =
-                format!("{} changed on another device too; that value stayed and yours is kept.", names.join(", "));
             let (table, id) = (mutation.table, &mutation.row_id);
             self.tellings.push(Telling::to_author("conflict", table, id, before.case_id(), said, lost));
         }
