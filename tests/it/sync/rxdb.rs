@@ -24,7 +24,8 @@ on_both!(
     an_illegal_move_is_ignored_told_and_sent_again,
     a_child_that_comes_before_its_case_waits_for_it,
     a_row_that_cannot_be_stored_is_told_and_answered_with_success,
-    tables_that_are_not_there_and_tables_that_are_not_yours_are_alike,
+    a_table_that_is_not_there_is_refused,
+    whoever_sees_a_table_no_more_drops_it_and_hands_its_work_over,
     after_a_restore_the_table_comes_again_and_what_it_lacks_is_offered,
     what_a_document_leaves_out_is_emptied,
 );
@@ -534,13 +535,50 @@ async fn a_row_that_cannot_be_stored_is_told_and_answered_with_success(world: Wo
     assert!(json!(told).to_string().contains("An id of four"), "what was not stored can still be read");
 }
 
-async fn tables_that_are_not_there_and_tables_that_are_not_yours_are_alike(world: World) {
+/// A caseworker who is made something else: what the phone holds goes, and what it had not sent arrives.
+async fn whoever_sees_a_table_no_more_drops_it_and_hands_its_work_over(world: World) {
+    let (ben, ada, sam) = (world.ben().await, world.ada().await, world.sam().await);
+    for role in ["auditor", "administrator"] {
+        let mut phone = Phone::of(&ben);
+        let case = opens_case(&mut phone).await;
+        let id = phone.creates("goals", goal(&case, "Walk to the market with Mira"));
+        phone.syncs().await;
+        let (mut goals, mut cases) = (Collection::of(&ben, "goals"), Collection::of(&ben, "cases"));
+        let known = find(&goals.pulls(100).await, &id).clone();
+        cases.pulls(100).await;
+        ada.patch(&format!("/users/{}", ben.user_id()), json!({"role": role})).await.ok();
+        ben.logs_in().await;
+        for (collection, held) in [(&mut goals, &id), (&mut cases, &case)] {
+            let page = collection.pulls(100).await;
+            assert!(page.iter().all(|row| row["_deleted"] == json!(true)), "{page:?}");
+            assert!(ids(&page).contains(&held.as_str()), "{role}: {page:?}");
+        }
+        let other = ben.on_another_device();
+        other.logs_in().await;
+        for table in ["cases", "goals", "notes", "persons"] {
+            assert_eq!(Collection::of(&other, table).pulls(100).await, Vec::<Value>::new(), "{role}: {table}");
+        }
+        let words = format!("typed before {role} was the role");
+        let answer = goals.pushes(Some(&known), &with(&known, json!({"measure": words}))).await;
+        assert_eq!(answer, [json!({"id": id, "_deleted": true})]);
+        let new = with(&goal(&case, "Made offline"), json!({"id": format!("goal-of-{role}"), "_deleted": false}));
+        assert_eq!(goals.pushes(None, &new).await, [json!({"id": format!("goal-of-{role}"), "_deleted": true})]);
+        let issues = sam.get("/sync_issues?limit=200").await.ok();
+        let issues = issues["items"].as_array().expect("items");
+        for about in [id.clone(), format!("goal-of-{role}")] {
+            let issue = issues.iter().find(|issue| issue["about_id"] == about).expect("told");
+            assert_eq!(issue["kind"], json!("quarantined"));
+        }
+        ada.patch(&format!("/users/{}", ben.user_id()), json!({"role": "caseworker"})).await.ok();
+        ben.logs_in().await;
+    }
+}
+
+async fn a_table_that_is_not_there_is_refused(world: World) {
     let (ana, ada) = (world.ana().await, world.ada().await);
-    for (person, table) in
-        [(&ana, "spaceships"), (&ana, "users"), (&ana, "__proto__"), (&ada, "cases"), (&ada, "notes")]
-    {
-        let pulled = person.get(&format!("/sync/rxdb/{table}/pull")).await.refused(404);
-        let pushed = person.post(&format!("/sync/rxdb/{table}/push"), json!([])).await.refused(404);
+    for table in ["spaceships", "users", "__proto__"] {
+        let pulled = ana.get(&format!("/sync/rxdb/{table}/pull")).await.refused(404);
+        let pushed = ana.post(&format!("/sync/rxdb/{table}/push"), json!([])).await.refused(404);
         for problem in [pulled, pushed] {
             assert_eq!(problem["code"], json!("not_found"), "{table}");
         }
