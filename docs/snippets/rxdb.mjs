@@ -186,13 +186,13 @@ export function fieldstoneSync({
     return new Set(ids.filter((id) => !known[id] && here.has(id)))
   }
 
-  // Sends a list; where that is too much at once, half of it, and half of that.
+  // Sends a list; where that is too much at once, or too slow, half of it, and half of that.
   async function inHalves(rows, send) {
     if (rows.length === 0) return
     try {
       await send(rows)
     } catch (error) {
-      if (error.status !== 413 || rows.length < 2) throw error
+      if (![408, 413].includes(error.status) || rows.length < 2) throw error
       await inHalves(rows.slice(0, rows.length / 2), send)
       await inHalves(rows.slice(rows.length / 2), send)
     }
@@ -267,8 +267,8 @@ export function fieldstoneSync({
   }
 
   // This device was reported lost and has to erase itself. What it had not sent it hands over first; people then decide.
-  // Where that fails for want of a network, nothing is erased: the next answer is the same refusal and leads here again.
-  // A server that will not have it (it has enough from this device, or knows nothing of it) is not asked twice.
+  // Where that fails, nothing is erased: the next answer is the same refusal and leads here again. Only what no server
+  // will ever take is not offered twice: it has enough from this device, knows nothing of it, or cannot read it.
   async function leave() {
     const unsent = ({ row, gone, known }) => {
       if (gone) return known ? [['deleted', row.id]] : []
@@ -276,8 +276,8 @@ export function fieldstoneSync({
     }
     await hands(unsent, (part, count) =>
       post('/sync/farewell', part, lastRequest).catch((error) => {
-        const tooLarge = error.status === 413 && count > 1
-        if (!(error.status >= 400 && error.status < 500) || error.status === 429 || tooLarge) throw error
+        const tooLarge = error.status === 413 && count === 1
+        if (![400, 401].includes(error.status) && error.code !== 'handed_over' && !tooLarge) throw error
       }),
     )
     listening.abort()
@@ -300,7 +300,8 @@ export function fieldstoneSync({
     if (response.ok) return response.json()
     const problem = await response.json().catch(() => ({}))
     if (problem.code === 'device_wiped') leaving ??= leave().catch(() => (leaving = null))
-    throw Object.assign(new Error(`${response.status} ${problem.code}`), { status: response.status })
+    const { code, epoch } = problem
+    throw Object.assign(new Error(`${response.status} ${code}`), { status: response.status, code, epoch })
   }
 
   function post(path, body, by) {

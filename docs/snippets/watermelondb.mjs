@@ -27,7 +27,8 @@ export function fieldstoneSync({
   hasUnsyncedChanges,
 }) {
   let running = null
-  let epoch = null // of the last reply
+  let epoch = null // to which what is held here belongs
+  let reply = null // the last one, and what of the rows it takes away was uploaded, as texts
   let version = null // of the app's schema
   let order = [] // of tables: each stands after those that its rows name
 
@@ -62,9 +63,9 @@ export function fieldstoneSync({
     // A large first sync comes in pages: pull alone until the last one, then pull and push.
     let more = true
     while (more) {
+    const always = { database, sendCreatedAsUpdated: true, onWillApplyRemoteChanges: looksOnceMore }
       await synchronize({
-        database,
-        sendCreatedAsUpdated: true,
+        ...always,
         pullChanges: async (state) => {
           const page = await pull(state, `&limit=${PAGE}`)
           more = page.has_more
@@ -75,8 +76,7 @@ export function fieldstoneSync({
     }
     const pushes = (await database.localStorage.get(PUSHES)) ?? { sent: 0, acked: 0 }
     await synchronize({
-      database,
-      sendCreatedAsUpdated: true,
+      ...always,
       pullChanges: (state) => pull(state, ''),
       pushChanges: async ({ changes, lastPulledAt }) => {
         const rejected = {}
@@ -127,10 +127,10 @@ export function fieldstoneSync({
     return page
   }
 
-  // What is held of a table in such a state; of a table that this app does not declare, nothing.
+  // What is held of a table in such a state, as it stands now; of a table that this app does not declare, nothing.
   async function holdings(table, status) {
     const found = await database.get(table)?.query(Q.where('_status', status)).fetch()
-    return (found ?? []).map(({ _raw }) => _raw)
+    return (found ?? []).map(({ _raw }) => ({ ..._raw }))
   }
 
   // Rows with unsent edits are offered too, whole: the columns beside those may be the only copy of what was synced.
@@ -155,12 +155,12 @@ export function fieldstoneSync({
     for (let from = 0; from < all.length; from += PAGE) await inHalves(all.slice(from, from + PAGE), send)
   }
 
-  // Sends a list; where that is too much at once, half of it, and half of that.
+  // Sends a list; where that is too much at once, or too slow, half of it, and half of that.
   async function inHalves(rows, send) {
     try {
       await send(rows)
     } catch (error) {
-      if (error.status !== 413 || rows.length < 2) throw error
+      if (![408, 413].includes(error.status) || rows.length < 2) throw error
       await inHalves(rows.slice(0, rows.length / 2), send)
       await inHalves(rows.slice(rows.length / 2), send)
     }
@@ -189,7 +189,23 @@ export function fieldstoneSync({
   // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is
   // sent first, to be kept where a supervisor finds it. If that fails, this throws, and nothing is applied.
   // A reply that replaces everything destroys what it does not name, except rows that were never sent.
-  async function rescue({ changes, experimentalStrategy }) {
+  async function inDanger() {
+    const { changes, experimentalStrategy } = reply.page
+  // What is typed while that goes out would be lost all the same: it looks until it finds nothing new.
+  async function rescue(page) {
+    reply = { page, kept: new Set() }
+    for (let found = await inDanger(); found.length > 0; found = await inDanger()) {
+      await inParts(found, (rows) => post('/sync/quarantine', asPush(rows)))
+      for (const row of found) reply.kept.add(JSON.stringify(row))
+    }
+  }
+
+  // As late as the library lets anybody look.
+  async function looksOnceMore() {
+    if ((await inDanger()).length > 0) throw new Error('somebody typed in a row that was to go: sync again')
+  }
+
+  // Unsent rows that the last reply would destroy, as far as they were not uploaded as they stand.
     const doomed = []
     for (const [table, { updated, deleted }] of Object.entries(changes)) {
       const replaced = experimentalStrategy === 'replacement'
@@ -200,12 +216,12 @@ export function fieldstoneSync({
       )
       doomed.push(...unsent.map((row) => [table, 'updated', row]))
     }
-    await inParts(doomed, (rows) => post('/sync/quarantine', asPush(rows)))
+    return doomed.filter((row) => !reply.kept.has(JSON.stringify(row)))
   }
 
   // This phone was reported lost and has to erase itself. What it had not sent it hands over first; people then decide.
-  // Where that fails for want of a network, nothing is erased: the next sync is refused in the same way and comes here
-  // again. A server that will not have it (it has enough from this phone, or knows nothing of it) is not asked twice.
+  // Where that fails, nothing is erased: the next sync is refused in the same way and comes here again. Only what no
+  // server will ever take is not offered twice: it has enough from this phone, knows nothing of it, or cannot read it.
   async function leave() {
     const unsent = []
     const tables = Object.keys(database.schema.tables)
@@ -216,8 +232,8 @@ export function fieldstoneSync({
     const farewell = (rows) => post('/sync/farewell', asPush(rows), lastRequest)
     await inParts(unsent, (rows) =>
       farewell(rows).catch((error) => {
-        const tooLarge = error.status === 413 && rows.length > 1
-        if (!(error.status >= 400 && error.status < 500) || error.status === 429 || tooLarge) throw error
+        const tooLarge = error.status === 413 && rows.length === 1
+        if (![400, 401].includes(error.status) && error.code !== 'handed_over' && !tooLarge) throw error
       }),
     )
     await erase()

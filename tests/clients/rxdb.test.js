@@ -276,24 +276,27 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.equal((await two.row('goals', made.goal)).why_it_matters, null, 'nothing is applied by itself')
     })
 
-    it('is erased only after the farewell has arrived', async () => {
-      const one = await synced(ana)
-      const made = await aCase(one)
-      one.online = false
-      const notes = []
-      for (const body of ['A second chance', 'And a third', 'And a fourth']) {
-        notes.push(await one.creates('notes', { case_id: made.id, kind: 'progress', body }))
-      }
-      await ana.post(`/devices/${one.person.deviceId}/wipe`, {})
-      one.failing = 2
-      one.most = 1
-      one.online = true
-      await until('it erases itself', () => one.erased)
-      assert.equal(one.failing, 0)
-      const two = await synced(ana)
-      const told = (await two.rows('sync_issues')).map(({ about_id }) => about_id)
-      assert.deepEqual(notes.filter((note) => !told.includes(note)), [], 'each is told')
-    })
+    for (const [how, slow] of [['fails', false], ['is slow', true]]) {
+      it(`is erased only after the farewell has arrived, where the network ${how}`, async () => {
+        const one = await synced(ana)
+        one.slow = slow
+        const made = await aCase(one)
+        one.online = false
+        const notes = []
+        for (const body of ['A second chance', 'And a third', 'And a fourth']) {
+          notes.push(await one.creates('notes', { case_id: made.id, kind: 'progress', body }))
+        }
+        await ana.post(`/devices/${one.person.deviceId}/wipe`, {})
+        one.failing = 2
+        one.most = 1
+        one.online = true
+        await until('it erases itself', () => one.erased)
+        assert.equal(one.failing, 0)
+        const two = await synced(ana)
+        const told = (await two.rows('sync_issues')).map(({ about_id }) => about_id)
+        assert.deepEqual(notes.filter((note) => !told.includes(note)), [], 'each is told')
+      })
+    }
 
     it('leaves collections of the app’s own alone', async () => {
       const one = await replica(ana)

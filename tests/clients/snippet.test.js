@@ -23,7 +23,8 @@ for (const kind of ['sqlite', 'postgres']) {
     after(() => world?.close())
 
     // `network.loses` makes the answer of the next push get lost on its way; `network.fails` makes as many farewells fail;
-    // `network.most` is how many rows the server takes at once; `network.before` happens before a request goes out.
+    // `network.most` is how many rows the server takes at once; `network.before` happens before a request goes out, and
+    // `network.pulled` when the snippet has pulled. Where it is `slow`, what fails is answered 408.
     const syncing = (phone, network = {}) =>
       fieldstoneSync({
         database: phone.database,
@@ -38,6 +39,7 @@ for (const kind of ['sqlite', 'postgres']) {
         lastRequest: (path, options) => {
           if (network.fails > 0) {
             network.fails -= 1
+            if (network.slow) return Response.json({ code: 'body_too_slow' }, { status: 408 })
             throw new Error('the network failed')
           }
           const large = refusesMoreThan(network.most ?? Infinity, path, options)
@@ -45,7 +47,16 @@ for (const kind of ['sqlite', 'postgres']) {
         },
         erase: () => phone.database.write(() => phone.database.unsafeResetDatabase()),
         appVersion: '2.0.1',
-        ...{ Q, synchronize, hasUnsyncedChanges },
+        synchronize: (options) =>
+          synchronize({
+            ...options,
+            pullChanges: async (state) => {
+              const page = await options.pullChanges(state)
+              await network.pulled?.()
+              return page
+            },
+          }),
+        ...{ Q, hasUnsyncedChanges },
       })
 
     it('keeps an unsent note when its case is handed over', async () => {
@@ -133,6 +144,10 @@ for (const kind of ['sqlite', 'postgres']) {
       await ana.post(`/devices/${phone.person.deviceId}/wipe`, {})
       await assert.rejects(sync(), /network failed/)
       assert.ok(await phone.row('notes', note), 'nothing is erased before the farewell has arrived')
+      Object.assign(network, { slow: true, fails: 9 })
+      await assert.rejects(sync(), { status: 408 })
+      assert.ok(await phone.row('notes', note), 'nor where it is too slow')
+      network.fails = 0
       await assert.rejects(sync(), { code: 'device_wiped' })
       assert.deepEqual(await phone.counts(), {})
       assert.equal(await phone.hasUnsyncedChanges(), false)
@@ -146,6 +161,42 @@ for (const kind of ['sqlite', 'postgres']) {
       assert.match(JSON.stringify(kept), /Words nobody has yet/)
       assert.deepEqual([all.notes[note], all.goals[goal].measure], [undefined, null], 'nothing is applied by itself')
       assert.ok(all.notes[draft], 'nor deleted')
+    })
+
+    it('keeps what is typed while it uploads what a reply takes away', async () => {
+      const [phone, network] = [await world.phone(ana), {}]
+      const sync = syncing(phone, network)
+      await sync()
+      const id = await phone.creates('cases', { unit: 'individual', summary: 'Typed in a hurry' })
+      const note = await phone.creates('notes', { case_id: id, kind: 'progress', body: 'One' })
+      await sync()
+      await sync()
+      await phone.edits('notes', note, { body: 'One, two' })
+      const reason = 'Ana goes on leave'
+      await sam.post(`/cases/${id}/assignments`, { user_id: ben.user.id, role: 'primary', reason, immediate: true })
+      let uploads = 0
+      network.before = async (path) => {
+        if (!path.startsWith('/sync/quarantine') || ++uploads > 1) return
+        await phone.edits('notes', note, { body: 'One, two, three' })
+        await phone.creates('notes', { case_id: id, kind: 'progress', body: 'A new one' })
+      }
+      // And once more, when the reply is about to be applied.
+      network.pulled = async () => {
+        if (uploads === 0) return
+        network.pulled = undefined
+        await phone.edits('notes', note, { body: 'One, two, three, four' })
+      }
+      await assert.rejects(sync(), /somebody typed/)
+      assert.equal((await phone.row('notes', note)).body, 'One, two, three, four')
+      await sync()
+      await sync()
+      assert.equal(await phone.row('notes', note), undefined)
+      assert.equal(await phone.hasUnsyncedChanges(), false)
+      const { items } = await ben.get('/sync_issues?limit=200')
+      const kept = items.filter(({ case_id, kind }) => case_id === id && kind === 'quarantined')
+      const work = await Promise.all(kept.map((issue) => ben.get(`/sync_issues/${issue.id}/work`)))
+      const words = work.map(({ sent }) => sent.body)
+      for (const typed of ['One, two, three', 'One, two, three, four', 'A new one']) assert.ok(words.includes(typed), typed)
     })
 
     // Many rows at once, as an import of the app's own makes them.

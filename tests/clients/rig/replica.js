@@ -53,6 +53,7 @@ export class Replica {
     if (path.endsWith('/farewell') && this.failing > 0) {
       this.failing -= 1
       throw new Error('the network failed')
+      if (this.slow) return Response.json({ code: 'body_too_slow' }, { status: 408 })
     }
     const response = refusesMoreThan(this.most, path, options) ?? (await this.person[by](path, options))
     if (path.endsWith('/push') && this.losing > 0) {
