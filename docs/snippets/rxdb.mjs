@@ -61,11 +61,13 @@ export function fieldstoneSync({
   const ended = new Subject()
   const answered = {} // the ids of rows whose push was answered, by table
   const replications = {}
-  const epochs = {}
+  const epochs = {} // to which the rows of each table belong
+  const begun = {} // from when on the table's epoch is known
   const listening = new AbortController()
   // The app may keep collections of its own beside these.
   const tables = described.tables.filter(({ name }) => database.collections[name])
   let salvaging = null
+  let offered = 0 // the epoch of a restored server that was offered what is held here
   let leaving = null
   let quiet = 0 // the server asked not to be asked before
   let due = null // the next pull that nobody asks for
@@ -80,6 +82,8 @@ export function fieldstoneSync({
   for (const { name: table } of tables) {
     const collection = database.collections[table]
     answered[table] = new Set()
+    let begins
+    begun[table] = new Promise((resolve) => (begins = resolve))
     replications[table] = replicateRxCollection({
       collection,
       replicationIdentifier: `fieldstone-${table}`,
@@ -89,14 +93,15 @@ export function fieldstoneSync({
         batchSize,
         stream$: pokes.asObservable(),
         async handler(checkpoint, limit) {
+          if (checkpoint) epochs[table] = checkpoint.epoch
+          begins()
           // RxDB keeps no checkpoint of a page that brought nothing. Where there are rows and none, the whole table comes.
-          const begins = checkpoint || (await collection.count().exec()) === 0 ? '' : 'none'
-          const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? begins}&limit=${limit}`
+          const none = checkpoint || (await collection.count().exec()) === 0 ? '' : 'none'
+          const path = `/sync/rxdb/${table}/pull?cursor=${checkpoint?.cursor ?? none}&limit=${limit}`
           let page = await ask(path)
           // The server was restored from a backup: offer it what this device holds, then take its word for everything.
           // (Without a checkpoint, what other tables belong to tells.)
           let restored = false
-          if (checkpoint) epochs[table] = checkpoint.epoch
           let known = checkpoint?.epoch ?? Math.min(page.epoch, ...Object.values(epochs))
           for (; known !== page.epoch; restored = true) {
             known = page.epoch
@@ -106,6 +111,7 @@ export function fieldstoneSync({
           // In both cases the server cannot tell what is gone: it is what the page does not name. (RxDB leaves rows alone
           // that have unsent edits, and pushes them.)
           if (page.replace || restored) page.documents.push(...(await strays(collection, page.documents)))
+          if (!checkpoint) epochs[table] = page.epoch
           // The epoch is kept with the rows: a device that stops in between finds the old one and does it again.
           return { documents: page.documents, checkpoint: { ...page.checkpoint, epoch: page.epoch } }
         },
@@ -145,7 +151,7 @@ export function fieldstoneSync({
       hearing.unsubscribe()
       const ready = left.filter((row) => !late.has(row))
       await inHalves(ready, async (part) => {
-        kept.push(...(await post(`/sync/rxdb/${table}/push`, part)))
+        kept.push(...(await push(table, part)))
         for (const { newDocumentState } of part) answered[table].add(newDocumentState.id)
         sent.next()
       })
@@ -153,6 +159,20 @@ export function fieldstoneSync({
       if (ready.length === 0 && !heard) await wait(retryTime, sent)
     }
     return kept
+  }
+
+  // A server that was restored since, and may lack these rows, is first offered what is held here.
+  async function push(table, rows) {
+    await begun[table]
+    const epoch = () => Math.max(offered, epochs[table] ?? Math.min(...Object.values(epochs)))
+    const send = () => post(`/sync/rxdb/${table}/push?epoch=${Number.isFinite(epoch()) ? epoch() : ''}`, rows)
+    try {
+      return await send()
+    } catch (error) {
+      if (error.code !== 'epoch_changed') throw error
+      await salvage(error.epoch)
+      return send()
+    }
   }
 
   // Rows that name one which is here and not sent, and goals that move before their ratings have been sent: a goal is
@@ -260,7 +280,7 @@ export function fieldstoneSync({
   function salvage(epoch) {
     if (salvaging?.epoch !== epoch) {
       const whole = ({ row, gone, known }) => (known && !gone ? [['updated', row]] : [])
-      salvaging = { epoch, done: hands(whole, (part) => post('/sync/salvage', part)) }
+      salvaging = { epoch, done: hands(whole, (part) => post('/sync/salvage', part)).then(() => (offered = epoch)) }
       salvaging.done.catch(() => (salvaging = null))
     }
     return salvaging.done

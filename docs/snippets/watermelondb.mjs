@@ -53,7 +53,8 @@ export function fieldstoneSync({
     try {
       await once()
     } catch (error) {
-      // 409: somebody changed the same columns meanwhile. Pull, let WatermelonDB merge, push again: once.
+      // 409: somebody changed the same columns meanwhile, or the server was restored since the pull. Pull, let WatermelonDB
+      // merge or salvage, push again: once.
       if (error.status !== 409) throw error
       await once()
     }
@@ -62,8 +63,8 @@ export function fieldstoneSync({
   async function once() {
     // A large first sync comes in pages: pull alone until the last one, then pull and push.
     let more = true
-    while (more) {
     const always = { database, sendCreatedAsUpdated: true, onWillApplyRemoteChanges: looksOnceMore }
+    while (more) {
       await synchronize({
         ...always,
         pullChanges: async (state) => {
@@ -88,7 +89,8 @@ export function fieldstoneSync({
           pushes.sent += 1
           await database.localStorage.set(PUSHES, pushes)
           const counted = `push=${pushes.sent}&acked=${pushes.acked}`
-          const path = `/sync?last_pulled_at=${lastPulledAt}&schema_version=${version}&${counted}`
+          const given = `last_pulled_at=${lastPulledAt}&epoch=${reply.page.epoch}`
+          const path = `/sync?${given}&schema_version=${version}&${counted}`
           const answer = await (await post(path, asPush(rows))).json()
           // Of rows in tables that this app has and the server has not yet, it says that they are not taken.
           for (const [table, ids] of Object.entries(answer.experimentalRejectedIds ?? {})) {
@@ -188,9 +190,6 @@ export function fieldstoneSync({
 
   // WatermelonDB destroys a row that a reply lists as deleted, unsent edits included. So what is about to be lost is
   // sent first, to be kept where a supervisor finds it. If that fails, this throws, and nothing is applied.
-  // A reply that replaces everything destroys what it does not name, except rows that were never sent.
-  async function inDanger() {
-    const { changes, experimentalStrategy } = reply.page
   // What is typed while that goes out would be lost all the same: it looks until it finds nothing new.
   async function rescue(page) {
     reply = { page, kept: new Set() }
@@ -206,6 +205,9 @@ export function fieldstoneSync({
   }
 
   // Unsent rows that the last reply would destroy, as far as they were not uploaded as they stand.
+  // A reply that replaces everything destroys what it does not name, except rows that were never sent.
+  async function inDanger() {
+    const { changes, experimentalStrategy } = reply.page
     const doomed = []
     for (const [table, { updated, deleted }] of Object.entries(changes)) {
       const replaced = experimentalStrategy === 'replacement'

@@ -24,7 +24,7 @@ use crate::clock::{Clock, Instant};
 use crate::error::{Error, Result};
 use crate::registry::{Checked, Merge, Row, Synced, Table, Touch, fill, table};
 use crate::store::Store;
-use crate::sync::custody;
+use crate::sync::{Timeline, custody};
 use crate::{audit, history, sql};
 pub(crate) use settle::Arrived;
 use settle::Refill;
@@ -38,6 +38,7 @@ pub struct Write {
     clock: Clock,
     now: Instant,
     seq: i64,
+    line: Timeline,
     stepped: bool,
     access: BTreeSet<String>,
     restand: BTreeSet<(&'static str, String)>,
@@ -45,8 +46,10 @@ pub struct Write {
     refill: BTreeSet<Refill>,
     ended: BTreeSet<String>,
     reached: BTreeSet<(String, Option<String>, Option<String>)>,
-    /// Somebody's work waits for a row that has not arrived.
+    /// Somebody's work waits for a row that has not arrived,
     awaited: bool,
+    /// and of these tables for the row itself.
+    awaited_in: BTreeSet<String>,
     /// What came in this transaction that work may have waited for.
     arrived: Arrived,
     /// Cases that somebody came to have or to supervise in this transaction.
@@ -120,11 +123,17 @@ impl Store {
     async fn take_clock(&self, actor: &Actor) -> Result<Write> {
         let tx = self.begin().await?;
         let now = self.now_sql();
+        let of_epoch = |column: &str| {
+            let its = "e.agency_id = sync_clock.agency_id and e.epoch = sync_clock.epoch";
+            format!("(select e.{column} from sync_epoch e where {its})")
+        };
         // The other agencies are asked only by one that has not written for as long.
         let text = format!(
             "update sync_clock set seq = case when seq >= {now} then seq + 1 else {now} end where agency_id = $1 \
              and ({now} < seq + {LEAP_MS} or (select max(seq) = 0 or {now} < max(seq) + {LEAP_MS} from sync_clock)) \
-             returning seq, {now}"
+             returning epoch, seq, purged_below, {}, {}, {now}",
+            of_epoch("restored_to_seq"),
+            of_epoch("started_seq")
         );
         let Some(row) = sql::one(&tx, &text, vec![actor.agency_id.as_str().into()]).await? else {
             let known = "select 1 from sync_clock where agency_id = $1";
@@ -133,9 +142,11 @@ impl Store {
                 None => Error::NotFound,
             });
         };
+        let line = Timeline::of(&row)?;
         Ok(Write {
-            seq: row.try_get_by_index(0)?,
-            now: Instant(row.try_get_by_index(1)?),
+            seq: line.head,
+            line,
+            now: Instant(row.try_get_by_index(5)?),
             tx,
             actor: Arc::new(actor.clone()),
             clock: self.clock().clone(),
@@ -147,6 +158,7 @@ impl Store {
             ended: BTreeSet::new(),
             reached: BTreeSet::new(),
             awaited: false,
+            awaited_in: BTreeSet::new(),
             arrived: Arrived::default(),
             gained: BTreeSet::new(),
             immediate: false,
@@ -162,20 +174,23 @@ impl Write {
     /// cases in which a window of time has begun or ended, and whether work waits for what may come now.
     async fn begins(&mut self) -> Result<Vec<String>> {
         let text = format!(
-            "select hash, null from \
+            "select hash, null, false from \
              (select hash from audit_event where agency_id = $1 order by seq desc limit 1) last \
-             union all select null, case_id from \
+             union all select null, case_id, false from \
              (select case_id from sync_due where agency_id = $1 and at <= $2 order by at limit {WINDOWS}) due \
-             union all select null, null where exists \
-             (select 1 from sync_quarantine where agency_id = $1 and state = 'open' and reason = $3)"
+             union all select distinct null, case when op in ('update', 'action') then tbl end, true \
+             from sync_quarantine where agency_id = $1 and state = 'open' and reason = $3"
         );
         let values = vec![self.actor.agency_id.as_str().into(), self.now.0.into(), custody::WAITING.into()];
         let mut due = Vec::new();
         for row in sql::all(&self.tx, &text, values).await? {
             match (row.try_get_by_index::<Option<String>>(0)?, row.try_get_by_index::<Option<String>>(1)?) {
                 (Some(hash), _) => self.last_event = hash,
-                (None, Some(case)) => due.push(case),
-                (None, None) => self.awaited = true,
+                (None, named) if row.try_get_by_index(2)? => {
+                    self.awaited = true;
+                    self.awaited_in.extend(named);
+                }
+                (None, case) => due.extend(case),
             }
         }
         Ok(due)
@@ -189,6 +204,11 @@ impl Write {
     /// The commit number that everything in this transaction carries.
     pub fn seq(&self) -> i64 {
         self.seq
+    }
+
+    /// Where the agency's timeline stood when this transaction began.
+    pub fn line(&self) -> &Timeline {
+        &self.line
     }
 
     /// Who acts.

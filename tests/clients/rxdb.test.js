@@ -479,6 +479,61 @@ for (const kind of ['sqlite', 'postgres']) {
       await isAtRest(one, /push/)
     })
 
+    it('offers a restored server what it holds before it pushes what was typed', async () => {
+      sam = await world.person(sam.email)
+      await world.backsUp()
+      const bens = await synced(ben, { tables: ['cases', 'case_assignments'] })
+      const id = await bens.creates('cases', { unit: 'family', summary: "Ben's case", risk: 'elevated' })
+      await bens.syncs()
+      await bens.syncs()
+      await sam.post(`/cases/${id}/assignments`, { user_id: ana.user.id, role: 'secondary', reason: 'Helps' })
+      const one = await synced(ana, { tables: ['cases', 'case_assignments', 'goals'] })
+      one.online = false
+      await one.edits('cases', id, { summary: "Ben's case, and what Ana adds" })
+      await world.restores()
+      for (const device of [one, bens]) await device.person.logsIn()
+      // Its push comes first.
+      let release
+      const pushed = new Promise((resolve) => (release = resolve))
+      one.before = async (path) => {
+        if (path.includes('/push')) setTimeout(release, 100)
+        else if (path.includes('/pull')) await pushed
+      }
+      one.asked.length = 0
+      one.online = true
+      await one.syncs()
+      assert.match(one.asked.find((path) => !/live|pull/.test(path)), /push/)
+      assert.ok(one.times(/salvage/) >= 1)
+      for (const device of [bens, one, bens]) await device.syncs()
+      for (const device of [one, bens]) {
+        const { summary, risk } = await device.row('cases', id)
+        assert.deepEqual([summary, risk], ["Ben's case, and what Ana adds", 'elevated'])
+        const primary = (await device.rows('case_assignments')).filter((row) => row.case_id === id && row.role === 'primary')
+        assert.deepEqual(primary.map(({ user_id }) => user_id), [ben.user.id], "it is Ben's as it was")
+      }
+      await isAtRest(one, /push/)
+    })
+
+    it('drops every row of somebody who may see them no more, and hands over what was typed', async () => {
+      const ada = await world.person('ada@demo.example')
+      sam = await world.person(sam.email)
+      const one = await synced(ben)
+      const made = await aCase(one)
+      await one.syncs()
+      one.online = false
+      await one.edits('goals', made.goal, { measure: 'Typed before Ben was an auditor' })
+      await ada.patch(`/users/${ben.user.id}`, { role: 'auditor' })
+      await one.person.logsIn()
+      one.online = true
+      await one.syncs()
+      for (const table of ['cases', 'goals', 'notes']) await until(`${table} go`, async () => (await one.ids(table)).length === 0)
+      await isAtRest(one, /push/)
+      const { items } = await sam.get('/sync_issues?limit=200')
+      const issue = items.find(({ about_id, kind }) => about_id === made.goal && kind === 'quarantined')
+      assert.match(JSON.stringify(await sam.get(`/sync_issues/${issue.id}/work`)), /Typed before Ben was an auditor/)
+      await ada.patch(`/users/${ben.user.id}`, { role: 'caseworker' })
+    })
+
     it('puts a device right whose checkpoint is of no use any more', async () => {
       const one = await replica(ana)
       let spoils = false

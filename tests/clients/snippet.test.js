@@ -339,5 +339,37 @@ for (const kind of ['sqlite', 'postgres']) {
         assert.ok(kinds.includes('restored'))
       })
     }
+
+    it('gives back to a server that is restored between its pull and its push what that lost', async () => {
+      const [phone, bens, network] = [await world.phone(ana), await world.phone(ben), {}]
+      const [sync, bensSync] = [syncing(phone, network), syncing(bens)]
+      sam = await world.person(sam.email)
+      await sync()
+      await bensSync()
+      await world.backsUp()
+      const id = await bens.creates('cases', { unit: 'individual', summary: "Ben's case", risk: 'elevated' })
+      await bensSync()
+      await bensSync()
+      await sam.post(`/cases/${id}/assignments`, { user_id: ana.user.id, role: 'secondary', reason: 'Helps' })
+      await sync()
+      await phone.edits('cases', id, { summary: "Ben's case, and what Ana adds" })
+      network.before = async (path, options) => {
+        if (!options?.body || !path.startsWith('/sync?')) return
+        network.before = undefined
+        await world.restores()
+        await phone.person.logsIn()
+      }
+      await sync()
+      await sync()
+      await bens.person.logsIn()
+      for (const again of [bensSync, bensSync, sync]) await again()
+      for (const one of [phone, bens]) {
+        const { summary, risk } = await one.row('cases', id)
+        assert.deepEqual([summary, risk], ["Ben's case, and what Ana adds", 'elevated'])
+        const assigned = Object.values((await one.everything()).case_assignments).filter(({ case_id }) => case_id === id)
+        const primary = assigned.filter(({ role }) => role === 'primary')
+        assert.deepEqual(primary.map(({ user_id }) => user_id), [ben.user.id], "it is Ben's as it was")
+      }
+    })
   })
 }

@@ -107,6 +107,7 @@ pub(super) fn refused(refusal: PushRefusal) -> Problem {
             detail: "another device changed the same columns: pull, merge and push again".into(),
             conflicts: conflicts.iter().map(|row| json!(row)).collect(),
         },
+        PushRefusal::EpochChanged(epoch) => Problem::EpochChanged { epoch },
         PushRefusal::TooManyRows => too_many_rows(),
         PushRefusal::Malformed(detail) => Problem::Malformed(detail),
         PushRefusal::Failed(error) => error.into(),

@@ -156,6 +156,7 @@ pub(super) fn native_page() -> Value {
 pub(super) fn mutations() -> Value {
     json!({"type": "object", "required": ["mutations"], "properties": {
         "batch_id": {"type": ["string", "null"], "description": "Comes back with the answer"},
+        "epoch": {"type": ["integer", "null"], "minimum": 0, "description": "The epoch of the last pull"},
         "mutations": {"type": "array",  "items": schema("Mutation")}}})
 }
 

@@ -62,8 +62,8 @@ pub fn operations() -> Vec<Op> {
         Op::new(Method::POST, "/sync", "push", watermelon::push)
             .says("sync", "Push local changes, as WatermelonDB's pushChanges sends them")
             .detail(
-                "All or nothing. 409 means that another device changed the same columns: pull and push again. A \
-                 data problem is never an error: it is mended or kept, and told as a sync issue.",
+                "All or nothing. 409 means that another device changed the same columns (`sync_conflict`) or that a \
+                 backup was restored since the pull (`epoch_changed`): pull and push again. A data problem is never an error: it is mended or kept, and told as a sync issue.",
             )
             .access(Access::Roles(STAFF))
             .needs_query(
@@ -72,6 +72,7 @@ pub fn operations() -> Vec<Op> {
                 number.clone(),
             )
             .query("schema_version", "The app's schema version", version.clone())
+            .query("epoch", "The epoch of the reply pulled just before", number.clone())
             .query("push", "The app's number for this push", number.clone())
             .query("acked", "The number of the last push it had an answer to", number)
             .takes(schema("Push"), document::push_example())

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::asked::Query;
 use super::{answer, asked, document, told};
+use crate::form;
 use crate::operation::{Access, Op, STAFF};
 use crate::problem::{Answer, Problem};
 use crate::session::Session;
@@ -49,13 +50,15 @@ pub(super) fn operations() -> Vec<Op> {
             .says("sync", "Push mutations, each with a result of its own")
             .detail(
                 "op is create, update, delete or action (with verb). set names for each field what it was and what it \
-                 is to be. A mutation that was answered before gets the same answer again.",
+                 is to be. A mutation that was answered before gets the same answer again. 409 epoch_changed, where the \
+                 request names its epoch: a backup was restored; offer what the device holds, and push again with the \
+                 epoch that the answer names.",
             )
             .access(Access::Roles(STAFF))
             .query("schema_version", "The app's schema version", version)
             .takes(
                 document::mutations(),
-                json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "mutations": [mutation]}),
+                json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "epoch": 1, "mutations": [mutation]}),
             )
             .gives(
                 200,
@@ -64,7 +67,7 @@ pub(super) fn operations() -> Vec<Op> {
                 json!({"batch_id": "0190a0b0-0000-7000-8000-0000000000ff", "last_mutation_id": "0190a0b0-0000-7000-8000-00000000000a",
                     "results": [{"id": "0190a0b0-0000-7000-8000-00000000000a", "status": "applied"}]}),
             )
-            .errors(&[413, 415, 426]),
+            .errors(&[409, 413, 415, 426]),
     ]
 }
 
@@ -113,7 +116,9 @@ async fn push(
     let (list, mutations) = read(&body)?;
     // A table this server does not know is answered, never refused: the app may be newer.
     let known: Vec<Mutation> = mutations.iter().filter_map(|read| read.as_ref().ok().cloned()).collect();
-    let mut results = mutate(&state.store, &session.actor, &known, schema_version).await?.into_iter();
+    let epoch = body.get("epoch").and_then(form::whole).filter(|epoch| *epoch > 0);
+    let results = mutate(&state.store, &session.actor, &known, epoch, schema_version).await.map_err(asked::refused)?;
+    let mut results = results.into_iter();
     let mut answers = Vec::with_capacity(list.len());
     for read in &mutations {
         answers.extend(match read {

@@ -48,13 +48,15 @@ pub(super) fn operations() -> Vec<Op> {
             .says("sync", "Push rows of one table, as an RxDB push handler sends them")
             .detail(
                 "Answers the rows that were not stored as sent and that the client did not know as they stand. \
-                 Columns are compared one by one, and only those that a client may write.",
+                 Columns are compared one by one, and only those that a client may write. 409 epoch_changed, where \
+                 the request names its epoch: a backup was restored; offer what the device holds, and push again.",
             )
             .access(Access::Roles(STAFF))
+            .query("epoch", "The epoch of the last page of the table", document::number(0))
             .query("schema_version", "The app's schema version", version)
             .takes(document::rxdb_rows(), json!([{"assumedMasterState": row, "newDocumentState": edited}]))
             .gives(200, "Rows in conflict, as they stand", document::documents(), json!([]))
-            .errors(&[404, 413, 415, 426]),
+            .errors(&[404, 409, 413, 415, 426]),
     ]
     .map(table)
     .into()
@@ -96,6 +98,7 @@ async fn push(
     payload: web::Payload,
 ) -> Answer {
     let table = known(&path)?;
+    let epoch = asked::epoch(&query)?;
     let schema_version = asked::schema_version(query.get("schema_version"))?;
     let body = asked::body(&req, payload).await?;
     let malformed = || Problem::malformed("the body must be a list of {assumedMasterState, newDocumentState}");
@@ -104,7 +107,9 @@ async fn push(
         return Err(asked::too_many_rows());
     }
     let rows: Option<Vec<_>> = list.iter().map(rxdb::Pushed::read).collect();
-    let masters = rxdb::push(&state.store, &session.actor, table, &rows.ok_or_else(malformed)?, schema_version).await?;
+    let rows = rows.ok_or_else(malformed)?;
+    let masters = rxdb::push(&state.store, &session.actor, table, &rows, epoch, schema_version).await;
+    let masters = masters.map_err(asked::refused)?;
     answer::json(&req, json!(masters).to_string().as_bytes())
 }
 

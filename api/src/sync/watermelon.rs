@@ -61,8 +61,8 @@ pub(super) async fn push(
         (None, Some(named)) => named.max(0),
         (None, None) => return Err(Problem::malformed("last_pulled_at is missing: pull before you push")),
     };
-    let numbered = numbered(&query)?;
-    match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, body, numbered }).await {
+    let (epoch, numbered) = (asked::epoch(&query)?, numbered(&query)?);
+    match sync::push(&state.store, &session.actor, PushRequest { last_pulled_at, epoch, body, numbered }).await {
         // An app that says it is newer than this server keeps what is in its new tables as not sent, until there is a
         // server that knows them.
         Ok(push) if version > *SCHEMA_VERSION && !push.unknown.is_empty() => {

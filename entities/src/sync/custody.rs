@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::write::{Arrived, Write};
 
 use super::issue;
-use super::push::{NOT_YOUR_CASE, apply_kept, as_applied, rights};
+use super::push::{NOT_YOUR_CASE, VERB, apply_kept, as_applied, rights};
 
 /// What somebody decides about quarantined work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -328,6 +328,7 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
     };
     // What it makes, others may hang on, whether it was pushed as new or handed over as it was held.
     let makes = ["create", "update"].contains(&kept.op.as_str())
+        && !kept.raw.contains_key(VERB)
         && write.row(kept.table, &kept.row_id).await?.is_none()
         && (kept.op == "create" || maker_of(&write, &kept).await?.is_none());
     if matches!(decision, Decision::Rehome(_)) && !(makes && kept.table.has_case()) {

@@ -35,7 +35,7 @@ pub enum Standing {
 
 impl Timeline {
     /// Reads the first of a row's cells.
-    pub(super) fn of(row: &QueryResult) -> Result<Timeline> {
+    pub(crate) fn of(row: &QueryResult) -> Result<Timeline> {
         Ok(Timeline {
             epoch: row.try_get_by_index(0)?,
             head: row.try_get_by_index(1)?,

@@ -16,7 +16,7 @@ use crate::workflow::{refused, timers};
 /// What came in a transaction that somebody's work may have waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
-    /// Rows that others cannot be without, and that came to stand somewhere.
+    /// Rows that others cannot be without, or that work itself waits for, and that came to stand somewhere.
     pub(crate) rows: BTreeSet<(&'static str, String)>,
     /// Who sees more than before.
     pub(crate) readers: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub(super) struct Refill {
 impl Write {
     /// Takes note that a row came to stand somewhere, and work may have waited for it.
     pub(super) fn arrives(&mut self, row: &Row) {
-        if self.awaited && row.table.is_needed() {
+        if self.awaited && (row.table.is_needed() || self.awaited_in.contains(row.table.name)) {
             self.arrived.rows.insert((row.table.name, row.id().to_owned()));
         }
     }

@@ -50,13 +50,14 @@ export class Replica {
   async request(path, options, by = 'fetch') {
     if (!this.online) throw new Error('there is no network')
     this.asked.push(path)
+    await this.before?.(path)
     if (path.endsWith('/farewell') && this.failing > 0) {
       this.failing -= 1
-      throw new Error('the network failed')
       if (this.slow) return Response.json({ code: 'body_too_slow' }, { status: 408 })
+      throw new Error('the network failed')
     }
     const response = refusesMoreThan(this.most, path, options) ?? (await this.person[by](path, options))
-    if (path.endsWith('/push') && this.losing > 0) {
+    if (/\/push\b/.test(path) && this.losing > 0) {
       this.losing -= 1
       throw new Error('the answer was lost')
     }

@@ -22,6 +22,7 @@ mod pacing;
 mod phones;
 mod poke;
 mod purge;
+mod pushed_first;
 mod races;
 mod reach;
 mod replays;

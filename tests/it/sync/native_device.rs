@@ -181,8 +181,9 @@ impl NativeDevice {
     async fn sends(&self, agency: &Agency) -> Vec<Value> {
         match agency.url {
             None => {
-                let results =
-                    native::mutate(&agency.store, &self.actor, &self.mutations(), *SCHEMA_VERSION).await.expect("push");
+                let mutations = self.mutations();
+                let results = native::mutate(&agency.store, &self.actor, &mutations, None, *SCHEMA_VERSION).await;
+                let results = results.expect("push");
                 results.iter().map(|text| serde_json::from_str(text.get()).expect("JSON")).collect()
             }
             Some(_) => {
@@ -239,7 +240,7 @@ impl NativeDevice {
             cut_short(native::pull(&agency.store, &self.actor, request(agency, None), cursor, &keys), after).await;
         } else if !self.waiting.is_empty() {
             let mutations = self.mutations();
-            cut_short(native::mutate(&agency.store, &self.actor, &mutations, *SCHEMA_VERSION), after).await;
+            cut_short(native::mutate(&agency.store, &self.actor, &mutations, None, *SCHEMA_VERSION), after).await;
         }
     }
 

@@ -220,7 +220,7 @@ impl Replica {
             None => {
                 let rows = read(rows);
                 let version = *SCHEMA_VERSION;
-                rxdb::push(&agency.store, &self.actor, table, &rows, version).await.expect("a push never fails")
+                rxdb::push(&agency.store, &self.actor, table, &rows, None, version).await.expect("a push never fails")
             }
             Some(_) => {
                 let answer = self.person.post(&format!("/sync/rxdb/{}/push", table.name), json!(rows)).await.ok();
@@ -259,7 +259,7 @@ impl Replica {
             // Over HTTP the cursor is sealed by the API's own key: this one is then a stranger's.
             cut_short(rxdb::pull(&agency.store, &self.actor, &request, &[key]), after).await;
         } else if !rows.is_empty() {
-            cut_short(rxdb::push(&agency.store, &self.actor, table, &rows, *SCHEMA_VERSION), after).await;
+            cut_short(rxdb::push(&agency.store, &self.actor, table, &rows, None, *SCHEMA_VERSION), after).await;
         }
     }
 

@@ -68,7 +68,7 @@ impl Device {
         match agency.url {
             None => match sync::push(&agency.store, &self.actor, self.push()).await {
                 Ok(_) => Pushed::Stored,
-                Err(PushRefusal::Conflict(_)) => Pushed::Conflicts,
+                Err(PushRefusal::Conflict(_) | PushRefusal::EpochChanged(_)) => Pushed::Conflicts,
                 Err(other) => panic!("{}: a push must never fail: {other:?}", self.name),
             },
             Some(_) => {
@@ -85,7 +85,7 @@ impl Device {
     fn push(&self) -> PushRequest {
         let last_pulled_at = self.phone.cursor.expect("no push before the first pull");
         let numbered = self.phone.counts.map(|(number, acked)| Numbered { number, acked });
-        PushRequest { last_pulled_at, body: self.phone.outgoing(), numbered }
+        PushRequest { last_pulled_at, epoch: None, body: self.phone.outgoing(), numbered }
     }
 
     /// Hands over rows that a reply is about to take.

@@ -173,7 +173,7 @@ impl<'a> Desk<'a> {
     pub(super) async fn create(&mut self, incoming: &Incoming) -> Result<()> {
         let (now, author) = (self.write.now(), Arc::clone(&self.author));
         let table = incoming.table;
-        if incoming.op == Op::Updated && (table.is_servers() || table.anew) {
+        if incoming.op == Op::Updated && (table.is_servers() || table.anew || incoming.needs_its_row()) {
             // As one that is there and is not the author's: no device makes such a row.
             return self.quarantine(incoming, None, NOT_YOURS, true).await;
         }

@@ -26,7 +26,8 @@ impl Op {
     }
 }
 
-/// What kept work of an action is called, and the member of it that says which.
+/// What kept work of an action is called, and the member of it that says which. What is done to a row in the native face
+/// bears it too, an edit as `update`: it makes no row.
 const ACTION: &str = "action";
 pub(crate) const VERB: &str = "_verb";
 
@@ -63,6 +64,11 @@ impl Incoming {
     /// What it is called where it is kept.
     pub(crate) fn kept_as(&self) -> &'static str {
         if self.whole { ACTION } else { self.op.as_str() }
+    }
+
+    /// Whether it says what is done to a row, and so makes none where there is none.
+    pub(crate) fn needs_its_row(&self) -> bool {
+        self.raw.contains_key(VERB)
     }
 
     /// Whether the device names this column as one that it changed.

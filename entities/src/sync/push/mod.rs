@@ -31,11 +31,12 @@ use crate::write::Write;
 
 use super::custody::Kept;
 use super::device::Device;
+use super::timeline::Standing;
 use super::{custody, quarantine};
 pub(super) use desk::NOT_YOUR_CASE;
 use desk::{Desk, OnConflict};
-pub(super) use intake::Incoming;
 use intake::Intake;
+pub(super) use intake::{Incoming, VERB};
 use merge::Elsewhere;
 use mutate::Mutation;
 use reach::Reach;
@@ -50,6 +51,8 @@ pub const MAX_ROWS: usize = 5000;
 pub struct PushRequest {
     /// The number the device pulled just before.
     pub last_pulled_at: i64,
+    /// The epoch of that pull's reply, where the app says it.
+    pub epoch: Option<i64>,
     /// The body.
     pub body: Value,
     /// The app's count of its pushes, where it keeps one (S9).
@@ -74,6 +77,9 @@ pub struct Push {
 pub enum PushRefusal {
     /// Another device changed the same columns: pull, merge and push again.
     Conflict(Vec<Conflict>),
+    /// A backup was restored since the device pulled, and it may hold what is to be changed here: the epoch now. It
+    /// offers that first, or what it pushes would be taken for all there is of it.
+    EpochChanged(i64),
     /// More rows than `MAX_ROWS`.
     TooManyRows,
     /// The body is not a push.
@@ -99,11 +105,21 @@ impl<E: Into<Error>> From<E> for PushRefusal {
     }
 }
 
+/// Refuses what was made on what another epoch gave, where the app says which that was.
+fn of_this_epoch(write: &Write, epoch: Option<i64>) -> std::result::Result<(), PushRefusal> {
+    let now = write.line().epoch;
+    if epoch.is_some_and(|epoch| epoch != now) { Err(PushRefusal::EpochChanged(now)) } else { Ok(()) }
+}
+
 /// Takes a push in. All or nothing.
 pub async fn push(store: &Store, actor: &Actor, request: PushRequest) -> std::result::Result<Push, PushRefusal> {
     let mut intake = intake::read(request.body)?;
     let mut write = store.write(actor).await?;
     let since = request.last_pulled_at;
+    // A number that lies further than the newest is an app's own mistake.
+    if write.line().standing(request.epoch, since.min(write.line().head)) == Standing::Lost {
+        return Err(PushRefusal::EpochChanged(write.line().epoch));
+    }
     let counted = match request.numbered {
         Some(numbered) => Some(replay::Counted::take(&write, numbered, since, &mut intake.rows).await?),
         None => None,

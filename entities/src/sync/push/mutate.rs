@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::desk::{Desk, NOT_YOUR_CASE, OnConflict};
 use super::intake::{Incoming, Op, VERB};
-use super::{merge, rights};
+use super::{PushRefusal, merge, of_this_epoch, rights};
 use crate::access::{self, Actor};
 use crate::audit::hex;
 use crate::doc::canonical;
@@ -84,15 +84,17 @@ pub struct MutationResult {
     pub issue_id: Option<String>,
 }
 
-/// Takes mutations in. Answers their results as JSON texts, in the order sent, with rows as an app of this
+/// Takes mutations in, where they were made in this epoch or do not say in which. Answers their results as JSON texts, in the order sent, with rows as an app of this
 /// version knows them; a mutation that was answered before gets the same text again (S11).
 pub async fn mutate(
     store: &Store,
     actor: &Actor,
     mutations: &[Mutation],
+    epoch: Option<i64>,
     schema_version: u32,
-) -> Result<Vec<Box<serde_json::value::RawValue>>> {
+) -> std::result::Result<Vec<Box<serde_json::value::RawValue>>, PushRefusal> {
     let mut write = store.write(actor).await?;
+    of_this_epoch(&write, epoch)?;
     let mut answers: Vec<Option<String>> = Vec::with_capacity(mutations.len());
     let mut waited = HashSet::new();
     for (at, mutation) in mutations.iter().enumerate() {
@@ -161,7 +163,8 @@ pub async fn mutate(
         .into_iter()
         .flatten()
         .map(|text| {
-            serde_json::value::RawValue::from_string(text).map_err(|err| crate::Error::Internal(err.to_string()))
+            let raw = serde_json::value::RawValue::from_string(text);
+            raw.map_err(|err| crate::Error::Internal(err.to_string()).into())
         })
         .collect()
 }
@@ -182,6 +185,8 @@ pub(super) fn incoming(mutation: &Mutation, raw: Map<String, Value>) -> Incoming
     Incoming { table, id, op, raw, face: Face::Rest, whole, verb, mutation: known_by }
 }
 
+/// Tells a mutation from another under the same id by what it does. An app that starts again may write its members in
+/// another order, and stamp it anew.
 fn hash(mutation: &Mutation) -> String {
     let (op, verb) = match &mutation.op {
         MutationOp::Create => ("create", None),
@@ -198,8 +203,6 @@ fn hash(mutation: &Mutation) -> String {
 /// As it was told once, by all that was sent: what was answered then is answered so again.
 fn hash_as_sent(mutation: &Mutation) -> String {
     let sent = serde_json::from_str(&mutation.sent).map_or_else(|_| mutation.sent.clone(), canonical);
-/// Tells a mutation from another under the same id by what it does. An app that starts again may write its members in
-/// another order, and stamp it anew.
     hash_of(&sent)
 }
 
@@ -217,10 +220,10 @@ async fn known(write: &Write, mutation: &Mutation) -> Result<Option<String>> {
             write.actor().device_id.clone().unwrap_or_default().into(),
             mutation.id.as_str().into(),
             hash(mutation).into(),
+            hash_as_sent(mutation).into(),
         ],
     )
     .await?;
-            hash_as_sent(mutation).into(),
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
@@ -312,15 +315,12 @@ impl<'a> Desk<'a> {
                 self.keep(&incoming(mutation, raw), None, NOT_YOUR_CASE, true).await?;
                 answer(mutation, "duplicate", None)
             }
-            (None, MutationOp::Action(_)) if self.waits(mutation).await? => self.puts_off(mutation, waited).await?,
-            (_, MutationOp::Action(_)) if absent => {
-                if waited {
-                    self.tellings.push(not_done(mutation, None, "Not done: what it is about is not here."));
-                }
-                answer(mutation, if waited { "conflict" } else { "retry" }, Some("the row is not here".into()))
+            // What is done to a row makes none: a restored server may lack it, and a device bring it back.
+            _ if absent && says_what_is_done(mutation) => {
+                self.puts_off(mutation, waited, "the row is not here yet").await?
             }
             (_, MutationOp::Create | MutationOp::Update) if absent && self.parent_missing(mutation, waited).await? => {
-                self.puts_off(mutation, waited).await?
+                self.puts_off(mutation, waited, "the case it belongs to is not here yet").await?
             }
             (Some(row), MutationOp::Delete) if !row.is_deleted() && was_visible && !differs.is_empty() => {
                 let mut result = answer(mutation, "conflict", Some("it was changed since the device knew it".into()));
@@ -382,16 +382,16 @@ impl<'a> Desk<'a> {
     }
 
     /// Asks for it again later, and the second time keeps it.
-    async fn puts_off(&mut self, mutation: &Mutation, waited: bool) -> Result<MutationResult> {
+    async fn puts_off(&mut self, mutation: &Mutation, waited: bool, why: &str) -> Result<MutationResult> {
         let (name, id) = (mutation.table.name, &mutation.row_id);
         if waited {
-            let why = custody::why_waiting(self.write).await?;
-            self.keep(&incoming(mutation, whole(mutation)), None, why, false).await?;
+            let reason = custody::why_waiting(self.write).await?;
+            self.keep(&incoming(mutation, whole(mutation)), None, reason, false).await?;
             device::resend(self.write, name, id).await?;
         } else {
             self.put_off.insert((name, id.clone()));
         }
-        Ok(answer(mutation, "retry", Some("the case it belongs to is not here yet".into())))
+        Ok(answer(mutation, "retry", Some(why.into())))
     }
 
     async fn has_had(&self, case_id: &str) -> Result<bool> {
@@ -444,6 +444,12 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Whether it says what is done to a row that is there. A document says how the row is to be, whether it is there or not.
+fn says_what_is_done(mutation: &Mutation) -> bool {
+    let is_document = mutation.id.is_empty();
+    matches!(mutation.op, MutationOp::Update | MutationOp::Action(_)) && !is_document
+}
+
 /// Fields that a deletion knew otherwise than they stand, with what stands there.
 fn differences(mutation: &Mutation, row: &Row) -> Vec<(String, Value)> {
     let known = mutation.set.iter().filter_map(|(name, pair)| Some((name, knew(pair)?)));
@@ -464,11 +470,13 @@ pub(super) fn whole(mutation: &Mutation) -> Map<String, Value> {
         MutationOp::Update => None,
         MutationOp::Action(verb) => mutation.table.move_by_verb(verb).ok(),
     };
-    let changed = mutation.set.iter().filter(|(_, pair)| pair.get("from") != Some(&to(pair)));
+    if says_what_is_done(mutation) {
+        raw.insert(VERB.to_owned(), step.map_or("update", |step| step.verb).into());
+    }
+    let changed = mutation.set.iter().filter(|(_, pair)| knew(pair) != Some(&to(pair)));
     let mut changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
     if let Some(step) = step {
         raw.insert(step.column.to_owned(), step.to.into());
-        raw.insert(VERB.to_owned(), step.verb.into());
         changed.push(step.column);
     }
     raw.insert("_changed".into(), changed.join(",").into());

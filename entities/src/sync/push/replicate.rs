@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::desk::Desk;
 use super::mutate::{Mutation, MutationOp, incoming, whole};
-use super::{merge, rights};
+use super::{PushRefusal, merge, of_this_epoch, rights};
 use crate::access::Actor;
 use crate::error::Result;
 use crate::read;
@@ -104,9 +104,11 @@ pub async fn push(
     actor: &Actor,
     table: &'static Table,
     rows: &[Pushed],
+    epoch: Option<i64>,
     schema_version: u32,
-) -> Result<Vec<Map<String, Value>>> {
+) -> std::result::Result<Vec<Map<String, Value>>, PushRefusal> {
     let mut write = store.write(actor).await?;
+    of_this_epoch(&write, epoch)?;
     let (rows, strange): (Vec<&Pushed>, Vec<&Pushed>) = rows.iter().partition(|row| is_id(&row.id));
     let mutations: Vec<Mutation> = rows.iter().map(|row| row.mutation(table)).collect();
     let mut desk = Desk::for_mutations(&mut write, &mutations).await?;

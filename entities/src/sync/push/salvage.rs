@@ -15,7 +15,6 @@ use crate::registry::{Checked, Merge, Row};
 use crate::store::Store;
 use crate::sync::quarantine::Telling;
 use crate::sync::restored::{self, Salvaged};
-use crate::sync::timeline::timeline;
 
 /// Takes in what a device holds as synced and a restored server does not have (S6): rows that are not
 /// there, and what was changed in others after the backup was made. The latest state that any device
@@ -24,7 +23,7 @@ use crate::sync::timeline::timeline;
 pub async fn salvage(store: &Store, actor: &Actor, body: serde_json::Value) -> std::result::Result<usize, PushRefusal> {
     let intake = intake::read(body)?;
     let mut write = store.write(actor).await?;
-    let line = timeline(write.conn(), &actor.agency_id).await?;
+    let line = *write.line();
     // A server that was never restored lacks nothing, and whoever has no cases has nothing to bring back.
     if line.restored_to == 0 || !matches!(actor.role, Role::Caseworker | Role::Supervisor) {
         return Ok(0);

@@ -44,6 +44,11 @@ impl Client {
             self.asks(face, &query)?;
         } else if route == "/sync/salvage" {
             self.offers(&step["request"]["body"])?;
+        } else if ["/sync", "/sync/push"].contains(&route)
+            && !query.contains_key("epoch")
+            && step["request"]["body"].get("epoch").is_none()
+        {
+            return Err("a push names no epoch");
         } else if self.owes.is_some() && !route.starts_with("/auth/") {
             return Err("a restored server is offered everything before anything else");
         }
@@ -170,6 +175,14 @@ fn a_vector_whose_client_would_lose_data_is_found() {
         let found = breach("watermelondb", &steps).unwrap_or_default();
         assert!(found.contains(why), "{why}: {found}");
     }
+    // One that has not pulled yet says null.
+    let pushed = |path: &str, body: Value| step("POST", path, body, 200, json!({}), &["go on"]);
+    for path in ["/sync?last_pulled_at=7&schema_version=1", "/sync/push?schema_version=1"] {
+        let found = breach("native", &[pushed(path, json!({"mutations": []}))]);
+        assert_eq!(found.as_deref(), Some("step 0: a push names no epoch"));
+    }
+    assert_eq!(breach("watermelondb", &[pushed("/sync?last_pulled_at=7&schema_version=1&epoch=1", json!({}))]), None);
+    assert_eq!(breach("native", &[pushed("/sync/push?schema_version=1", json!({"epoch": null}))]), None);
     let refused = || {
         let gets = json!({"code": "epoch_changed", "epoch": 9});
         step("GET", "/sync/pull?cursor=x&schema_version=1&epoch=1", Value::Null, 409, gets, &["keep everything"])

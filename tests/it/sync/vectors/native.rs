@@ -122,7 +122,7 @@ async fn pulls(vector: &mut Vector, stand: &Stand, client: &mut Client, more: &s
 }
 
 async fn pushes(vector: &mut Vector, stand: &Stand, client: &mut Client) -> Vec<Value> {
-    let body = json!({"batch_id": "batch-0001", "mutations": client.queue});
+    let body = json!({"batch_id": "batch-0001", "epoch": client.epoch, "mutations": client.queue});
     let answer =
         vector.asks(stand, &client.person, Method::POST, "/sync/push?schema_version=1", Some(&body)).await.ok();
     client.settles(&answer);

@@ -75,7 +75,8 @@ async fn pulls(vector: &mut Vector, stand: &Stand, phone: &mut Phone, more: &str
 }
 
 async fn pushes(vector: &mut Vector, stand: &Stand, phone: &mut Phone, more: &str) -> u16 {
-    let path = format!("/sync?last_pulled_at={}&schema_version=1{more}", phone.cursor.expect("pulled"));
+    let (cursor, epoch) = (phone.cursor.expect("pulled"), phone.epoch.expect("with an epoch"));
+    let path = format!("/sync?last_pulled_at={cursor}&schema_version=1&epoch={epoch}{more}");
     let body = phone.outgoing();
     let answer = vector.asks(stand, &phone.person, Method::POST, &path, Some(&body)).await;
     if answer.status == 200 {
