@@ -88,10 +88,13 @@ impl Templates {
     pub fn render(&self, name: &str, data: &serde_json::Value) -> Result<Words, Unworded> {
         let values = Value::from(Serde(data));
         let text = self.0.get_template(&format!("{name}.txt"))?.render(&values)?;
-        let html = self.0.get_template(&format!("{name}.html"))?.render(&values)?;
+        let mut page = self.0.get_template(&format!("{name}.html"))?.render_captured(&values)?;
+        // Why it came stands once, in the page, and without markup.
+        let foot = page.with_state_mut(|state| state.render_block("foot"))?;
+        let html = page.into_output();
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let subject = first.strip_prefix("Subject: ").ok_or_else(|| Unworded::NoSubject(name.to_owned()))?;
-        Ok(Words { subject: subject.trim().to_owned(), text: rest.to_owned(), html })
+        Ok(Words { subject: subject.trim().to_owned(), text: format!("{}\n\n{foot}\n", rest.trim_end()), html })
     }
 }
 
@@ -136,6 +139,18 @@ mod tests {
             assert!(words.text.contains("https://desk.example/#/goals/1"), "{name}");
             assert!(words.html.contains("https:&#x2f;&#x2f;desk.example"), "{name}: {}", words.html);
         }
+    }
+
+    #[test]
+    fn both_parts_say_why_the_mail_came() {
+        let templates = Templates::new().unwrap();
+        for name in NAMES {
+            let words = templates.render(name, &sample()).unwrap();
+            let why = words.text.trim_end().rsplit('\n').next().unwrap_or_default();
+            assert!(why.starts_with("Sent by Fieldstone") && words.html.contains(why), "{name}: {}", words.text);
+        }
+        let words = templates.render("referral_requested", &sample()).unwrap();
+        assert!(words.text.contains("because a referral is addressed to your organisation"), "{}", words.text);
     }
 
     #[test]
