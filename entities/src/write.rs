@@ -54,6 +54,10 @@ pub struct Write {
     arrived: Arrived,
     /// Cases that somebody came to have or to supervise in this transaction.
     gained: BTreeSet<String>,
+    /// Cases that came to be in this transaction: work may have been kept before they were known.
+    opened: BTreeSet<String>,
+    /// Who supervises whom has changed in this transaction.
+    led: bool,
     immediate: bool,
     objects: Vec<String>,
     note: Option<(&'static str, String)>,
@@ -161,6 +165,8 @@ impl Store {
             awaited_in: BTreeSet::new(),
             arrived: Arrived::default(),
             gained: BTreeSet::new(),
+            opened: BTreeSet::new(),
+            led: false,
             immediate: false,
             objects: Vec::new(),
             note: None,
@@ -491,12 +497,13 @@ impl Write {
     /// nothing to do.
     pub(crate) async fn attempt<T>(&mut self, what: impl AsyncFnOnce(&mut Write) -> Result<T>) -> Result<T> {
         sql::exec(&self.tx, "savepoint attempt", vec![]).await?;
-        let (named, arrived) = (self.objects.len(), self.arrived.clone());
+        let (named, arrived, opened) = (self.objects.len(), self.arrived.clone(), self.opened.clone());
         let done = what(self).await;
         if done.is_err() {
             sql::exec(&self.tx, "rollback to savepoint attempt", vec![]).await?;
             self.objects.truncate(named);
             self.arrived = arrived;
+            self.opened = opened;
         }
         sql::exec(&self.tx, "release savepoint attempt", vec![]).await?;
         done

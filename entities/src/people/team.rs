@@ -77,6 +77,7 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     if before.supervisor_user_id != after.supervisor_user_id || before.parent_team_id != after.parent_team_id {
         settle_team(write, &after.id).await?;
         super::agency::replan(write).await?;
+        write.leads_otherwise();
     }
     Ok(after)
 }

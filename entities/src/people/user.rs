@@ -243,6 +243,10 @@ pub async fn change(write: &mut Write, before: &Model, after: Model) -> Result<M
     if sees(before) != sees(&after) {
         settle_user(write, &after.id).await?;
     }
+    let led = |user: &Model| (user.active, user.role.clone(), user.team_id.clone());
+    if led(before) != led(&after) {
+        write.leads_otherwise();
+    }
     write.note("user_changed", audit::object("users", &after.id));
     Ok(after)
 }
@@ -314,6 +318,7 @@ pub async fn supervisor_of(conn: &impl ConnectionTrait, user: &Model) -> Result<
         if let Some(leader) = team.supervisor_user_id.filter(|leader| *leader != user.id)
             && let Some(found) = by_id(conn, &user.agency_id, &leader).await?
             && found.active
+            && found.role() == Role::Supervisor
         {
             return Ok(Some(found));
         }

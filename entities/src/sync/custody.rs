@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::access::{self, Actor, Role};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
+use crate::people::team::LED;
 use crate::read;
 use crate::registry::{Face, Kind, Row, Table, fill, is_id, table};
 use crate::sql;
@@ -72,10 +73,39 @@ pub struct Kept {
 impl Kept {
     /// Whether what was sent names that row.
     fn names(&self, table: &str, id: &str) -> bool {
-        self.table.columns.iter().any(|column| {
-            column.field.refers == Some(table) && self.raw.get(column.name).and_then(Value::as_str) == Some(id)
-        })
+        names(self.table, &self.raw, table, id)
     }
+
+    /// Whether what was sent says that it is of that case.
+    fn is_of(&self, case: &str) -> bool {
+        self.table.is_case() && self.row_id == case || self.names("cases", case)
+    }
+
+    /// Whether another piece of the same author's work names this row, which is of no case by itself, such as a person.
+    fn comes_with(&self, other: &Kept) -> bool {
+        is_of_none(self.table) && other.author == self.author && other.names(self.table.name, &self.row_id)
+    }
+
+    /// The case it belongs to, where there is such a case: also one that came by a way that did not pass here.
+    async fn known_case(&self, conn: &impl ConnectionTrait, actor: &Actor, row: &Row) -> Result<Option<String>> {
+        let Some(case) = row.case_id().filter(|_| self.case_id.is_none()) else { return Ok(self.case_id.clone()) };
+        let text = "select 1 from cases where id = $1 and agency_id = $2";
+        let values = vec![case.into(), actor.agency_id.as_str().into()];
+        Ok(sql::one(conn, text, values).await?.map(|_| case.to_owned()))
+    }
+}
+
+/// Whether what was sent of a row names that other one.
+pub(super) fn names(table: &Table, sent: &Map<String, Value>, other: &str, id: &str) -> bool {
+    table
+        .columns
+        .iter()
+        .any(|column| column.field.refers == Some(other) && sent.get(column.name).and_then(Value::as_str) == Some(id))
+}
+
+/// Whether rows of the table belong to no case by themselves, and are of those whose rows name them.
+pub(super) fn is_of_none(table: &Table) -> bool {
+    !table.is_case() && !table.has_case()
 }
 
 const COLUMNS: &str = "tbl, row_id, case_id, user_id, op, reason, raw, face, state, id";
@@ -136,6 +166,55 @@ async fn waiting(write: &Write, author: Option<&str>) -> Result<Vec<Kept>> {
     waiting
         .sort_by(|a, b| (a.table.rank, &a.row_id, a.op != "create").cmp(&(b.table.rank, &b.row_id, b.op != "create")));
     Ok(waiting)
+}
+
+/// Open work of the agency whose case is not known; all of it, or what more people than its author are told of.
+pub(super) async fn of_no_case(write: &Write, widely: bool) -> Result<Vec<Kept>> {
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where agency_id = $1 and state = 'open' and case_id is null \
+         and (widely or not $2) order by at, turn, id"
+    );
+    let rows = sql::all(write.conn(), &text, vec![write.actor().agency_id.as_str().into(), widely.into()]).await?;
+    rows.iter().map(Kept::of).collect()
+}
+
+/// Files what was kept before its case was known under the cases that have come to be, and with it the persons whom it
+/// names. Whoever was told of it as the author's supervisor is told from now on as one of those who have the case.
+pub(crate) async fn file(write: &mut Write, opened: &BTreeSet<String>) -> Result<()> {
+    let mut left = of_no_case(write, false).await?;
+    for case in opened {
+        let mut of_case = Vec::new();
+        while !left.is_empty() {
+            let known = |kept: &Kept| kept.is_of(case) || of_case.iter().any(|other| kept.comes_with(other));
+            let (found, others): (Vec<_>, Vec<_>) = left.into_iter().partition(known);
+            left = others;
+            if found.is_empty() {
+                break;
+            }
+            of_case.extend(found);
+        }
+        for kept in of_case {
+            file_under(write, &kept.id, case).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn file_under(write: &mut Write, entry: &str, case: &str) -> Result<()> {
+    file_entry(write, entry, case).await?;
+    let told = "t.quarantine_id = $1 and t.audience <> 'author' and t.case_id is null and t.deleted_at is null";
+    for before in read::models::<issue::Entity>(write.conn(), told, vec![entry.into()]).await? {
+        let after = issue::Model { case_id: Some(case.to_owned()), ..before.clone() };
+        write.change::<issue::Entity>(&before, after).await?;
+    }
+    Ok(())
+}
+
+/// Says of which case an entry is.
+pub(super) async fn file_entry(write: &Write, entry: &str, case: &str) -> Result<()> {
+    let text = "update sync_quarantine set case_id = $1 where id = $2";
+    sql::exec(write.conn(), text, vec![case.into(), entry.into()]).await?;
+    Ok(())
 }
 
 /// Open work of these cases that those who have them may decide about, case by case. One look, however many cases.
@@ -222,7 +301,7 @@ pub async fn work(store: &Store, actor: &Actor, issue_id: &str) -> Result<(Kept,
     Ok((kept, row))
 }
 
-async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &str, now: Instant) -> Result<Kept> {
+async fn kept(conn: &impl ConnectionTrait, actor: &Actor, issue_id: &str, now: Instant) -> Result<Kept> {
     let issues = table("sync_issues").ok_or(Error::NotFound)?;
     if !access::sees(conn, actor.user(), issues.name, issue_id).await? {
         return Err(Error::NotFound);
@@ -239,12 +318,7 @@ async fn kept(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, issue_id: &st
 }
 
 /// The row as its author meant it, and as it is stored.
-async fn as_meant(
-    conn: &impl sea_orm::ConnectionTrait,
-    kept: &Kept,
-    now: Instant,
-    actor: &Actor,
-) -> Result<(Row, Option<Row>)> {
+async fn as_meant(conn: &impl ConnectionTrait, kept: &Kept, now: Instant, actor: &Actor) -> Result<(Row, Option<Row>)> {
     let stored = read::by_ids(conn, kept.table, std::slice::from_ref(&kept.row_id)).await?.pop();
     let mut there = stored.clone();
     if let Some(there) = &mut there {
@@ -266,7 +340,7 @@ async fn as_meant(
 }
 
 /// Whether the reader would see the row if what was sent were applied, and sees it as it stands.
-async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &Kept, now: Instant) -> Result<bool> {
+async fn would_see(conn: &impl ConnectionTrait, actor: &Actor, kept: &Kept, now: Instant) -> Result<bool> {
     let (row, stored) = as_meant(conn, kept, now, actor).await?;
     if let Some(stored) = &stored
         && !stored.is_deleted()
@@ -274,10 +348,14 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
     {
         return Ok(false);
     }
-    let supervises = actor.role == Role::Supervisor;
-    if kept.case_id.is_none() && (kept.table.has_case() || stored.is_none()) {
+    let case = kept.known_case(conn, actor, &row).await?.filter(|_| stored.is_some() || !kept.table.is_case());
+    if case.is_none() && (kept.table.has_case() || stored.is_none()) {
         // Of a case nobody knows, or itself unknown: the author's supervisor was told, and may read it.
-        return Ok(supervises);
+        return leads(conn, actor, &kept.author).await;
+    }
+    if let Some(case) = case.as_deref().filter(|_| stored.is_none() && is_of_none(kept.table)) {
+        // A person is seen by those who have the case that brings them.
+        return opens_case(conn, actor, case, "").await;
     }
     let read_from = kept.table.fills(stored.as_ref(), &row, actor)?;
     for column in kept.table.columns.iter().filter(|column| column.field.refers == Some(kept.table.name)) {
@@ -286,10 +364,21 @@ async fn would_see(conn: &impl sea_orm::ConnectionTrait, actor: &Actor, kept: &K
             && read::by_ids(conn, kept.table, &[id.to_owned()]).await?.is_empty()
         {
             // How far what it corrects is hidden, nobody knows while that is kept itself.
-            return Ok(supervises);
+            return opens_case(conn, actor, case.as_deref().unwrap_or_default(), "/supervision").await;
         }
     }
     access::opens(conn, actor.user(), &access::keys(conn, &kept.table.stands(&row)?).await?).await
+}
+
+async fn opens_case(conn: &impl ConnectionTrait, actor: &Actor, case: &str, part: &str) -> Result<bool> {
+    access::opens(conn, actor.user(), &[format!("case:{case}{part}")]).await
+}
+
+/// Whether the actor supervises the author's team or one above it.
+async fn leads(conn: &impl ConnectionTrait, actor: &Actor, author: &str) -> Result<bool> {
+    let text = format!("{LED} select 1 from users where id = $2 and team_id in (select id from led)");
+    let supervises = actor.role == Role::Supervisor;
+    Ok(supervises && sql::one(conn, &text, vec![actor.user().into(), author.into()]).await?.is_some())
 }
 
 /// Settles quarantined work, what hangs on it, and every issue about either.
@@ -335,10 +424,20 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         let detail = "Only what makes a new row of a case can go to another case: accept or discard it.".into();
         return Err(Error::Conflict { code: "not_applicable", detail });
     }
+    if decision != Decision::Discard {
+        // A person whom it names is taken in with it, being nothing to those who have the case without.
+        for person in named_by(&write, &kept).await? {
+            match write.attempt(async |write| carry_out(write, &person, &Decision::Accept, reason).await).await {
+                Ok(()) | Err(Error::Conflict { .. } | Error::NotFound) => (),
+                Err(error) => return Err(error),
+            }
+        }
+    }
     carry_out(&mut write, &kept, &decision, reason).await?;
-    // A case that has just been made is somebody's only when access to it is settled.
-    write.settle_pending().await?;
-    let mut left = if makes { bundle(&write, &kept).await? } else { Vec::new() };
+    // A case that has just been made is somebody's only when access to it is settled. Those who have it are told of what
+    // is left of this when all is done.
+    write.settle_scopes().await?;
+    let mut left = if makes { bundle(&write, &kept, &decision).await? } else { Vec::new() };
     loop {
         let before = left.len();
         let mut again = Vec::new();
@@ -374,6 +473,22 @@ async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: 
     settle(write, &kept.id, decision.status(), reason).await
 }
 
+/// Rows of no case that this work names and that are kept themselves.
+async fn named_by(write: &Write, kept: &Kept) -> Result<Vec<Kept>> {
+    let mut named = others_of(write, kept).await?;
+    named.retain(|other| other.comes_with(kept));
+    Ok(named)
+}
+
+/// The author's other open work.
+async fn others_of(write: &Write, kept: &Kept) -> Result<Vec<Kept>> {
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2 order by at, turn, id"
+    );
+    let rows = sql::all(write.conn(), &text, vec![kept.author.as_str().into(), kept.id.as_str().into()]).await?;
+    rows.iter().map(Kept::of).collect()
+}
+
 /// The row itself, where it is kept beside this edit of it.
 async fn maker_of(write: &Write, kept: &Kept) -> Result<Option<Kept>> {
     let text = format!(
@@ -394,16 +509,13 @@ pub(crate) async fn kept_maker(write: &Write, table: &'static Table, id: &str) -
 }
 
 /// The author's open work that hangs on this new row, parents first: children of a quarantined
-/// parent are one bundle with it (S8).
-async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
-    let text = format!(
-        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and id <> $2 order by at, turn, id"
-    );
-    let rows = sql::all(write.conn(), &text, vec![parent.author.as_str().into(), parent.id.as_str().into()]).await?;
-    let mut others = rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()?;
+/// parent are one bundle with it (S8), and so are the persons whom they name. A person whom something else names too is
+/// not discarded with them.
+async fn bundle(write: &Write, parent: &Kept, decision: &Decision) -> Result<Vec<Kept>> {
+    let mut others = others_of(write, parent).await?;
     others.sort_by_key(|kept| kept.table.rank);
     let mut parents = vec![(parent.table.name, parent.row_id.clone())];
-    let mut bundle = Vec::new();
+    let (mut bundle, mut left) = (Vec::new(), Vec::new());
     for kept in others {
         // Edits of the row too; another state of it is a choice of its own.
         let edits = |table: &str, id: &str| kept.op != "create" && kept.table.name == table && kept.row_id == id;
@@ -411,9 +523,14 @@ async fn bundle(write: &Write, parent: &Kept) -> Result<Vec<Kept>> {
         if parents.iter().any(|(table, id)| of_one(table, id)) {
             parents.push((kept.table.name, kept.row_id.clone()));
             bundle.push(kept);
+        } else {
+            left.push(kept);
         }
     }
-    Ok(bundle)
+    let named = |kept: &Kept, by: &[Kept]| by.iter().any(|other| kept.comes_with(other));
+    let persons = left.iter().filter(|kept| named(kept, &bundle));
+    let persons = persons.filter(|kept| *decision != Decision::Discard || !named(kept, &left)).cloned();
+    Ok(persons.collect::<Vec<_>>().into_iter().chain(bundle).collect())
 }
 
 async fn settle(write: &mut Write, entry: &str, status: &str, reason: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::audit::hex;
 use crate::doc::{Doc, canonical};
 use crate::error::Result;
+use crate::people::user;
 use crate::registry::{Face, Row, Table, is_id};
 use crate::sql;
 use crate::write::Write;
@@ -146,7 +147,8 @@ pub(crate) async fn keep(
 
 /// Makes the issues of a push: one for each person to be told; those that are there already stay, and are open `again`
 /// where it is certain that it happened again, and was not only sent again.
-pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>, again: bool) -> Result<()> {
+pub(crate) async fn tell(write: &mut Write, mut tellings: Vec<Telling>, again: bool) -> Result<()> {
+    file_persons(write, &mut tellings).await?;
     let author = write.actor().user().to_owned();
     for telling in tellings {
         let mut audience = vec![(author.clone(), "author")];
@@ -154,6 +156,25 @@ pub(crate) async fn tell(write: &mut Write, tellings: Vec<Telling>, again: bool)
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
         tell_each(write, &telling, &author, audience, again).await?;
+    }
+    Ok(())
+}
+
+/// A new row that is of no case by itself, such as a person, is filed with what was kept beside it and names it: those who
+/// decide about that could not do without.
+async fn file_persons(write: &Write, tellings: &mut [Telling]) -> Result<()> {
+    for at in 0..tellings.len() {
+        let (table, id) = (tellings[at].table, tellings[at].id.clone());
+        let (None, Some(entry)) = (&tellings[at].case_id, tellings[at].quarantine_id.clone()) else { continue };
+        if !custody::is_of_none(table) {
+            continue;
+        }
+        let names = |other: &&Telling| other.widely && custody::names(other.table, &other.sent, table.name, &id);
+        let case = tellings.iter().filter(names).find_map(|other| other.case_id.clone());
+        if case.is_some() && write.row(table, &id).await?.is_none() {
+            custody::file_entry(write, &entry, case.as_deref().unwrap_or_default()).await?;
+            tellings[at].case_id = case;
+        }
     }
     Ok(())
 }
@@ -185,6 +206,22 @@ async fn told(write: &Write, kept: &Kept) -> Result<HashSet<String>> {
     let values = vec![kept.case_id.clone().into(), kept.id.as_str().into()];
     let rows = sql::all(write.conn(), text, values).await?;
     rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+/// Tells whoever supervises an author now of what is kept of theirs and belongs to no known case: nobody else would hear
+/// of it, and whoever was told first may be gone.
+pub(crate) async fn tell_supervisors(write: &mut Write) -> Result<()> {
+    let mut open = custody::of_no_case(write, true).await?;
+    open.sort_by(|a, b| a.author.cmp(&b.author));
+    for of_author in open.chunk_by(|a, b| a.author == b.author) {
+        let audience = concerned(write, &of_author[0].author, None).await?;
+        for kept in of_author {
+            let entry = kept.id.clone();
+            let telling = Telling::of_kept(kept.table, &kept.row_id, None, &kept.reason, &kept.raw, entry, true);
+            tell_each(write, &telling, &kept.author, audience.clone(), false).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn tell_each(
@@ -252,7 +289,7 @@ fn shown(sent: &Map<String, Value>) -> Value {
 }
 
 /// Who else a case's issue concerns: those who have the case now, and its supervisors; where the
-/// case is not known, the supervisor of the author's team.
+/// case is not known, the nearest supervisor above its author.
 pub(crate) async fn concerned(
     write: &Write,
     author: &str,
@@ -274,16 +311,16 @@ pub(crate) async fn concerned(
         }
         return Ok(found);
     }
-    let text = "select t.supervisor_user_id from users u join teams t on t.id = u.team_id \
-                where u.id = $1 and t.supervisor_user_id is not null and t.supervisor_user_id <> u.id";
-    for row in sql::all(write.conn(), text, vec![author.into()]).await? {
-        found.push((row.try_get_by_index(0)?, "supervisor"));
+    if let Some(author) = user::by_id(write.conn(), &write.actor().agency_id, author).await? {
+        let leader = user::supervisor_of(write.conn(), &author).await?;
+        found.extend(leader.map(|leader| (leader.id, "supervisor")));
     }
     Ok(found)
 }
 
 /// The case a row concerns, where the server knows that case: its own, the one that was sent with it,
-/// or for a row of several cases (a person) the one that its author had last.
+/// or for a row of several cases (a person) one in which it stands now, since nobody else could decide about it; of those
+/// the one that its author has, or had last.
 pub(crate) async fn known_case(write: &Write, row: Option<&Row>, raw: &Map<String, Value>) -> Result<Option<String>> {
     let named = row.and_then(Row::case_id).or_else(|| raw.get("case_id").and_then(Value::as_str));
     let (text, values) = match (named.filter(|id| is_id(id)), row) {
@@ -292,10 +329,18 @@ pub(crate) async fn known_case(write: &Write, row: Option<&Row>, raw: &Map<Strin
             vec![case.into(), write.actor().agency_id.as_str().into()],
         ),
         (None, Some(row)) => (
-            "select substr(f.scope, 6) from sync_feed f join sync_access a on a.scope = f.scope \
-             where f.tbl = $1 and f.row_id = $2 and a.user_id = $3 and f.scope >= 'case:' and f.scope < 'case;' \
-             and f.scope not like '%/%' order by a.visible desc, a.seq desc, f.scope limit 1",
-            vec![row.table.name.into(), row.id().into(), write.actor().user().into()],
+            "select c.id from sync_feed f join cases c on c.id = substr(f.scope, 6) and c.agency_id = $4 \
+             left join sync_access a on a.scope = f.scope and a.user_id = $3 \
+             where f.tbl = $1 and f.row_id = $2 and f.scope >= 'case:' and f.scope < 'case;' \
+             and f.scope not like '%/%' and (f.live or a.user_id is not null) \
+             order by f.live desc, case when a.visible then 2 when a.user_id is not null then 1 else 0 end desc, \
+             coalesce(a.seq, 0) desc, f.scope limit 1",
+            vec![
+                row.table.name.into(),
+                row.id().into(),
+                write.actor().user().into(),
+                write.actor().agency_id.as_str().into(),
+            ],
         ),
         (None, None) => return Ok(None),
     };

@@ -32,8 +32,12 @@ pub(super) struct Refill {
 }
 
 impl Write {
-    /// Takes note that a row came to stand somewhere, and work may have waited for it.
+    /// Takes note that a row came to stand somewhere, and work may have waited for it, or may have been kept before its case
+    /// was known.
     pub(super) fn arrives(&mut self, row: &Row) {
+        if row.table.is_case() {
+            self.opened.insert(row.id().to_owned());
+        }
         if self.awaited && (row.table.is_needed() || self.awaited_in.contains(row.table.name)) {
             self.arrived.rows.insert((row.table.name, row.id().to_owned()));
         }
@@ -50,6 +54,11 @@ impl Write {
         {
             self.gained.insert(case.to_owned());
         }
+    }
+
+    /// Takes note that who supervises whom has changed: somebody else may have to hear of what is kept of no known case.
+    pub(crate) fn leads_otherwise(&mut self) {
+        self.led = true;
     }
 
     /// Settles, re-stands, replans, writes the audit event and commits. Answers the commit number.
@@ -88,11 +97,14 @@ impl Write {
             custody::release(self, arrived).await?;
             self.settle_scopes().await?;
         }
+        if std::mem::take(&mut self.led) {
+            quarantine::tell_supervisors(self).await?;
+        }
         let gained = std::mem::take(&mut self.gained);
         if gained.is_empty() { Ok(()) } else { quarantine::tell_newcomers(self, &gained).await }
     }
 
-    /// The first of this: who sees what.
+    /// The first of this: who sees what, and of which case kept work is.
     pub(crate) async fn settle_scopes(&mut self) -> Result<()> {
         for case in std::mem::take(&mut self.ended) {
             case_assignment::end_all(self, &case).await?;
@@ -115,7 +127,8 @@ impl Write {
                 self.stand_again(&row).await?;
             }
         }
-        Ok(())
+        let opened = std::mem::take(&mut self.opened);
+        if opened.is_empty() { Ok(()) } else { custody::file(self, &opened).await }
     }
 
     async fn ids_of(&self, at: &Refill) -> Result<Vec<String>> {

@@ -7,6 +7,7 @@ mod behind;
 mod bounds;
 mod crowd;
 mod custody;
+mod deciders;
 mod devices;
 mod field_day;
 mod held;

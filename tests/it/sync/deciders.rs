@@ -1,0 +1,235 @@
+//! Kept work reaches somebody who can decide about it, and nobody else.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::rules::{hands_over, opens_case};
+use crate::rest::scene::text;
+use crate::support::{Person, Phone, World, on_both};
+
+on_both!(
+    what_was_kept_before_its_case_came_goes_with_the_case,
+    a_case_of_a_lost_phone_is_taken_in_with_its_persons,
+    a_kept_person_is_taken_in_with_the_part_that_names_them,
+    work_of_no_case_is_told_to_the_nearest_supervisor_above,
+    work_of_no_case_is_told_to_whoever_supervises_its_author_next,
+    a_kept_edit_of_a_person_is_decided_where_the_person_is,
+);
+
+/// The open issues of a person about a row that is kept.
+async fn open(person: &Person, about: &str) -> Vec<Value> {
+    let all = person.get("/sync_issues?limit=200").await.ok();
+    let about = all["items"].as_array().expect("a list").iter().filter(|issue| issue["about_id"] == about);
+    about.filter(|issue| issue["status"] == "open" && issue["kind"] == "quarantined").cloned().collect()
+}
+
+async fn decides(person: &Person, verb: &str, about: &str) -> crate::support::Answer {
+    let issue = open(person, about).await.pop().unwrap_or_else(|| panic!("{} is told of {about}", person.email));
+    person.post(&format!("/sync_issues/{}/{verb}", text(&issue["id"])), json!({"reason": "it is so"})).await
+}
+
+async fn accepts(person: &Person, about: &str) -> crate::support::Answer {
+    decides(person, "accept", about).await
+}
+
+/// Reports a phone as lost, which then hands over what it has not sent.
+async fn says_farewell(world: &World, phone: &Phone) {
+    let wiped = world.ada().await.post(&format!("/devices/{}/wipe", phone.person.device_id), json!({})).await;
+    assert_eq!(wiped.status, 204, "{}", wiped.text);
+    let token = text(&phone.person.session()["refresh_token"]);
+    let farewell = world.stranger().request(Method::POST, "/sync/farewell").bearer_auth(token);
+    let mut held = phone.outgoing();
+    for (_, table) in held.as_object_mut().expect("tables") {
+        table["updated"] = std::mem::replace(&mut table["created"], json!([]));
+    }
+    phone.person.send("a farewell", farewell.body(held.to_string())).await.ok();
+}
+
+/// A case that Ana opened without signal, of which nothing has arrived: case, person, party, note.
+async fn offline(world: &World) -> (Phone, [String; 4]) {
+    let mut ana = Phone::of(&world.ana().await);
+    ana.pulls().await;
+    let case = ana.creates("cases", json!({"unit": "family", "summary": "opened without signal"}));
+    let person = ana.creates("persons", json!({"given_name": "Pia"}));
+    let party = json!({"case_id": case, "person_id": person, "role": "primary_client"});
+    let party = ana.creates("case_parties", party);
+    let note =
+        json!({"case_id": case, "body": "a secret of the first visit", "kind": "restricted", "status": "signed"});
+    let note = ana.creates("notes", note);
+    (ana, [case, person, party, note])
+}
+
+/// Sets columns of a user.
+async fn user(world: &World, email: &str, columns: Value) {
+    let id = world.id_of(email).await;
+    world.ada().await.patch(&format!("/users/{id}"), columns).await.ok();
+}
+
+/// Sets columns of a team; gives its id.
+async fn team(world: &World, name: &str, columns: Value) -> String {
+    let ada = world.ada().await;
+    let teams = ada.get("/teams").await.ok();
+    let team = teams["items"].as_array().expect("teams").iter().find(|team| team["name"] == name);
+    let id = text(&team.expect("a team of that name")["id"]);
+    if columns != Value::Null {
+        ada.patch(&format!("/teams/{id}"), columns).await.ok();
+    }
+    id
+}
+
+/// Makes somebody of another team the primary worker, so that the case is that team's.
+async fn gives(world: &World, case: &str, to: &str) {
+    let to = json!({"user_id": world.id_of(to).await, "role": "primary", "reason": "they live there now"});
+    world.sam().await.post(&format!("/cases/{case}/assignments"), to).await.ok();
+    world.pass_secs(1);
+}
+
+async fn what_was_kept_before_its_case_came_goes_with_the_case(world: World) {
+    let (phone, [case, person, party, note]) = offline(&world).await;
+    says_farewell(&world, &phone).await;
+    let (sam, cleo, sol) = (world.sam().await, world.cleo().await, world.sol().await);
+    let sams = text(&open(&sam, &note).await.pop().expect("Sam is told")["id"]);
+    sam.get(&format!("/sync_issues/{sams}/work")).await.ok();
+    // The case comes from a copy of the phone, and goes to another team.
+    let ana = world.ana().await;
+    let mut copy = Phone::of(&ana);
+    copy.pulls().await;
+    copy.creates("cases", json!({"id": case, "unit": "family", "summary": "opened without signal"}));
+    copy.syncs().await;
+    gives(&world, &case, "cleo@demo.example").await;
+    sam.get(&format!("/cases/{case}")).await.refused(404);
+    sam.get(&format!("/sync_issues/{sams}/work")).await.refused(404);
+    sam.post(&format!("/sync_issues/{sams}/accept"), json!({"reason": "mine"})).await.refused(404);
+    for row in [&person, &party, &note] {
+        assert_eq!((open(&cleo, row).await.len(), open(&sol, row).await.len()), (1, 1), "{row}");
+        assert_eq!(open(&sam, row).await, [] as [Value; 0], "{row}");
+    }
+    let work = |issue: &Value| format!("/sync_issues/{}/work", text(&issue["id"]));
+    let cleos = open(&cleo, &person).await.remove(0);
+    assert_eq!(cleo.get(&work(&cleos)).await.ok()["sent"]["given_name"], json!("Pia"));
+    // A restricted note is hers alone who wrote it, and the supervisor's.
+    cleo.get(&work(&open(&cleo, &note).await.remove(0))).await.refused(403);
+    accepts(&sol, &note).await.ok();
+    sol.get(&format!("/notes/{note}")).await.ok();
+    // The party is nothing without the person, who comes with it.
+    accepts(&cleo, &party).await.ok();
+    assert_eq!(cleo.get(&format!("/persons/{person}")).await.ok()["given_name"], json!("Pia"));
+    assert_eq!(open(&cleo, &person).await, [] as [Value; 0]);
+}
+
+async fn a_case_of_a_lost_phone_is_taken_in_with_its_persons(world: World) {
+    let (phone, [case, person, party, note]) = offline(&world).await;
+    says_farewell(&world, &phone).await;
+    let sam = world.sam().await;
+    accepts(&sam, &case).await.ok();
+    let parties = sam.get(&format!("/case_parties?case_id={case}")).await.ok();
+    assert_eq!(parties["items"][0]["person_id"], json!(person));
+    for row in [&case, &person, &party, &note] {
+        assert_eq!(open(&sam, row).await, [] as [Value; 0], "{row}");
+    }
+    world.ana().await.get(&format!("/persons/{person}")).await.ok();
+    // Of somebody who has left and belonged to another team last, the supervisor of that team decides about all of it.
+    let (phone, rows) = offline(&world).await;
+    says_farewell(&world, &phone).await;
+    let (ana, south) = (world.id_of("ana@demo.example").await, team(&world, "South", Value::Null).await);
+    user(&world, "ana@demo.example", json!({"team_id": south})).await;
+    world.ada().await.post(&format!("/users/{ana}/deactivate"), json!({})).await.ok();
+    accepts(&sam, &rows[0]).await.refused(403);
+    let sol = world.sol().await;
+    accepts(&sol, &rows[0]).await.ok();
+    for (table, row) in ["cases", "persons", "case_parties", "notes"].into_iter().zip(&rows) {
+        sol.get(&format!("/{table}/{row}")).await.ok();
+        assert_eq!(open(&sol, row).await, [] as [Value; 0], "{table}");
+    }
+}
+
+async fn a_kept_person_is_taken_in_with_the_part_that_names_them(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let person = ana.creates("persons", json!({"given_name": "Uncle Tom"}));
+    let party = ana.creates("case_parties", json!({"case_id": case, "person_id": person, "role": "child"}));
+    hands_over(&world, &case, "ben@demo.example").await;
+    says_farewell(&world, &ana).await;
+    assert_eq!((open(&ben, &person).await.len(), open(&ben, &party).await.len()), (1, 1));
+    accepts(&ben, &party).await.ok();
+    ben.get(&format!("/persons/{person}")).await.ok();
+    assert_eq!(open(&ben, &person).await, [] as [Value; 0]);
+}
+
+async fn work_of_no_case_is_told_to_the_nearest_supervisor_above(world: World) {
+    let north = team(&world, "North", Value::Null).await;
+    let made = world.ada().await.post("/teams", json!({"name": "North outreach", "parent_team_id": north})).await.ok();
+    user(&world, "ana@demo.example", json!({"team_id": made["id"]})).await;
+    let (phone, rows) = offline(&world).await;
+    says_farewell(&world, &phone).await;
+    let sam = world.sam().await;
+    accepts(&sam, &rows[0]).await.ok();
+    sam.get(&format!("/cases/{}", rows[0])).await.ok();
+}
+
+async fn work_of_no_case_is_told_to_whoever_supervises_its_author_next(world: World) {
+    let (phone, [case, ..]) = offline(&world).await;
+    says_farewell(&world, &phone).await;
+    let (sam, sol) = (world.sam().await, world.sol().await);
+    let sams = format!("/sync_issues/{}/work", text(&open(&sam, &case).await.pop().expect("told")["id"]));
+    // The author goes, another leads the team, and the one before leaves.
+    let ana = world.id_of("ana@demo.example").await;
+    world.ada().await.post(&format!("/users/{ana}/deactivate"), json!({})).await.ok();
+    team(&world, "North", json!({"supervisor_user_id": sol.user_id()})).await;
+    assert_eq!(open(&sol, &case).await.len(), 1);
+    sam.get(&sams).await.refused(403);
+    // To and fro each has the one issue.
+    team(&world, "North", json!({"supervisor_user_id": sam.user_id()})).await;
+    assert_eq!((open(&sam, &case).await.len(), open(&sol, &case).await.len()), (1, 1));
+    sam.get(&sams).await.ok();
+    // Whoever supervises nobody any more is told of nothing more, and whoever comes after is.
+    let south = team(&world, "South", Value::Null).await;
+    team(&world, "North", json!({"parent_team_id": south})).await;
+    world.ada().await.post(&format!("/users/{}/deactivate", sam.user_id()), json!({})).await.ok();
+    accepts(&sol, &case).await.ok();
+    sol.get(&format!("/cases/{case}")).await.ok();
+}
+
+async fn a_kept_edit_of_a_person_is_decided_where_the_person_is(world: World) {
+    let (mut ana, cleo) = (Phone::of(&world.ana().await), world.cleo().await);
+    // Two cases of one person, who has left the first.
+    let first = opens_case(&mut ana).await;
+    let second = opens_case(&mut ana).await;
+    let person = ana.creates("persons", json!({"given_name": "Pia"}));
+    let part = |case: &str| json!({"case_id": case, "person_id": person, "role": "primary_client"});
+    let ended = ana.creates("case_parties", part(&first));
+    ana.creates("case_parties", part(&second));
+    ana.syncs().await;
+    ana.edits("case_parties", &ended, json!({"left_on": "2027-02-20"}));
+    ana.syncs().await;
+    ana.edits("persons", &person, json!({"given_name": "Philippa"}));
+    gives(&world, &second, "cleo@demo.example").await;
+    ana.pushes().await.expect("an edit").ok();
+    assert_eq!(open(&world.sam().await, &person).await, [] as [Value; 0], "Sam has the person no more");
+    assert_eq!(open(&world.sol().await, &person).await.len(), 1);
+    accepts(&cleo, &person).await.ok();
+    assert_eq!(cleo.get(&format!("/persons/{person}")).await.ok()["given_name"], json!("Philippa"));
+    // Also where the person is in a case that the author never had.
+    let mut other = Phone::of(&cleo);
+    let third = opens_case(&mut other).await;
+    other.pulls().await;
+    let mine = ana.creates("persons", json!({"given_name": "Rosa"}));
+    let of_mine = ana.creates("case_parties", json!({"case_id": first, "person_id": mine, "role": "child"}));
+    ana.syncs().await;
+    ana.syncs().await;
+    world
+        .sam()
+        .await
+        .post(
+            &format!("/cases/{first}/assignments"),
+            json!({"user_id": cleo.user_id(), "role": "secondary", "reason": "they know each other"}),
+        )
+        .await
+        .ok();
+    cleo.post("/case_parties", json!({"case_id": third, "person_id": mine, "role": "child"})).await.ok();
+    cleo.patch(&format!("/case_parties/{of_mine}"), json!({"left_on": "2027-02-28"})).await.ok();
+    ana.edits("persons", &mine, json!({"given_name": "Rosalind"}));
+    ana.pushes().await.expect("an edit").ok();
+    accepts(&cleo, &mine).await.ok();
+    assert_eq!(cleo.get(&format!("/persons/{mine}")).await.ok()["given_name"], json!("Rosalind"));
+}
