@@ -76,6 +76,12 @@ impl Kept {
         names(self.table, &self.raw, table, id)
     }
 
+    /// Whether what was sent names an author, and that is not whoever sent it.
+    fn says_another_wrote_it(&self) -> bool {
+        let named = self.raw.get("author_id").and_then(Value::as_str).filter(|id| is_id(id));
+        self.table.index("author_id").is_some() && named.is_some_and(|id| id != self.author)
+    }
+
     /// Whether what was sent says that it is of that case.
     fn is_of(&self, case: &str) -> bool {
         self.table.is_case() && self.row_id == case || self.names("cases", case)
@@ -241,6 +247,20 @@ pub(super) async fn is_kept(write: &Write, table: &'static Table, row_id: &str) 
     let text = "select 1 from sync_quarantine where agency_id = $1 and state = 'open' and tbl = $2 and row_id = $3";
     let values = vec![write.actor().agency_id.as_str().into(), table.name.into(), row_id.into()];
     Ok(sql::one(write.conn(), text, values).await?.is_some())
+}
+
+/// Whether the author's last move of a row that is to be made is kept beside it, such as the signature of a draft.
+pub(super) async fn ends_it(write: &Write, author: &str, row: &Row) -> Result<bool> {
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine where user_id = $1 and state = 'open' and tbl = $2 and row_id = $3"
+    );
+    let values = vec![author.into(), row.table.name.into(), row.id().into()];
+    let ends = |kept: &Kept| {
+        let mut ways = row.table.moves.iter();
+        let said = |column: &str| kept.raw.get(column).and_then(Value::as_str).unwrap_or_default();
+        ways.any(|way| said(way.column) == way.to && Some(way.to) != row.text(way.column))
+    };
+    Ok(sql::all(write.conn(), &text, values).await?.iter().map(Kept::of).collect::<Result<Vec<_>>>()?.iter().any(ends))
 }
 
 /// Applies what was waiting for what has arrived, or for what comes with it in turn, each in the name of its author and
@@ -465,11 +485,17 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
 }
 
 async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: &str) -> Result<()> {
-    match decision {
-        Decision::Discard => (),
-        Decision::Accept => apply_kept(write, kept, None).await?,
-        Decision::Rehome(case) => apply_kept(write, kept, Some(case)).await?,
+    let case = match decision {
+        Decision::Discard => return settle(write, &kept.id, decision.status(), reason).await,
+        Decision::Accept => None,
+        Decision::Rehome(case) => Some(case.as_str()),
+    };
+    if kept.says_another_wrote_it() && write.row(kept.table, &kept.row_id).await?.is_none() {
+        let detail = "It says that somebody else wrote it, and nobody is made the author of another's words: write down \
+                      what is to stay, and discard it.";
+        return Err(Error::Conflict { code: "not_applicable", detail: detail.into() });
     }
+    apply_kept(write, kept, case).await?;
     settle(write, &kept.id, decision.status(), reason).await
 }
 

@@ -160,6 +160,20 @@ pub(crate) async fn tell(write: &mut Write, mut tellings: Vec<Telling>, again: b
     Ok(())
 }
 
+/// Tells its author, in whose name this is done, and whoever took the work in for them what of it was not stored as sent.
+pub(crate) async fn tell_of_accepted(write: &mut Write, tellings: Vec<Telling>, decider: &str) -> Result<()> {
+    let author = write.actor().user().to_owned();
+    for telling in tellings {
+        let mut audience = concerned(write, &author, telling.case_id.as_deref()).await?;
+        if !telling.widely {
+            audience.retain(|(user, _)| user == decider);
+        }
+        audience.insert(0, (author.clone(), "author"));
+        tell_each(write, &telling, &author, audience, false).await?;
+    }
+    Ok(())
+}
+
 /// A new row that is of no case by itself, such as a person, is filed with what was kept beside it and names it: those who
 /// decide about that could not do without.
 async fn file_persons(write: &Write, tellings: &mut [Telling]) -> Result<()> {

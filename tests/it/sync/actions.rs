@@ -272,8 +272,8 @@ async fn of_two_states_of_a_kept_row_the_one_that_is_meant_is_taken_in(world: Wo
     let (ana, ben) = (&phone.person, world.ben().await);
     hands_over(&world, &case, "ben@demo.example").await;
     for (at, words) in [(1, "as it was sent first"), (2, "as it was said better")] {
-        let draft = json!({"case_id": case, "body": words, "kind": "progress"});
-        let result = one(ana, mutation(at, "create", "notes", "note-00000001", draft)).await;
+        let note = json!({"case_id": case, "body": words, "kind": "progress", "status": "signed"});
+        let result = one(ana, mutation(at, "create", "notes", "note-00000001", note)).await;
         assert_eq!(result["status"], json!("quarantined"));
     }
     let issues = ben.get("/sync_issues?limit=200").await.ok()["items"].as_array().expect("a list").clone();

@@ -28,7 +28,8 @@ async fn loses(world: &World) -> (Phone, Phone, String, Value) {
     let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
     let case = opens_case(&mut ana).await;
     hands_over(world, &case, "ben@demo.example").await;
-    let id = ana.creates("notes", json!({"case_id": case, "body": "unsent words", "kind": "progress"}));
+    let id =
+        ana.creates("notes", json!({"case_id": case, "body": "unsent words", "kind": "progress", "status": "signed"}));
     let doomed = ana.outgoing();
     let kept = ana.person.post("/sync/quarantine", doomed.clone()).await.ok();
     assert_eq!(kept, json!({"kept": 1}));
@@ -126,7 +127,7 @@ async fn what_hangs_on_quarantined_work_is_settled_with_it(world: World) {
     let case = opens_case(&mut ana).await;
     hands_over(&world, &case, "ben@demo.example").await;
     let visit = ana.creates("contacts", json!({"case_id": case, "kind": "visit", "status": "planned"}));
-    let about = json!({"case_id": case, "contact_id": visit, "body": "what we planned", "kind": "progress"});
+    let about = json!({"case_id": case, "contact_id": visit, "body": "what we planned", "kind": "progress", "status": "signed"});
     let note = ana.creates("notes", about);
     let apart = ana.creates("notes", json!({"case_id": case, "body": "of another day", "kind": "progress"}));
     ana.pushes().await.expect("something to push").ok();
@@ -203,7 +204,10 @@ async fn a_new_supervisor_is_told_of_what_is_kept_in_each_case(world: World) {
     let (mut ana, _, _, first) = loses(&world).await;
     let second = opens_case(&mut ana).await;
     hands_over(&world, &second, "ben@demo.example").await;
-    let late = ana.creates("notes", json!({"case_id": second, "body": "of the other case", "kind": "progress"}));
+    let late = ana.creates(
+        "notes",
+        json!({"case_id": second, "body": "of the other case", "kind": "progress", "status": "signed"}),
+    );
     ana.pushes().await.expect("something to push").ok();
     let (mut sam, mut sol) = (Phone::of(&world.sam().await), Phone::of(&world.sol().await));
     assert!(told(&mut sam).await.len() == 2 && told(&mut sol).await.is_empty());

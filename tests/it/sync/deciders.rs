@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::rules::{hands_over, opens_case};
+use super::native::mutates;
+use super::restored::{restores, takes_a_backup};
+use super::rules::{goal, hands_over, opens_case};
+use super::told::{action, kept};
 use crate::rest::scene::text;
 use crate::support::{Person, Phone, World, on_both};
 
@@ -13,7 +16,13 @@ on_both!(
     a_kept_person_is_taken_in_with_the_part_that_names_them,
     work_of_no_case_is_told_to_the_nearest_supervisor_above,
     work_of_no_case_is_told_to_whoever_supervises_its_author_next,
+    work_of_somebody_who_was_promoted_is_taken_in,
     a_kept_edit_of_a_person_is_decided_where_the_person_is,
+    a_kept_move_of_a_case_is_made_by_whoever_has_it,
+    a_kept_move_that_is_not_for_who_accepts_waits_for_another,
+    kept_work_goes_to_no_case_that_its_decider_has_lost,
+    a_kept_draft_waits_for_its_author,
+    nobody_is_made_the_author_of_what_another_wrote,
 );
 
 /// The open issues of a person about a row that is kept.
@@ -190,6 +199,37 @@ async fn work_of_no_case_is_told_to_whoever_supervises_its_author_next(world: Wo
     sol.get(&format!("/cases/{case}")).await.ok();
 }
 
+async fn work_of_somebody_who_was_promoted_is_taken_in(world: World) {
+    for role in ["supervisor", "administrator"] {
+        let mut ana = Phone::of(&world.ana().await);
+        let case = opens_case(&mut ana).await;
+        let edited = ana.creates("goals", goal(&case, "Walk the dog each day"));
+        let draft = ana.creates("notes", json!({"case_id": case, "body": "begun", "kind": "progress"}));
+        ana.syncs().await;
+        ana.syncs().await;
+        ana.edits("goals", &edited, json!({"measure": "walks a week"}));
+        ana.edits("notes", &draft, json!({"body": "finished", "status": "signed"}));
+        let note = json!({"case_id": case, "body": "seen at home", "kind": "progress", "status": "signed"});
+        let note = ana.creates("notes", note);
+        user(&world, "ana@demo.example", json!({"role": role})).await;
+        ana.person.logs_in().await;
+        ana.pushes().await.expect("work").ok();
+        let sam = world.sam().await;
+        for row in [&edited, &draft, &note] {
+            // When she did it nobody knows, and her role does not write so any more.
+            if role == "supervisor" {
+                accepts(&ana.person, row).await.refused(409);
+            }
+            accepts(&sam, row).await.ok();
+        }
+        assert_eq!(sam.get(&format!("/goals/{edited}")).await.ok()["measure"], json!("walks a week"), "{role}");
+        let signed = sam.get(&format!("/notes/{draft}")).await.ok();
+        assert_eq!((&signed["body"], &signed["status"]), (&json!("finished"), &json!("signed")), "{role}");
+        assert_eq!(sam.get(&format!("/notes/{note}")).await.ok()["author_id"], json!(ana.person.user_id()), "{role}");
+        user(&world, "ana@demo.example", json!({"role": "caseworker"})).await;
+    }
+}
+
 async fn a_kept_edit_of_a_person_is_decided_where_the_person_is(world: World) {
     let (mut ana, cleo) = (Phone::of(&world.ana().await), world.cleo().await);
     // Two cases of one person, who has left the first.
@@ -232,4 +272,126 @@ async fn a_kept_edit_of_a_person_is_decided_where_the_person_is(world: World) {
     ana.pushes().await.expect("an edit").ok();
     accepts(&cleo, &mine).await.ok();
     assert_eq!(cleo.get(&format!("/persons/{mine}")).await.ok()["given_name"], json!("Rosalind"));
+}
+
+async fn a_kept_move_of_a_case_is_made_by_whoever_has_it(world: World) {
+    for (by, native) in [("ben@demo.example", false), ("sam@demo.example", false), ("ben@demo.example", true)] {
+        let mut ana = Phone::of(&world.ana().await);
+        let case = opens_case(&mut ana).await;
+        ana.person.post(&format!("/cases/{case}/activate"), json!({})).await.ok();
+        ana.syncs().await;
+        let columns = json!({"status_reason": "in hospital", "resume_on": "2027-03-20", "summary": "as told"});
+        hands_over(&world, &case, "ben@demo.example").await;
+        if native {
+            let hold = action(1, "hold", "cases", &case, columns);
+            assert_eq!(mutates(&ana.person, json!([hold])).await[0]["status"], json!("quarantined"));
+        } else {
+            ana.edits("cases", &case, columns);
+            ana.edits("cases", &case, json!({"status": "on_hold"}));
+            ana.pushes().await.expect("a move").ok();
+        }
+        let who = world.person(by).await;
+        accepts(&who, &case).await.ok();
+        let stored = who.get(&format!("/cases/{case}")).await.ok();
+        let of = |name: &str| text(&stored[name]);
+        assert_eq!((of("status"), of("status_reason")), ("on_hold".into(), "in hospital".into()), "{by} {native}");
+        assert_eq!((of("resume_on"), of("summary")), ("2027-03-20".into(), "as told".into()), "{by} {native}");
+    }
+}
+
+async fn a_kept_move_that_is_not_for_who_accepts_waits_for_another(world: World) {
+    let (mut ana, ben, cleo) = (Phone::of(&world.ana().await), world.ben().await, world.cleo().await);
+    let case = opens_case(&mut ana).await;
+    ana.person.post(&format!("/cases/{case}/activate"), json!({})).await.ok();
+    ana.syncs().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let sam = world.sam().await;
+    let second = json!({"user_id": cleo.user_id(), "role": "secondary", "reason": "they work together"});
+    sam.post(&format!("/cases/{case}/assignments"), second).await.ok();
+    let rest = json!({"status": "on_hold", "status_reason": "in hospital", "resume_on": "2027-03-20"});
+    ana.edits("cases", &case, rest);
+    ana.pushes().await.expect("a move").ok();
+    accepts(&cleo, &case).await.refused(409);
+    let stored = ben.get(&format!("/cases/{case}")).await.ok();
+    assert_eq!((&stored["status"], &stored["resume_on"]), (&json!("active"), &Value::Null), "nothing of it is stored");
+    accepts(&ben, &case).await.ok();
+    assert_eq!(ben.get(&format!("/cases/{case}")).await.ok()["status"], json!("on_hold"));
+    // Nor does it leave its reason behind where its author has the case, and may not make it.
+    let mut cleos = Phone::of(&cleo);
+    cleos.pulls().await;
+    cleos.edits("cases", &case, json!({"status": "active", "status_reason": "back home", "summary": "at home"}));
+    cleos.syncs().await;
+    let stored = ben.get(&format!("/cases/{case}")).await.ok();
+    assert_eq!((&stored["status"], &stored["status_reason"]), (&json!("on_hold"), &json!("in hospital")));
+    assert_eq!(stored["summary"], json!("at home"));
+    // What cannot be done by anybody is told to who accepted the rest.
+    hands_over(&world, &case, "ana@demo.example").await;
+    ana.pulls().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    ana.edits("cases", &case, json!({"status": "closed", "summary": "all is done"}));
+    ana.pushes().await.expect("a move").ok();
+    accepts(&ben, &case).await.ok();
+    assert_eq!(ben.get(&format!("/cases/{case}")).await.ok()["summary"], json!("all is done"));
+    let issues = ben.get("/sync_issues?limit=200").await.ok();
+    let told = issues["items"].as_array().expect("a list").iter().find(|issue| issue["kind"] == "illegal_move");
+    assert_eq!(told.expect("Ben is told")["about_id"], json!(case));
+}
+
+async fn kept_work_goes_to_no_case_that_its_decider_has_lost(world: World) {
+    let (mut ana, mut ben) = (Phone::of(&world.ana().await), Phone::of(&world.ben().await));
+    let (case, other) = (opens_case(&mut ana).await, opens_case(&mut ben).await);
+    world.pass_secs(60);
+    let seen = world.clock.now().0;
+    world.pass_secs(60);
+    hands_over(&world, &case, "ben@demo.example").await;
+    let row = json!({"case_id": case, "body": "seen", "kind": "progress", "status": "signed", "occurred_at": seen});
+    let note = ana.creates("notes", row);
+    ana.person.post("/sync/quarantine", ana.outgoing()).await.ok();
+    hands_over(&world, &other, "cleo@demo.example").await;
+    let path = kept(&ben.person, &note).await;
+    let rehome = json!({"reason": "the other case", "case_id": other});
+    ben.person.post(&format!("{path}/rehome"), rehome).await.refused(409);
+    world.cleo().await.get(&format!("/notes/{note}")).await.refused(404);
+    accepts(&ben.person, &note).await.ok();
+}
+
+async fn a_kept_draft_waits_for_its_author(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let draft = ana.creates("notes", json!({"case_id": case, "body": "begun", "kind": "progress"}));
+    ana.pushes().await.expect("a draft").ok();
+    ana.pulls().await;
+    let refused = accepts(&ben, &draft).await.refused(409);
+    assert!(refused["detail"].to_string().contains("its author can finish"), "{refused}");
+    let work = format!("{}/work", kept(&ben, &draft).await);
+    assert_eq!(ben.get(&work).await.ok()["sent"]["body"], json!("begun"), "it can be read");
+    hands_over(&world, &case, "ana@demo.example").await;
+    accepts(&ana.person, &draft).await.ok();
+    ana.person.post(&format!("/notes/{draft}/sign"), json!({})).await.ok();
+}
+
+async fn nobody_is_made_the_author_of_what_another_wrote(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let bytes = takes_a_backup(&world).await;
+    world.pass_secs(3600);
+    ana.person.logs_in().await;
+    let row = json!({"case_id": case, "body": "as another saw it", "kind": "progress", "status": "signed"});
+    let note = ana.creates("notes", row);
+    ana.syncs().await;
+    ana.syncs().await;
+    let mut held = ana.row("notes", &note).expect("held").clone();
+    held.insert("author_id".into(), json!("somebody-made-after-the-backup"));
+    world.pass_secs(3600);
+    restores(&world, &bytes).await.expect("restored");
+    ana.person.logs_in().await;
+    let offered = json!({"notes": {"created": [], "updated": [held], "deleted": []}});
+    ana.person.post("/sync/salvage", offered).await.ok();
+    let refused = accepts(&ana.person, &note).await.refused(409);
+    assert!(refused["detail"].to_string().contains("somebody else wrote it"), "{refused}");
+    hands_over(&world, &case, "ben@demo.example").await;
+    ben.logs_in().await;
+    accepts(&ben, &note).await.refused(409);
+    decides(&ben, "discard", &note).await.ok();
 }

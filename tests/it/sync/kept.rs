@@ -259,11 +259,12 @@ async fn a_kept_correction_is_hidden_as_far_as_what_it_corrects(world: World) {
     ];
     ana.syncs().await;
     hands_over(&world, &case, "ben@demo.example").await;
-    let correction = |of: &str| json!({"case_id": case, "body": "corrected", "kind": "progress", "amends_note_id": of});
+    let correction = |of: &str| json!({"case_id": case, "body": "corrected", "kind": "progress", "amends_note_id": of, "status": "signed"});
     let hidden = [ana.creates("notes", correction(&stored[0])), ana.creates("notes", correction(&stored[1]))];
     let open = ana.creates("notes", correction(&stored[2]));
     // And one of a note that is kept itself.
-    let kept = ana.creates("notes", json!({"case_id": case, "body": "hidden", "kind": "restricted"}));
+    let hidden_too = json!({"case_id": case, "body": "hidden", "kind": "restricted", "status": "signed"});
+    let kept = ana.creates("notes", hidden_too);
     let of_kept = ana.creates("notes", correction(&kept));
     // A row without the day that it needs can be read all the same.
     let rating = ana.creates("goal_ratings", json!({"case_id": case, "goal_id": "goal-of-nobody-here", "level": 1}));

@@ -170,7 +170,8 @@ async fn only_what_makes_a_row_of_a_case_goes_to_another(world: World) {
     ana.pulls().await;
     hands_over(&world, &case, "ben@demo.example").await;
     ana.edits("goals", &id, json!({"measure": "walks"}));
-    let note = ana.creates("notes", json!({"case_id": case, "body": "new", "kind": "progress"}));
+    let note = json!({"case_id": case, "body": "new", "kind": "progress", "status": "signed"});
+    let note = ana.creates("notes", note);
     ana.pushes().await.expect("work").ok();
     let mut bens = Phone::of(&ben);
     let other = opens_case(&mut bens).await;

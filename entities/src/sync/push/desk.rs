@@ -10,12 +10,12 @@ use super::intake::{Incoming, Op};
 use super::merge::Elsewhere;
 use super::reach::Reach;
 use super::{Conflict, merge, rights};
-use crate::access::Actor;
+use crate::access::{self, Actor};
 use crate::error::{Error, Result};
 use crate::history;
 use crate::read;
 use crate::registry::{Checked, Face, Merge, Row, Table, ask, is_rested_on, table};
-use crate::sync::custody::WAITING;
+use crate::sync::custody::{self, WAITING};
 use crate::sync::device::{self, Device};
 use crate::sync::feed;
 use crate::sync::quarantine::{self, Telling};
@@ -214,6 +214,11 @@ impl<'a> Desk<'a> {
             }
             Err(why) => return Err(why),
         }
+        if self.is_left_unfinished(checked.row(), &actor).await? {
+            let detail = "Only its author can finish a draft, and has not the case: give it to them again and they take \
+                          the draft in, or write down what is to stay, and discard it.";
+            return Err(Error::Conflict { code: "not_applicable", detail: detail.into() });
+        }
         if table.is_case() {
             self.cases.insert(incoming.id.clone());
         }
@@ -226,6 +231,21 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
+    /// Whether somebody else would take in what its author alone may finish, such as a draft, and cannot any more.
+    async fn is_left_unfinished(&self, row: &Row, actor: &Actor) -> Result<bool> {
+        let author = &self.author;
+        if actor.user() == author.user() || row.text("author_id") != Some(author.user()) {
+            return Ok(false);
+        }
+        let (table, case) = (row.table, row.case_id().unwrap_or_default());
+        let goes_on = table.moves.iter().any(|way| row.text(way.column).is_some_and(|state| way.from.contains(&state)));
+        let another = Actor { role: author.role, ..actor.clone() };
+        Ok(goes_on
+            && !table.may_write(Some(row), row, &another)?
+            && !access::opens(self.write.conn(), author.user(), &[format!("case:{case}")]).await?
+            && !custody::ends_it(self.write, author.user(), row).await?)
+    }
+
     /// New work for a case that is not the author's any more: taken in when it only adds, when it
     /// happened while the case was theirs, and when it comes within 14 days (S18).
     pub(super) async fn late_or_quarantined(
@@ -235,11 +255,14 @@ impl<'a> Desk<'a> {
         checked: Checked,
     ) -> Result<()> {
         let row = checked.row().clone();
+        let actor = Arc::clone(&self.author);
+        // Who takes in another's work answers for the case, and so has to have it.
         let in_time = match (row.table.occurred(&row)?, row.case_id()) {
-            (Some(occurred), Some(case)) => rights::was_theirs(self.write, case, occurred).await?,
+            (Some(occurred), Some(case)) if self.write.actor().user() == actor.user() => {
+                rights::was_theirs(self.write, case, occurred).await?
+            }
             _ => false,
         };
-        let actor = Arc::clone(&self.author);
         if !in_time || !row.table.may_write(None, &row, &actor)? {
             return self.quarantine(incoming, None, NOT_YOUR_CASE, true).await;
         }
@@ -294,9 +317,16 @@ impl<'a> Desk<'a> {
         if let Err(why) = self.reach.fits(&mut merged, Some(before), true, &actor) {
             return self.quarantine(incoming, Some(before), why, false).await;
         }
-        // With what was taken back, the rest may stand otherwise.
-        let mut tries = 3;
-        while let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &actor).await {
+        // With what was taken back, the rest may stand otherwise. Whose case it is, is asked of whoever brings it.
+        let (mut tries, bringer) = (3, Arc::clone(self.write.actor()));
+        while let Err(refused) = ask(self.write.conn(), Some(before), &merged.row, now, &bringer).await {
+            if let Error::Forbidden(why) = &refused
+                && bringer.user() != actor.user()
+            {
+                // Somebody else may take it in.
+                let detail = format!("It cannot be applied by you: {why}.");
+                return Err(Error::Conflict { code: "not_applicable", detail });
+            }
             if !self.last_try && matches!(refused, Error::Invalid(_) | Error::Forbidden(_)) {
                 self.deferred.push(incoming.clone());
                 return Ok(());
@@ -315,7 +345,8 @@ impl<'a> Desk<'a> {
         };
         let table = incoming.table;
         if *checked.row() != *before && (table.append_only || !table.may_write(Some(before), checked.row(), &actor)?) {
-            return self.quarantine(incoming, Some(before), "this row is not yours to change", false).await;
+            let widely = self.was_theirs_to_change(incoming, before, checked.row()).await?;
+            return self.quarantine(incoming, Some(before), "this row is not yours to change", widely).await;
         }
         self.report(incoming, &merged, before).await?;
         self.tellings.extend(left_out);
@@ -328,6 +359,20 @@ impl<'a> Desk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the author could have made the change as the worker of the case that they were before they had the role
+    /// that they have: then those who have the case may make it theirs.
+    async fn was_theirs_to_change(&self, incoming: &Incoming, before: &Row, after: &Row) -> Result<bool> {
+        let worker = rights::as_worker(&self.author);
+        if self.author.role == worker.role
+            || before.table.append_only
+            || !before.table.may_write(Some(before), after, &worker)?
+        {
+            return Ok(false);
+        }
+        let case = quarantine::known_case(self.write, Some(before), &incoming.raw).await?;
+        rights::worked_on(self.write, worker.user(), case.as_deref().unwrap_or_default()).await
     }
 
     pub(super) async fn delete(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {

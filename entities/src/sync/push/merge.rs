@@ -276,8 +276,14 @@ pub(crate) fn unmove(merged: &mut Merged, before: &Row, refused: Error) -> Resul
         Error::Forbidden(why) => merged.against.push(why.clone()),
         _ => return Err(refused),
     }
+    // Why a row has its state would be said of another one; of who may not make the move nothing of it is taken.
+    let made = |way: &&MoveSpec| before.text(way.column) != Some(way.to) && merged.row.text(way.column) == Some(way.to);
+    let takes: HashSet<&str> = before.table.moves.iter().filter(made).flat_map(|way| way.takes).copied().collect();
+    let goes_too =
+        |name: &str| takes.contains(name) && (name == "status_reason" || matches!(refused, Error::Forbidden(_)));
     for (at, column) in before.table.columns.iter().enumerate() {
-        let falls = named.contains(&at) || matches!(column.field.merge, Merge::State | Merge::Server);
+        let falls =
+            named.contains(&at) || matches!(column.field.merge, Merge::State | Merge::Server) || goes_too(column.name);
         if falls && merged.row.cell(at) != before.cell(at) {
             merged.row.put(at, before.cell(at).clone());
             merged.illegal |= column.field.merge == Merge::State;

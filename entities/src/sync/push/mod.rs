@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::access::Actor;
+use crate::access::{Actor, Role};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::registry::{Row, is_id};
@@ -233,16 +233,29 @@ async fn keep_all(
 }
 
 /// Applies quarantined work now, to a case that the actor has and under the rights of its author; to
-/// another case where one is named.
+/// another case where one is named. What somebody did as the worker of a case is theirs whatever they have become since,
+/// but then somebody else has to say so.
 ///
 /// Fails with `Conflict` when it cannot be applied even now.
 pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&str>) -> Result<()> {
+    let author = rights::author(write, &kept.author).await?;
+    let by_another = write.actor().user() != author.user();
+    if author.role == Role::Caseworker || !by_another || !rights::was_its_worker(write, kept).await? {
+        return apply_as(write, kept, case_id, author).await;
+    }
+    let as_they_are = Arc::clone(&author);
+    match write.attempt(async |write| apply_as(write, kept, case_id, as_they_are).await).await {
+        Err(Error::Conflict { .. }) => apply_as(write, kept, case_id, rights::as_worker(&author)).await,
+        done => done,
+    }
+}
+
+async fn apply_as(write: &mut Write, kept: &Kept, case_id: Option<&str>, author: Arc<Actor>) -> Result<()> {
     let mut incoming = Incoming::of_kept(kept);
     if let Some(case) = case_id {
         incoming.raw.insert("case_id".into(), case.into());
     }
     let incoming = [incoming];
-    let author = rights::author(write, &kept.author).await?;
     // What its author may name, it may name: a person who was taken in before it is theirs.
     let theirs =
         write.in_the_name_of(Arc::clone(&author), async |write| Reach::of(write, &incoming, &HashMap::new()).await);
@@ -275,7 +288,7 @@ pub(crate) async fn apply_kept(write: &mut Write, kept: &Kept, case_id: Option<&
     });
     stored.await?;
     // What is not stored as it was sent is told as if it had come now.
-    write.in_the_name_of(author, async |write| quarantine::tell(write, tellings, false).await).await?;
+    write.in_the_name_of(author, async |write| quarantine::tell_of_accepted(write, tellings, &user).await).await?;
     for (table, id) in unseen {
         write.take_from_author(table, &id, &user).await?;
     }

@@ -10,6 +10,7 @@ use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::registry::{Row, is_id};
 use crate::sql;
+use crate::sync::custody::Kept;
 use crate::write::Write;
 
 use super::intake::Incoming;
@@ -99,6 +100,28 @@ pub(crate) async fn author(write: &Write, user_id: &str) -> Result<Arc<Actor>> {
     let role: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
     let role = role.as_deref().and_then(Role::parse).ok_or(Error::NotFound)?;
     Ok(Arc::new(Actor { agency_id, user_id: Some(user_id.to_owned()), role, device_id: None }))
+}
+
+/// The same person as the worker of a case.
+pub(super) fn as_worker(author: &Actor) -> Arc<Actor> {
+    Arc::new(Actor { role: Role::Caseworker, ..author.clone() })
+}
+
+/// Whether the author of kept work had its case as a worker at some time, or was the first to have it.
+pub(super) async fn was_its_worker(write: &Write, kept: &Kept) -> Result<bool> {
+    if kept.table.is_case() && write.row(kept.table, &kept.row_id).await?.is_none() {
+        return Ok(true);
+    }
+    let named = kept.raw.get("case_id").and_then(serde_json::Value::as_str);
+    worked_on(write, &kept.author, kept.case_id.as_deref().or(named).unwrap_or_default()).await
+}
+
+/// Whether somebody had the case as a worker at some time.
+pub(super) async fn worked_on(write: &Write, user_id: &str, case_id: &str) -> Result<bool> {
+    let text = "select 1 from case_assignments where case_id = $1 and user_id = $2 and agency_id = $3 \
+                and deleted_at is null";
+    let values = vec![case_id.into(), user_id.into(), write.actor().agency_id.as_str().into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
 /// Whether a user of the agency may sign in.
