@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::native::mutates;
 use super::restored::{restores, takes_a_backup};
 use super::rules::{goal, hands_over, opens_case};
-use super::told::{action, kept};
+use super::told::{action, kept, mutation};
 use crate::rest::scene::text;
 use crate::support::{Person, Phone, World, on_both};
 
@@ -22,6 +22,7 @@ on_both!(
     a_kept_move_that_is_not_for_who_accepts_waits_for_another,
     kept_work_goes_to_no_case_that_its_decider_has_lost,
     a_kept_draft_waits_for_its_author,
+    an_author_narrows_a_note_of_a_lost_case,
     nobody_is_made_the_author_of_what_another_wrote,
 );
 
@@ -369,6 +370,62 @@ async fn a_kept_draft_waits_for_its_author(world: World) {
     hands_over(&world, &case, "ana@demo.example").await;
     accepts(&ana.person, &draft).await.ok();
     ana.person.post(&format!("/notes/{draft}/sign"), json!({})).await.ok();
+}
+
+async fn an_author_narrows_a_note_of_a_lost_case(world: World) {
+    let ways = ["push", "rescue", "mutate"];
+    for way in ways {
+        let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+        let case = opens_case(&mut ana).await;
+        let row = |status: &str| json!({"case_id": case, "body": "as it was", "kind": "progress", "status": status});
+        let (signed, draft) = (ana.creates("notes", row("signed")), ana.creates("notes", row("draft")));
+        ana.syncs().await;
+        ana.pulls().await;
+        hands_over(&world, &case, "ben@demo.example").await;
+        ben.get(&format!("/notes/{signed}")).await.ok();
+        ana.edits("notes", &signed, json!({"visibility": "author_supervisor"}));
+        ana.edits("notes", &draft, json!({"visibility": "author_supervisor", "body": "and more"}));
+        match way {
+            "push" => drop(ana.pushes().await.expect("edits").ok()),
+            "rescue" => drop(ana.person.post("/sync/quarantine", ana.outgoing()).await.ok()),
+            _ => {
+                let narrows = json!({"visibility": {"from": "team", "to": "author_supervisor"}});
+                let more = json!({"visibility": {"from": "team", "to": "author_supervisor"},
+                    "body": {"from": "as it was", "to": "and more"}});
+                let queue = json!([
+                    mutation(1, "update", "notes", &signed, narrows),
+                    mutation(2, "update", "notes", &draft, more)
+                ]);
+                let results = mutates(&ana.person, queue).await;
+                assert_eq!(
+                    (&results[0]["status"], &results[0]["row"]),
+                    (&json!("applied"), &Value::Null),
+                    "{results:?}"
+                );
+                assert_eq!(results[1]["status"], json!("quarantined"));
+            }
+        }
+        let sam = world.sam().await;
+        for note in [&signed, &draft] {
+            ben.get(&format!("/notes/{note}")).await.refused(404);
+            assert_eq!(
+                sam.get(&format!("/notes/{note}")).await.ok()["visibility"],
+                json!("author_supervisor"),
+                "{way}"
+            );
+        }
+        assert_eq!(
+            (open(&sam, &signed).await.len(), open(&sam, &draft).await.len()),
+            (0, 1),
+            "the rest is kept: {way}"
+        );
+        assert_eq!(sam.get(&format!("/notes/{draft}")).await.ok()["body"], json!("as it was"), "{way}");
+        // Nothing widens, and nobody narrows what another wrote.
+        let widens = json!({"id": signed, "visibility": "team", "_status": "updated", "_changed": "visibility"});
+        let widens = json!({"notes": {"created": [], "updated": [widens], "deleted": []}});
+        ana.sends(&widens).await.ok();
+        assert_eq!(sam.get(&format!("/notes/{signed}")).await.ok()["visibility"], json!("author_supervisor"), "{way}");
+    }
 }
 
 async fn nobody_is_made_the_author_of_what_another_wrote(world: World) {

@@ -375,6 +375,30 @@ impl<'a> Desk<'a> {
         rights::worked_on(self.write, worker.user(), case.as_deref().unwrap_or_default()).await
     }
 
+    /// Stores what an edit by the row's author says about fewer people seeing it, whoever has the case now: nobody else may
+    /// say it, and what protects more stands. Answers whether that was all of the edit.
+    pub(super) async fn narrows(&mut self, incoming: &Incoming, before: &mut Row) -> Result<bool> {
+        let (now, author, table) = (self.write.now(), Arc::clone(self.write.actor()), incoming.table);
+        let its_author = before.text("author_id") == Some(author.user()) && before.agency_id() == author.agency_id;
+        if incoming.op != Op::Updated || incoming.whole || before.is_deleted() || !its_author {
+            return Ok(false);
+        }
+        let meant = merge::merge(incoming, Some(before), &Elsewhere::default(), now, &author)?;
+        let mut narrowed = before.clone();
+        for (at, _) in table.wire_columns().filter(|(_, column)| column.field.merge == Merge::Protective) {
+            narrowed.put(at, meant.row.cell(at).clone());
+        }
+        let Ok(checked) = narrowed.tried(Some(before), now, &author)? else { return Ok(false) };
+        if *checked.row() == *before || !table.may_write(Some(before), checked.row(), &author)? {
+            return Ok(false);
+        }
+        let all = meant.row == *checked.row() && meant.kept.is_empty() && meant.mended.is_empty();
+        *before = self.write.update(before, checked).await?;
+        self.stored.insert((table.name, incoming.id.clone()), before.clone());
+        self.applied += 1;
+        Ok(all)
+    }
+
     pub(super) async fn delete(&mut self, incoming: &Incoming, before: &Row) -> Result<()> {
         if before.is_deleted() {
             return Ok(());
@@ -438,6 +462,11 @@ impl<'a> Desk<'a> {
             }
         }
         let named = incoming.raw.get("case_id").and_then(Json::as_str);
+        let mut before = before.clone();
+        if self.narrows(incoming, &mut before).await? {
+            return self.write.take_from_author(incoming.table, &incoming.id, actor.user()).await;
+        }
+        let before = &before;
         let reason = if before.is_deleted() && self.visible_before(before) {
             DELETED
         } else if incoming.op == Op::Created && named.is_some_and(|case| !self.cases.contains(case)) {

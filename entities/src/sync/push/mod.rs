@@ -222,7 +222,13 @@ async fn keep_all(
     let mut write = store.write(actor).await?;
     let mut desk = Desk::open(&mut write, &intake.rows, 0, OnConflict::Settle).await?;
     for incoming in &intake.rows {
-        let before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
+        let mut before = desk.stored.get(&(incoming.table.name, incoming.id.clone())).cloned();
+        // Of a device that was shut out nobody knows who held it.
+        if let Some(row) = before.as_mut().filter(|_| action == "rescue")
+            && desk.narrows(incoming, row).await?
+        {
+            continue;
+        }
         desk.keep(incoming, before.as_ref(), reason, true).await?;
     }
     desk.tell_unfit(intake.unfit);
