@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::write::{Arrived, Write};
 
 use super::issue;
-use super::push::{NOT_YOUR_CASE, VERB, apply_kept, as_applied, rights};
+use super::push::{Incoming, NOT_YOUR_CASE, VERB, apply_kept, as_applied, rights};
 
 /// What somebody decides about quarantined work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -444,6 +444,14 @@ pub async fn decide(store: &Store, actor: &Actor, issue_id: &str, decision: Deci
         let detail = "Only what makes a new row of a case can go to another case: accept or discard it.".into();
         return Err(Error::Conflict { code: "not_applicable", detail });
     }
+    if decision == Decision::Discard
+        && kept.author == actor.user()
+        && let Some(case) = &kept.case_id
+        && !opens_case(write.conn(), actor, case, "").await?
+        && is_told_to_others(&write, &kept).await?
+    {
+        return Err(Error::Forbidden("those who have the case were told of it and decide".into()));
+    }
     if decision != Decision::Discard {
         // A person whom it names is taken in with it, being nothing to those who have the case without.
         for person in named_by(&write, &kept).await? {
@@ -496,7 +504,48 @@ async fn carry_out(write: &mut Write, kept: &Kept, decision: &Decision, reason: 
         return Err(Error::Conflict { code: "not_applicable", detail: detail.into() });
     }
     apply_kept(write, kept, case).await?;
-    settle(write, &kept.id, decision.status(), reason).await
+    settle(write, &kept.id, decision.status(), reason).await?;
+    settle_earlier(write, kept, reason).await
+}
+
+/// What its author had said of the row before is settled with the last of it, where that says all of it anew.
+async fn settle_earlier(write: &mut Write, kept: &Kept, reason: &str) -> Result<()> {
+    let text = format!(
+        "select {COLUMNS} from sync_quarantine q where user_id = $1 and tbl = $2 and row_id = $3 and op = $4 \
+         and state = 'open' and exists (select 1 from sync_quarantine l where l.id = $5 \
+         and (q.at < l.at or q.at = l.at and q.turn < l.turn))"
+    );
+    let values = vec![
+        kept.author.as_str().into(),
+        kept.table.name.into(),
+        kept.row_id.as_str().into(),
+        kept.op.as_str().into(),
+        kept.id.as_str().into(),
+    ];
+    let rows = sql::all(write.conn(), &text, values).await?;
+    for earlier in rows.iter().map(Kept::of).collect::<Result<Vec<_>>>()? {
+        if kept.op != "action" && says_again(kept, &earlier) {
+            settle(write, &earlier.id, "discarded", reason).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether one state of a row says something of every column of which another does.
+fn says_again(later: &Kept, earlier: &Kept) -> bool {
+    let said = |kept: &Kept| {
+        let incoming = Incoming::of_kept(kept);
+        let columns = kept.table.wire_columns().map(|(_, column)| column.name);
+        columns.filter(|name| incoming.raw.contains_key(*name) && incoming.speaks_for(name)).collect::<BTreeSet<_>>()
+    };
+    said(earlier).is_subset(&said(later))
+}
+
+/// Whether anybody but its author has been told of it.
+async fn is_told_to_others(write: &Write, kept: &Kept) -> Result<bool> {
+    let text = "select 1 from sync_issues where quarantine_id = $1 and user_id <> $2 and deleted_at is null";
+    let values = vec![kept.id.as_str().into(), kept.author.as_str().into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
 /// Rows of no case that this work names and that are kept themselves.

@@ -29,6 +29,8 @@ pub(crate) struct Telling {
     pub(crate) quarantine_id: Option<String>,
     /// Holders of the case and supervisors are told too.
     pub(crate) widely: bool,
+    /// It is certain that it happened again, and was not only sent again.
+    pub(crate) again: bool,
 }
 
 impl Telling {
@@ -48,7 +50,17 @@ impl Telling {
             message.truncate(end);
         }
         let case_id = case_id.map(str::to_owned);
-        Telling { kind, table, id: id.to_owned(), case_id, message, sent, quarantine_id: None, widely: false }
+        Telling {
+            kind,
+            table,
+            id: id.to_owned(),
+            case_id,
+            message,
+            sent,
+            quarantine_id: None,
+            widely: false,
+            again: false,
+        }
     }
 
     /// The id of the issue that this makes for a user: the same thing told again is the same issue, and so is all that is
@@ -79,6 +91,7 @@ impl Telling {
             sent: sent.map(|(name, value)| (name.clone(), value.clone())).collect(),
             quarantine_id: Some(entry),
             widely,
+            again: false,
         }
     }
 }
@@ -95,7 +108,8 @@ pub(crate) fn derived_id(parts: &[&str]) -> String {
 
 /// Puts a pushed row into quarantine and answers the entry's id. The same work sent again is the
 /// same entry, which stays one that many may be told of when it was that once; it is open `again` where it is certain
-/// that it was not only sent again. `turn` orders what comes with one request.
+/// that it was not only sent again: because the sender knows, or because its author has had the case again since it was
+/// settled. Answers that too. `turn` orders what comes with one request.
 pub(crate) async fn keep(
     write: &Write,
     incoming: &Incoming,
@@ -103,7 +117,7 @@ pub(crate) async fn keep(
     turn: usize,
     (reason, widely): (&str, bool),
     again: bool,
-) -> Result<String> {
+) -> Result<(String, bool)> {
     let raw = Value::Object(incoming.raw.clone()).to_string();
     let (actor, table, id) = (write.actor(), incoming.table, incoming.id.as_str());
     let op = incoming.kept_as();
@@ -114,6 +128,7 @@ pub(crate) async fn keep(
     let mut parts = vec![table.name, id, actor.user(), kind, &said];
     parts.extend(incoming.mutation.as_deref());
     let entry = derived_id(&parts);
+    let again = again || has_had_again(write, &entry, case_id).await?;
     sql::exec(
         write.conn(),
         "insert into sync_quarantine (id, agency_id, tbl, row_id, case_id, user_id, device_id, at, op, reason, raw, \
@@ -142,7 +157,16 @@ pub(crate) async fn keep(
         ],
     )
     .await?;
-    Ok(entry)
+    Ok((entry, again))
+}
+
+/// Whether this work was settled, and its author has come to have the case again after that.
+async fn has_had_again(write: &Write, entry: &str, case_id: Option<&str>) -> Result<bool> {
+    let text = "select 1 from sync_quarantine q join case_assignments a on a.case_id = $2 and a.user_id = q.user_id \
+                where q.id = $1 and q.state <> 'open' and a.deleted_at is null and a.from_ts > q.settled_at \
+                and a.from_ts <= $3";
+    let values = vec![entry.into(), case_id.unwrap_or_default().into(), write.now().0.into()];
+    Ok(sql::one(write.conn(), text, values).await?.is_some())
 }
 
 /// Makes the issues of a push: one for each person to be told; those that are there already stay, and are open `again`
@@ -155,7 +179,7 @@ pub(crate) async fn tell(write: &mut Write, mut tellings: Vec<Telling>, again: b
         if telling.widely {
             audience.extend(concerned(write, &author, telling.case_id.as_deref()).await?);
         }
-        tell_each(write, &telling, &author, audience, again).await?;
+        tell_each(write, &telling, &author, audience, again || telling.again).await?;
     }
     Ok(())
 }

@@ -24,6 +24,9 @@ on_both!(
     a_kept_draft_waits_for_its_author,
     an_author_narrows_a_note_of_a_lost_case,
     nobody_is_made_the_author_of_what_another_wrote,
+    who_has_lost_the_case_discards_nothing_that_others_were_told_of,
+    a_later_state_settles_the_earlier,
+    an_edit_typed_again_is_told_again,
 );
 
 /// The open issues of a person about a row that is kept.
@@ -451,4 +454,77 @@ async fn nobody_is_made_the_author_of_what_another_wrote(world: World) {
     ben.logs_in().await;
     accepts(&ben, &note).await.refused(409);
     decides(&ben, "discard", &note).await.ok();
+}
+
+async fn who_has_lost_the_case_discards_nothing_that_others_were_told_of(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    let row = |words: &str| json!({"case_id": case, "body": words, "kind": "progress", "status": "signed"});
+    let note = ana.creates("notes", row("of the visit"));
+    ana.pushes().await.expect("a note").ok();
+    decides(&ana.person, "discard", &note).await.refused(403);
+    assert_eq!((open(&ana.person, &note).await.len(), open(&ben, &note).await.len()), (1, 1));
+    // What nobody else was told of is theirs to throw away.
+    let half = ana.creates("goal_ratings", json!({"case_id": case, "rated_on": "2027-02-01", "level": 0}));
+    ana.pushes().await.expect("half a rating").ok();
+    if open(&ben, &half).await.is_empty() {
+        decides(&ana.person, "discard", &half).await.ok();
+    }
+    hands_over(&world, &case, "ana@demo.example").await;
+    decides(&ana.person, "discard", &note).await.ok();
+}
+
+async fn a_later_state_settles_the_earlier(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let id = ana.creates("goals", goal(&case, "Walk the dog each day"));
+    ana.syncs().await;
+    ana.pulls().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    for words in ["first", "better"] {
+        ana.edits("goals", &id, json!({"measure": words}));
+        ana.person.post("/sync/quarantine", ana.outgoing()).await.ok();
+        world.pass_secs(5);
+    }
+    // What it does not say anew stands by itself.
+    let alone = json!({"id": id, "unit": "walks", "_status": "updated", "_changed": "unit"});
+    ana.person.post("/sync/quarantine", json!({"goals": {"updated": [alone]}})).await.ok();
+    let issues = open(&ben, &id).await;
+    assert_eq!(issues.len(), 3);
+    for issue in issues {
+        let path = format!("/sync_issues/{}", text(&issue["id"]));
+        if ben.get(&format!("{path}/work")).await.ok()["sent"]["measure"] == "better" {
+            ben.post(&format!("{path}/accept"), json!({"reason": "as she says"})).await.ok();
+        }
+    }
+    let left = open(&ben, &id).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    accepts(&ben, &id).await.ok();
+    let stored = ben.get(&format!("/goals/{id}")).await.ok();
+    assert_eq!((&stored["measure"], &stored["unit"]), (&json!("better"), &json!("walks")));
+}
+
+async fn an_edit_typed_again_is_told_again(world: World) {
+    let (mut ana, ben) = (Phone::of(&world.ana().await), world.ben().await);
+    let case = opens_case(&mut ana).await;
+    let id = ana.creates("goals", goal(&case, "Walk the dog each day"));
+    ana.syncs().await;
+    for time in 1..=2 {
+        ana.syncs().await;
+        ana.pulls().await;
+        world.pass_secs(5);
+        hands_over(&world, &case, "ben@demo.example").await;
+        ana.edits("goals", &id, json!({"measure": "walks"}));
+        let rows = ana.outgoing();
+        ana.person.post("/sync/quarantine", rows.clone()).await.ok();
+        assert_eq!(open(&ben, &id).await.len(), 1, "time {time}");
+        ana.pulls().await;
+        decides(&ben, "discard", &id).await.ok();
+        // What is only sent again is settled.
+        ana.person.post("/sync/quarantine", rows).await.ok();
+        assert_eq!(open(&ben, &id).await.len(), 0, "time {time}");
+        world.pass_secs(5);
+        hands_over(&world, &case, "ana@demo.example").await;
+    }
 }

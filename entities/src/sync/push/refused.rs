@@ -47,8 +47,9 @@ impl Desk<'_> {
         if before.is_none() {
             self.reach.is_kept(table.name, id, reason);
         }
-        let entry = quarantine::keep(self.write, incoming, case, turn, (reason, widely), self.once).await?;
-        self.tellings.push(Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely));
+        let (entry, again) = quarantine::keep(self.write, incoming, case, turn, (reason, widely), self.once).await?;
+        let telling = Telling::of_kept(table, id, case_id, reason, &incoming.raw, entry, widely);
+        self.tellings.push(Telling { again, ..telling });
         self.quarantined += 1;
         Ok(())
     }
