@@ -199,9 +199,10 @@ export function fieldstoneSync({
     }
   }
 
-  // As late as the library lets anybody look.
+  // As late as the library lets anybody look, and after whoever is writing now.
   async function looksOnceMore() {
-    if ((await inDanger()).length > 0) throw new Error('somebody typed in a row that was to go: sync again')
+    const found = await database.read(inDanger)
+    if (found.length > 0) throw new Error('somebody typed in a row that was to go: sync again')
   }
 
   // Unsent rows that the last reply would destroy, as far as they were not uploaded as they stand.

@@ -29,6 +29,7 @@ mod m0019_put_offs;
 mod m0020_planned_by;
 mod m0021_snoozed_times;
 mod m0022_wiped_for_all;
+mod m0023_issues_of_kept;
 #[cfg(feature = "wide")]
 mod wide;
 
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_planned_by::Migration),
             Box::new(m0021_snoozed_times::Migration),
             Box::new(m0022_wiped_for_all::Migration),
+            Box::new(m0023_issues_of_kept::Migration),
             #[cfg(feature = "wide")]
             Box::new(wide::Migration),
         ]

@@ -14,8 +14,9 @@ use crate::access::{self, Actor, Role};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::people::team::LED;
+use crate::people::user;
 use crate::read;
-use crate::registry::{Face, Kind, Row, Table, fill, is_id, table};
+use crate::registry::{Face, Kind, Merge, Row, Table, fill, is_id, table};
 use crate::sql;
 use crate::store::Store;
 use crate::write::{Arrived, Write};
@@ -397,8 +398,17 @@ async fn opens_case(conn: &impl ConnectionTrait, actor: &Actor, case: &str, part
 /// Whether the actor supervises the author's team or one above it.
 async fn leads(conn: &impl ConnectionTrait, actor: &Actor, author: &str) -> Result<bool> {
     let text = format!("{LED} select 1 from users where id = $2 and team_id in (select id from led)");
-    let supervises = actor.role == Role::Supervisor;
-    Ok(supervises && sql::one(conn, &text, vec![actor.user().into(), author.into()]).await?.is_some())
+    if actor.role != Role::Supervisor {
+        return Ok(false);
+    }
+    let led = sql::one(conn, &text, vec![actor.user().into(), author.into()]).await?.is_some();
+    // Whom nobody leads any more, somebody who was told once must be able to decide for.
+    let author = user::by_id(conn, &actor.agency_id, author).await?;
+    Ok(led
+        || match author {
+            Some(author) => user::supervisor_of(conn, &author).await?.is_none(),
+            None => false,
+        })
 }
 
 /// Settles quarantined work, what hangs on it, and every issue about either.
@@ -531,8 +541,21 @@ async fn settle_earlier(write: &mut Write, kept: &Kept, reason: &str) -> Result<
     Ok(())
 }
 
-/// Whether one state of a row says something of every column of which another does.
+/// Whether one state of a row says something of every column of which another does, and of a list all that it says.
 fn says_again(later: &Kept, earlier: &Kept) -> bool {
+    let list = |kept: &Kept, name: &str| match kept.raw.get(name) {
+        Some(Value::Array(list)) => list.clone(),
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let lists = later.table.wire_columns().map(|(_, column)| column);
+    let mut lists = lists.filter(|column| column.field.merge == Merge::Items);
+    if !lists.all(|column| {
+        let now = list(later, column.name);
+        list(earlier, column.name).iter().all(|item| now.contains(item))
+    }) {
+        return false;
+    }
     let said = |kept: &Kept| {
         let incoming = Incoming::of_kept(kept);
         let columns = kept.table.wire_columns().map(|(_, column)| column.name);
@@ -552,7 +575,18 @@ async fn is_told_to_others(write: &Write, kept: &Kept) -> Result<bool> {
 async fn named_by(write: &Write, kept: &Kept) -> Result<Vec<Kept>> {
     let mut named = others_of(write, kept).await?;
     named.retain(|other| other.comes_with(kept));
-    Ok(named)
+    not_there(write, named).await
+}
+
+/// Those of which there is no row yet: what is said of one that is there is a matter of its own.
+async fn not_there(write: &Write, kept: Vec<Kept>) -> Result<Vec<Kept>> {
+    let mut left = Vec::with_capacity(kept.len());
+    for one in kept {
+        if write.row(one.table, &one.row_id).await?.is_none() {
+            left.push(one);
+        }
+    }
+    Ok(left)
 }
 
 /// The author's other open work.
@@ -605,7 +639,8 @@ async fn bundle(write: &Write, parent: &Kept, decision: &Decision) -> Result<Vec
     let named = |kept: &Kept, by: &[Kept]| by.iter().any(|other| kept.comes_with(other));
     let persons = left.iter().filter(|kept| named(kept, &bundle));
     let persons = persons.filter(|kept| *decision != Decision::Discard || !named(kept, &left)).cloned();
-    Ok(persons.collect::<Vec<_>>().into_iter().chain(bundle).collect())
+    let persons = not_there(write, persons.collect()).await?;
+    Ok(persons.into_iter().chain(bundle).collect())
 }
 
 async fn settle(write: &mut Write, entry: &str, status: &str, reason: &str) -> Result<()> {

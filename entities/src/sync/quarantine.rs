@@ -160,10 +160,10 @@ pub(crate) async fn keep(
     Ok((entry, again))
 }
 
-/// Whether this work was settled, and its author has come to have the case again after that.
+/// Whether this work was discarded, and its author has come to have the case again after that.
 async fn has_had_again(write: &Write, entry: &str, case_id: Option<&str>) -> Result<bool> {
     let text = "select 1 from sync_quarantine q join case_assignments a on a.case_id = $2 and a.user_id = q.user_id \
-                where q.id = $1 and q.state <> 'open' and a.deleted_at is null and a.from_ts > q.settled_at \
+                where q.id = $1 and q.state = 'discarded' and a.deleted_at is null and a.from_ts > q.settled_at \
                 and a.from_ts <= $3";
     let values = vec![entry.into(), case_id.unwrap_or_default().into(), write.now().0.into()];
     Ok(sql::one(write.conn(), text, values).await?.is_some())

@@ -336,9 +336,10 @@ async fn mail(write: &Write, case_id: &str, facts: Option<&CaseFacts>, chains: &
     // Of an attempt that never came as far as a server nobody has heard.
     let text = "select id, state, rule_id, subject_id, anchor, reason, coalesce(step, ''), created_at from outbound_message \
                 where case_id = $1 and rule_id is not null \
-                and (state = 'queued' or (state = 'suppressed' and put_offs = 0 and not resent))";
+                and (state = 'queued' or (state = 'suppressed' and put_offs = 0 and not resent \
+                and (expires_at is null or expires_at > $2)))";
     let reopened = facts.and_then(|facts| facts.reopened_at);
-    for row in sql::all(write.conn(), text, vec![case_id.into()]).await? {
+    for row in sql::all(write.conn(), text, vec![case_id.into(), write.now().0.into()]).await? {
         let state: String = row.try_get_by_index(1)?;
         let (rule, subject, anchor): (String, String, String) =
             (row.try_get_by_index(2)?, row.try_get_by_index(3)?, row.try_get_by_index(4)?);

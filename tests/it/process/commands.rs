@@ -151,9 +151,9 @@ fn a_backup_writes_over_nothing_and_a_full_database_is_not_restored_into() {
             rows.len()
         })
     };
-    let newest = "select version from seaql_migrations where version like 'm0022%'";
+    let newest = "select version from seaql_migrations where version like 'm0023%'";
     assert_eq!(store(newest), 1);
-    store("delete from seaql_migrations where version like 'm0022%'");
+    store("delete from seaql_migrations where version like 'm0023%'");
     let (code, said) = says(&["restore", "monday.backup"]);
     assert!(code == Some(1) && said.contains("not empty"), "{said}");
     assert_eq!(store(newest), 0);

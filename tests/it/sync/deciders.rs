@@ -27,6 +27,7 @@ on_both!(
     who_has_lost_the_case_discards_nothing_that_others_were_told_of,
     a_later_state_settles_the_earlier,
     an_edit_typed_again_is_told_again,
+    what_would_be_kept_once_more_is_not_settled,
 );
 
 /// The open issues of a person about a row that is kept.
@@ -390,7 +391,12 @@ async fn an_author_narrows_a_note_of_a_lost_case(world: World) {
         ana.edits("notes", &draft, json!({"visibility": "author_supervisor", "body": "and more"}));
         match way {
             "push" => drop(ana.pushes().await.expect("edits").ok()),
-            "rescue" => drop(ana.person.post("/sync/quarantine", ana.outgoing()).await.ok()),
+            "rescue" => {
+                // The first answer is lost.
+                for _ in 0..2 {
+                    ana.person.post("/sync/quarantine", ana.outgoing()).await.ok();
+                }
+            }
             _ => {
                 let narrows = json!({"visibility": {"from": "team", "to": "author_supervisor"}});
                 let more = json!({"visibility": {"from": "team", "to": "author_supervisor"},
@@ -527,4 +533,23 @@ async fn an_edit_typed_again_is_told_again(world: World) {
         world.pass_secs(5);
         hands_over(&world, &case, "ana@demo.example").await;
     }
+}
+
+async fn what_would_be_kept_once_more_is_not_settled(world: World) {
+    let (mut ana, sam) = (Phone::of(&world.ana().await), world.sam().await);
+    let case = opens_case(&mut ana).await;
+    let row = json!({"case_id": case, "body": "as it was", "kind": "progress", "status": "draft"});
+    let note = ana.creates("notes", row);
+    ana.syncs().await;
+    ana.pulls().await;
+    hands_over(&world, &case, "ben@demo.example").await;
+    ana.edits("notes", &note, json!({"visibility": "author_supervisor", "body": "and more"}));
+    world.ada().await.post(&format!("/devices/{}/wipe", ana.person.device_id), json!({})).await;
+    let token = text(&ana.person.session()["refresh_token"]);
+    let farewell = world.stranger().request(Method::POST, "/sync/farewell").bearer_auth(token);
+    ana.person.send("a farewell", farewell.body(ana.outgoing().to_string())).await.ok();
+    let new = ana.person.on_another_device();
+    new.logs_in().await;
+    accepts(&new, &note).await.refused(409);
+    assert_eq!(open(&sam, &note).await.len(), 1, "somebody who can has still to decide");
 }

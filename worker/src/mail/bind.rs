@@ -140,6 +140,10 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let own = place(chain, step).unwrap_or_default();
     let at_once = chain.steps.get(own).is_some_and(|planned| planned.step.is_at_once());
     let role = Audience::parse(&row.to_role).unwrap_or(Audience::Caseworker);
+    let roles = chain.steps.get(own).map_or(&[][..], |planned| planned.step.to);
+    if !roles.contains(&role) {
+        return Ok(Bound::Nobody("it is told to others now".into()));
+    }
     let another = if at_once { None } else { another(&**snapshot, row, chain, own, due).await? };
     match another.as_deref() {
         None => (),
@@ -169,7 +173,6 @@ async fn from_rule(snapshot: &Snapshot, row: &Claimed, due: Instant, public_url:
     let Some(address) = address_of(snapshot, &holder.user_id).await? else {
         return Ok(Bound::Nobody("the account is closed".into()));
     };
-    let roles = chain.steps.get(own).map_or(&[][..], |planned| planned.step.to);
     let holds = |role: &&Audience| facts.holder(**role, today).0.is_some_and(|other| other.user_id == holder.user_id);
     let first = roles.iter().take_while(|other| **other != role).find(holds).copied();
     if !row.resent {

@@ -269,7 +269,7 @@ pub(super) async fn finish(
             (said.code, said.error) = (*code, Some(text.clone()));
             said.put_off = matches!(attempt.outcome, Outcome::Later { .. });
             if !said.put_off {
-                // No message had been named, so what was said is about us and holds no address.
+                // What was said is about us and holds no address.
                 tracing::warn!(said = text, code, "no mail server was reached, or it would not have us");
             }
             let tried = if said.put_off { row.put_offs } else { row.attempts };
@@ -349,9 +349,10 @@ pub(super) async fn spare(store: &Store, row: &Claimed) -> Result<Verdict> {
     withhold(store, row, KNOWN.to_owned()).await
 }
 
-/// Its time is over. Where it was tried, a person is to hear that it never went; a digest is of no use to anybody then.
+/// Its time is over. Where it was tried, a person is to hear that it never went; a digest, or a link that somebody asked
+/// for, is of no use to anybody then.
 pub(super) async fn too_late(store: &Store, row: &Claimed) -> Result<Verdict> {
-    if row.attempts == 0 || row.rule_id.as_deref() == Some(digest::ID) {
+    if row.attempts == 0 || row.at_once || row.rule_id.as_deref() == Some(digest::ID) {
         return suppress(store, row, TOO_LATE).await;
     }
     let side = store.side().await?;

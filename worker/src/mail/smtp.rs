@@ -345,7 +345,8 @@ const OF_OUR_LOGIN: [u16; 4] = [530, 534, 535, 538];
 fn early(why: &lettre::transport::smtp::Error) -> Outcome {
     let code = why.status().map(u16::from);
     if code.is_some_and(|code| OF_OUR_LOGIN.contains(&code)) {
-        Outcome::Unreached { code, said: said(why) }
+        // A server may name the recipient in it, and what is said of one that will not have us is logged.
+        Outcome::Unreached { code, said: "the mail server wants another login".into() }
     } else if why.is_permanent() {
         Outcome::Refused { code, said: said(why) }
     } else {

@@ -240,9 +240,13 @@ impl<'a> Desk<'a> {
         let (table, case) = (row.table, row.case_id().unwrap_or_default());
         let goes_on = table.moves.iter().any(|way| row.text(way.column).is_some_and(|state| way.from.contains(&state)));
         let another = Actor { role: author.role, ..actor.clone() };
+        // As what they are now: who has become a supervisor signs no worker's draft.
+        let as_now = rights::author(self.write, author.user()).await?;
+        let may_finish = table.may_write(Some(row), row, &as_now)?
+            && access::opens(self.write.conn(), author.user(), &[format!("case:{case}")]).await?;
         Ok(goes_on
+            && !may_finish
             && !table.may_write(Some(row), row, &another)?
-            && !access::opens(self.write.conn(), author.user(), &[format!("case:{case}")]).await?
             && !custody::ends_it(self.write, author.user(), row).await?)
     }
 
@@ -389,10 +393,14 @@ impl<'a> Desk<'a> {
             narrowed.put(at, meant.row.cell(at).clone());
         }
         let Ok(checked) = narrowed.tried(Some(before), now, &author)? else { return Ok(false) };
-        if *checked.row() == *before || !table.may_write(Some(before), checked.row(), &author)? {
+        let all = meant.row == *checked.row() && meant.kept.is_empty() && meant.mended.is_empty();
+        if *checked.row() == *before {
+            // Said again: all of it may be there.
+            return Ok(all);
+        }
+        if !table.may_write(Some(before), checked.row(), &author)? {
             return Ok(false);
         }
-        let all = meant.row == *checked.row() && meant.kept.is_empty() && meant.mended.is_empty();
         *before = self.write.update(before, checked).await?;
         self.stored.insert((table.name, incoming.id.clone()), before.clone());
         self.applied += 1;

@@ -277,6 +277,11 @@ async fn apply_as(write: &mut Write, kept: &Kept, case_id: Option<&str>, author:
         return Err(Error::Conflict { code: "not_applicable", detail });
     }
     let mut tellings = std::mem::take(&mut desk.tellings);
+    // Kept once more: whatever of it could be stored, the rest was not.
+    if desk.quarantined > 0 {
+        let why = tellings.pop().map(|telling| telling.message).unwrap_or_default();
+        return Err(Error::Conflict { code: "not_applicable", detail: format!("It cannot be applied. {why}") });
+    }
     // Work that is there already, because its author could send it after all, is settled too.
     if let Some(telling) = tellings.pop_if(|_| desk.applied == 0) {
         let why = telling.message;

@@ -84,8 +84,9 @@ pub struct MutationResult {
     pub issue_id: Option<String>,
 }
 
-/// Takes mutations in, where they were made in this epoch or do not say in which. Answers their results as JSON texts, in the order sent, with rows as an app of this
-/// version knows them; a mutation that was answered before gets the same text again (S11).
+/// Takes mutations in, where they were made in this epoch or do not say in which. Answers their results as JSON texts, in
+/// the order sent, with rows as an app of this version knows them; a mutation that was answered before gets the same text
+/// again (S11).
 pub async fn mutate(
     store: &Store,
     actor: &Actor,

@@ -107,10 +107,13 @@ pub(super) fn as_worker(author: &Actor) -> Arc<Actor> {
     Arc::new(Actor { role: Role::Caseworker, ..author.clone() })
 }
 
-/// Whether the author of kept work had its case as a worker at some time, or was the first to have it.
+/// Whether the author of kept work had its case as a worker at some time, or of a case that is not there yet, any.
 pub(super) async fn was_its_worker(write: &Write, kept: &Kept) -> Result<bool> {
     if kept.table.is_case() && write.row(kept.table, &kept.row_id).await?.is_none() {
-        return Ok(true);
+        let text =
+            "select 1 from case_assignments where user_id = $1 and agency_id = $2 and deleted_at is null limit 1";
+        let values = vec![kept.author.as_str().into(), write.actor().agency_id.as_str().into()];
+        return Ok(sql::one(write.conn(), text, values).await?.is_some());
     }
     let named = kept.raw.get("case_id").and_then(serde_json::Value::as_str);
     worked_on(write, &kept.author, kept.case_id.as_deref().or(named).unwrap_or_default()).await
